@@ -1,0 +1,156 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// stateVersion is the version of the file that savedState is kept in.
+const stateVersion = 1
+
+// savedState is what a node must not forget about the birth of its cluster. See
+// DESIGN.md, "Formation".
+type savedState struct {
+	Version  int    `json:"version"`
+	Node     string `json:"node"` // whose data directory this is
+	Boot     uint64 `json:"boot"` // how often the node was started
+	LogStore string `json:"log_store"`
+
+	// Cluster is the cluster that the node belongs to. Once set it never changes.
+	Cluster string `json:"cluster,omitempty"`
+	// Voters is the first configuration, when this node takes part in it. It is
+	// kept so that a bootstrap that was cut short is done again.
+	Voters []string `json:"voters,omitempty"`
+	// Bootstrapped tells that Raft got the first configuration.
+	Bootstrapped bool `json:"bootstrapped,omitempty"`
+	// Removed tells that the cluster removed this node.
+	Removed bool `json:"removed,omitempty"`
+
+	// Promise is the one cluster that the node would help to found.
+	Promise *attempt `json:"promise,omitempty"`
+	// Attempt is the cluster that the node tries to found as coordinator. While
+	// it is there it is also the node's own promise. None: every earlier one was aborted.
+	Attempt *attempt `json:"attempt,omitempty"`
+}
+
+// attempt is one attempt to found a cluster.
+type attempt struct {
+	Cluster     string   `json:"cluster"`
+	Coordinator string   `json:"coordinator"`
+	Nodes       []string `json:"nodes"` // sorted; the coordinator is among them
+}
+
+// stateFile keeps savedState on disk.
+type stateFile struct {
+	path string
+
+	mu  sync.Mutex
+	now savedState
+}
+
+// errForeign is a data directory of another node or of another version.
+var errForeign = errors.New("data directory does not fit")
+
+func openState(dir, node, logStore string) (*stateFile, error) {
+	f := &stateFile{path: filepath.Join(dir, "formation.json")}
+	b, err := os.ReadFile(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.now = savedState{Version: stateVersion, Node: node, LogStore: logStore}
+	case err != nil:
+		return nil, fmt.Errorf("formation state: %w", err)
+	default:
+		if err := json.Unmarshal(b, &f.now); err != nil {
+			return nil, fmt.Errorf("formation state %s is damaged: %w", f.path, err)
+		}
+		if f.now.Version != stateVersion {
+			return nil, fmt.Errorf("%w: %s has version %d, this program writes %d", errForeign, f.path, f.now.Version, stateVersion)
+		}
+		if f.now.Node != node {
+			return nil, fmt.Errorf("%w: %s belongs to node %s, this is %s", errForeign, f.path, f.now.Node, node)
+		}
+	}
+	return f, f.update(func(s *savedState) { s.Boot++ })
+}
+
+// get returns a copy.
+func (f *stateFile) get() savedState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now.clone()
+}
+
+func (s savedState) clone() savedState {
+	s.Voters = slices.Clone(s.Voters)
+	s.Promise, s.Attempt = s.Promise.clone(), s.Attempt.clone()
+	return s
+}
+
+func (a *attempt) clone() *attempt {
+	if a == nil {
+		return nil
+	}
+	return &attempt{Cluster: a.Cluster, Coordinator: a.Coordinator, Nodes: slices.Clone(a.Nodes)}
+}
+
+// update changes the state and writes it before it returns. After an error the
+// state is as it was.
+func (f *stateFile) update(change func(*savedState)) error {
+	return f.try(func(s *savedState) error { change(s); return nil })
+}
+
+// try is update for a change that may find that it cannot be made.
+func (f *stateFile) try(change func(*savedState) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := f.now.clone()
+	if err := change(&next); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(next, "", "  ")
+	if err != nil {
+		return fmt.Errorf("formation state: %w", err)
+	}
+	if err := writeFile(f.path, append(b, '\n')); err != nil {
+		return fmt.Errorf("formation state: %w", err)
+	}
+	f.now = next
+	return nil
+}
+
+// writeFile replaces a file so that a crash leaves the old or the new one.
+func writeFile(path string, b []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	err = dir.Sync()
+	if cerr := dir.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

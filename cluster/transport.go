@@ -1,0 +1,215 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"warren/cluster/mux"
+)
+
+// A member's address in the Raft configuration is its node id: where it can be
+// reached is looked up when it is dialled. So a node may return with another
+// address without a change of the configuration, and without a doubt who voted
+// for whom.
+
+// idAddr is a node id as a net.Addr.
+type idAddr string
+
+func (idAddr) Network() string  { return "warren" }
+func (a idAddr) String() string { return string(a) }
+
+// streams is raft.StreamLayer over the mux.
+type streams struct {
+	c    *Cluster
+	in   chan net.Conn
+	stop chan struct{}
+	once sync.Once
+}
+
+func newStreams(c *Cluster) *streams {
+	return &streams{c: c, in: make(chan net.Conn), stop: make(chan struct{})}
+}
+
+func (s *streams) accept(conn net.Conn, _ mux.Hello) {
+	select {
+	case s.in <- conn:
+	case <-s.stop:
+		_ = conn.Close() // raft is over
+	}
+}
+
+// Accept implements net.Listener.
+func (s *streams) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.in:
+		return conn, nil
+	case <-s.stop:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener. The port belongs to the mux and stays open.
+func (s *streams) Close() error {
+	s.once.Do(func() { close(s.stop) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (s *streams) Addr() net.Addr { return idAddr(s.c.cfg.ID) }
+
+// Dial implements raft.StreamLayer.
+func (s *streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	addr, err := s.c.book.addr(string(id))
+	if err != nil {
+		return nil, err
+	}
+	conn, _, err := s.c.dial(mux.Raft, string(id), addr, min(timeout, s.c.cfg.Timing.Dial))
+	return conn, err
+}
+
+// transport is hashicorp/raft's network transport with three additions: requests
+// of our own can be put before Raft (stand), it knows what each follower was told
+// to be committed, and it ends with its owner.
+type transport struct {
+	*raft.NetworkTransport
+	rpc  chan raft.RPC
+	stop chan struct{}
+	once sync.Once
+	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	told map[raft.ServerID]uint64 // highest LeaderCommitIndex sent
+}
+
+func newTransport(s *streams, timeout time.Duration, logger hclog.Logger) *transport {
+	t := &transport{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: s, MaxPool: 4, Timeout: timeout, Logger: logger, MsgpackUseNewTimeFormat: true,
+		}),
+		rpc:  make(chan raft.RPC),
+		stop: make(chan struct{}),
+		told: make(map[raft.ServerID]uint64),
+	}
+	t.wg.Add(1)
+	go t.forward()
+	return t
+}
+
+// Consumer implements raft.Transport.
+func (t *transport) Consumer() <-chan raft.RPC { return t.rpc }
+
+func (t *transport) forward() {
+	defer t.wg.Done()
+	for {
+		select {
+		case rpc := <-t.NetworkTransport.Consumer():
+			select {
+			case t.rpc <- rpc:
+			case <-t.stop:
+				return
+			}
+		case <-t.stop:
+			return
+		}
+	}
+}
+
+// Close implements raft.WithClose.
+func (t *transport) Close() error {
+	err := t.NetworkTransport.Close()
+	t.NetworkTransport.CloseStreams()
+	t.once.Do(func() { close(t.stop) })
+	t.wg.Wait()
+	return err
+}
+
+// errNotTaken means that Raft did not take the request in time.
+var errNotTaken = errors.New("raft is busy")
+
+// stand makes the local Raft a candidate at once, as a leader's TimeoutNow does.
+func (t *transport) stand(id string, wait time.Duration) error {
+	answer := make(chan raft.RPCResponse, 1)
+	rpc := raft.RPC{
+		Command: &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+			ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id),
+		}},
+		RespChan: answer,
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case t.rpc <- rpc:
+	case <-t.stop:
+		return ErrClosed
+	case <-timer.C:
+		return errNotTaken
+	}
+	select {
+	case a := <-answer:
+		return a.Error
+	case <-t.stop:
+		return ErrClosed
+	case <-timer.C:
+		return errNotTaken
+	}
+}
+
+// note remembers that a follower was told of a commit.
+func (t *transport) note(id raft.ServerID, req *raft.AppendEntriesRequest) {
+	t.mu.Lock()
+	if req.LeaderCommitIndex > t.told[id] {
+		t.told[id] = req.LeaderCommitIndex
+	}
+	t.mu.Unlock()
+}
+
+// knows reports whether a follower was sent the news of a commit.
+func (t *transport) knows(id raft.ServerID, index uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told[id] >= index
+}
+
+// forget is for a new term: followers may have been restarted since.
+func (t *transport) forget() {
+	t.mu.Lock()
+	clear(t.told)
+	t.mu.Unlock()
+}
+
+// AppendEntries implements raft.Transport.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
+	if err == nil && resp.Success {
+		t.note(id, req)
+	}
+	return err
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline{AppendPipeline: p, t: t, id: id}, nil
+}
+
+type pipeline struct {
+	raft.AppendPipeline
+	t  *transport
+	id raft.ServerID
+}
+
+func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	f, err := p.AppendPipeline.AppendEntries(req, resp)
+	if err == nil {
+		p.t.note(p.id, req)
+	}
+	return f, err
+}

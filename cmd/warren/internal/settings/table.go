@@ -1,0 +1,139 @@
+package settings
+
+const (
+	groupNode    = "Node"
+	groupListen  = "Addresses"
+	groupCluster = "Cluster"
+	groupUsers   = "Users"
+	groupAMQP    = "AMQP limits"
+	groupStorage = "Log and snapshots"
+	groupProcess = "Process"
+)
+
+var table = []*Setting{
+	{
+		Flag: "data-dir", Arg: "DIR", Default: "warren-data", Group: groupNode,
+		Meaning: "directory of the node's identity, log, snapshots and messages; made when missing; a relative path starts at the current directory",
+		set:     text(func(v *Values) *string { return &v.DataDir }),
+	},
+	{
+		Flag: "node-name", Arg: "NAME", Default: "", Group: groupNode,
+		Meaning: "name shown to people; the host name when empty; the node's identity does not depend on it",
+		set:     optional(func(v *Values) *string { return &v.NodeName }),
+	},
+	{
+		Flag: "amqp-addr", Arg: "[HOST]:PORT", Default: ":5672", Group: groupListen,
+		Meaning: "address for AMQP 0-9-1 clients; no host means all addresses of the machine",
+		set:     address(func(v *Values) *string { return &v.AMQPAddr }),
+	},
+	{
+		Flag: "http-addr", Arg: "[HOST]:PORT", Default: ":15672", Group: groupListen,
+		Meaning: "address of the HTTP API that warrenctl uses",
+		set:     address(func(v *Values) *string { return &v.HTTPAddr }),
+	},
+	{
+		Flag: "cluster-addr", Arg: "[HOST]:PORT", Default: ":7900", Group: groupListen,
+		Meaning: "address for the other nodes, TCP and UDP: gossip, Raft and calls between nodes; do not open it to clients",
+		set:     address(func(v *Values) *string { return &v.ClusterAddr }),
+	},
+	{
+		Flag: "cluster-advertise", Arg: "HOST:PORT", Default: "", Group: groupListen,
+		Meaning: "address at which the other nodes reach this one; when empty, that of cluster-addr, with the machine's first private address in place of a missing host",
+		set:     optionalAddress(func(v *Values) *string { return &v.ClusterAdvertise }),
+	},
+	{
+		Flag: "cluster-name", Arg: "NAME", Default: "warren", Group: groupCluster,
+		Meaning: "name of the cluster, shown to clients and operators",
+		set:     text(func(v *Values) *string { return &v.ClusterName }),
+	},
+	{
+		Flag: "join", Arg: "HOST:PORT,...", Default: "", Group: groupCluster,
+		Meaning: "cluster addresses of nodes to look for, separated by commas; may name this node too; empty: a node alone",
+		set:     addresses(func(v *Values) *[]string { return &v.Join }),
+	},
+	{
+		Flag: "expect", Arg: "N", Default: "0", Group: groupCluster,
+		Meaning: "how many nodes found the cluster together: the first start waits until so many see one another; with join and 0, only an existing cluster is joined; without meaning once the node belongs to a cluster",
+		set:     number(func(v *Values) *int { return &v.Expect }, 0, 99),
+	},
+	{
+		Flag: "node-grace", Arg: "DURATION", Default: "10s", Group: groupCluster,
+		Meaning: "how long a node may be unreachable before its consumers are removed and their unacknowledged messages go back to the queues; a process that is seen to be gone is not waited for so long",
+		set:     duration(func(v *Values) *durationField { return &v.NodeGrace }, seconds(1), hours(24)),
+	},
+	{
+		Flag: "heartbeat-timeout", Arg: "DURATION", Default: "500ms", Group: groupCluster,
+		Meaning: "silence of the Raft leader after which a follower stands for election; raise it on slow networks",
+		set:     duration(func(v *Values) *durationField { return &v.HeartbeatTimeout }, millis(50), seconds(60)),
+	},
+	{
+		Flag: "election-timeout", Arg: "DURATION", Default: "500ms", Group: groupCluster,
+		Meaning: "how long a candidate waits for votes before it tries again; at least heartbeat-timeout",
+		set:     duration(func(v *Values) *durationField { return &v.ElectionTimeout }, millis(50), seconds(60)),
+	},
+	{
+		Flag: "default-user", Arg: "NAME", Default: "guest", Group: groupUsers, Fallback: "RABBITMQ_DEFAULT_USER",
+		Meaning: "user that may log in",
+		set:     text(func(v *Values) *string { return &v.DefaultUser }),
+	},
+	{
+		Flag: "default-pass", Arg: "PASSWORD", Default: "guest", Group: groupUsers, Fallback: "RABBITMQ_DEFAULT_PASS", Secret: true,
+		Meaning: "password of default-user; better given by variable or file, because other users of the machine can read flags",
+		set:     text(func(v *Values) *string { return &v.DefaultPass }),
+	},
+	{
+		Flag: "loopback-users", Arg: "NAME,...", Default: "guest", Group: groupUsers,
+		Meaning: "users that may connect from this machine only, separated by commas; empty: none",
+		set:     list(func(v *Values) *[]string { return &v.LoopbackUsers }),
+	},
+	{
+		Flag: "max-message-size", Arg: "SIZE", Default: "16MiB", Group: groupAMQP,
+		Meaning: "largest message body that is accepted, up to 128MiB; a larger one closes the channel with 406",
+		set:     sizeInt(func(v *Values) *int { return &v.MaxMessageSize }, 1, 128<<20),
+	},
+	{
+		Flag: "frame-max", Arg: "SIZE", Default: "128KiB", Group: groupAMQP,
+		Meaning: "largest frame that is proposed to a client, 8KiB to 16MiB; a client may ask for less, down to 8KiB",
+		set:     sizeInt(func(v *Values) *int { return &v.FrameMax }, 8192, 16<<20),
+	},
+	{
+		Flag: "channel-max", Arg: "N", Default: "2047", Group: groupAMQP,
+		Meaning: "most channels on one connection, 1 to 65535",
+		set:     number(func(v *Values) *int { return &v.ChannelMax }, 1, 65535),
+	},
+	{
+		Flag: "heartbeat", Arg: "DURATION", Default: "60s", Group: groupAMQP,
+		Meaning: "heartbeat that is proposed to clients, in whole seconds, 1s to 65535s; the client's answer decides, and 0 there means none",
+		set:     wholeSeconds(func(v *Values) *durationField { return &v.Heartbeat }, seconds(1), seconds(65535)),
+	},
+	{
+		Flag: "handshake-timeout", Arg: "DURATION", Default: "10s", Group: groupAMQP,
+		Meaning: "how long a client may take from connecting to connection.open",
+		set:     duration(func(v *Values) *durationField { return &v.HandshakeTimeout }, millis(100), hours(1)),
+	},
+	{
+		Flag: "log-store", Arg: "NAME", Default: "wal", Group: groupStorage,
+		Meaning: "where the Raft log is kept: wal (segment files) or boltdb (one B+tree file); a data directory keeps the one that it was made with",
+		set:     oneOf(func(v *Values) *string { return &v.LogStore }, "wal", "boltdb"),
+	},
+	{
+		Flag: "snapshot-bytes", Arg: "SIZE", Default: "64MiB", Group: groupStorage,
+		Meaning: "bytes of log after which a snapshot is taken and the log before it is cut",
+		set:     size(func(v *Values) *int64 { return &v.SnapshotBytes }, 1<<20, 1<<40),
+	},
+	{
+		Flag: "shutdown-timeout", Arg: "DURATION", Default: "10s", Group: groupProcess,
+		Meaning: "how long SIGTERM or SIGINT may take to hand leadership over, close clients with 320 and write what is open; then the process ends with an error",
+		set:     duration(func(v *Values) *durationField { return &v.ShutdownTimeout }, millis(100), hours(1)),
+	},
+	{
+		Flag: "log-level", Arg: "LEVEL", Default: "info", Group: groupProcess,
+		Meaning: "least important log line that is written: debug, info, warn or error",
+		set:     logLevel,
+	},
+	{
+		Flag: "log-format", Arg: "FORMAT", Default: LogText, Group: groupProcess,
+		Meaning: "format of the log on standard error: text or json",
+		set:     oneOf(func(v *Values) *string { return &v.LogFormat }, LogText, LogJSON),
+	},
+}

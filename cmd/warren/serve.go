@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"warren/cmd/warren/internal/settings"
+	"warren/node"
+)
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node, until SIGTERM or SIGINT",
+		Long: `Run one node, until SIGTERM or SIGINT. With no settings it is a working single node.
+
+Every setting may also be given by its variable (in brackets) or in the file that
+--config names; a flag wins over a variable, a variable over the file.
+
+Exit codes: 0 after a clean stop, 1 when the node could not start, failed or did not
+stop in time, 2 when a setting is wrong, 128 and the signal's number when a second
+signal cut the stop short.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			values, err := settings.Load(cmd.Flags(), os.LookupEnv)
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+			defer signal.Stop(signals)
+			return serve(values, newLogger(cmd.ErrOrStderr(), values), signals, openNode)
+		},
+	}
+	settings.AddFlags(cmd.Flags())
+	return cmd
+}
+
+// A broker is what serve needs of a *node.Node.
+type broker interface {
+	AMQPAddr() string
+	HTTPAddr() string
+	Ready() <-chan struct{}
+	Wait() error
+	Close(ctx context.Context) error
+}
+
+func openNode(cfg node.Config) (broker, error) {
+	n, err := node.Open(cfg)
+	if err != nil {
+		return nil, err // not a broker that holds a nil *node.Node
+	}
+	return n, nil
+}
+
+// serve runs one node until a signal comes or the node fails.
+func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open func(node.Config) (broker, error)) error {
+	for _, name := range settings.UnknownVariables(os.Environ()) {
+		log.Warn("variable is no setting of this version", "name", name)
+	}
+	cfg, err := nodeConfig(v, log)
+	if err != nil {
+		return &exitError{exitFailure, err}
+	}
+	// Before anything of the node's is read or written.
+	unlock, err := lockDataDir(cfg.DataDir)
+	if err != nil {
+		return &exitError{exitFailure, err}
+	}
+	defer unlock()
+
+	log.Info("starting", "version", cfg.Version, "data_dir", cfg.DataDir, "pid", os.Getpid())
+	// Opening replays the log, which may take long: a first signal must not be
+	// lost in it, a second must be able to cut it short.
+	opened := make(chan opening, 1)
+	go func() {
+		b, err := open(cfg)
+		opened <- opening{b, err}
+	}()
+	var stop os.Signal
+	var o opening
+	select {
+	case o = <-opened:
+	case stop = <-signals:
+		log.Info("signal received, stopping as soon as the node is open", "signal", stop.String())
+		select {
+		case o = <-opened:
+		case s := <-signals:
+			return cutShort(log, s)
+		}
+	}
+	if o.err != nil {
+		return &exitError{exitFailure, o.err}
+	}
+	return untilStopped(v, log, signals, stop, o.broker)
+}
+
+type opening struct {
+	broker broker
+	err    error
+}
+
+// untilStopped waits for a signal, unless there was one, or for the node to
+// fail, and closes the node.
+func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal, stop os.Signal, b broker) error {
+	failed := make(chan error, 1)
+	go func() { failed <- b.Wait() }()
+
+	var failure error
+	ready := b.Ready()
+	for stop == nil && failure == nil {
+		select {
+		case <-ready:
+			log.Info("ready", "amqp", b.AMQPAddr(), "http", b.HTTPAddr())
+			ready = nil
+		case stop = <-signals:
+			log.Info("signal received, stopping", "signal", stop.String(), "at_most", v.ShutdownTimeout)
+		case failure = <-failed:
+			if failure == nil {
+				failure = errors.New("node stopped by itself")
+			}
+			log.Error("node failed, stopping", "err", failure)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), v.ShutdownTimeout)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close(ctx) }()
+	select {
+	case err := <-closed:
+		return stopped(log, failure, err)
+	case s := <-signals:
+		return cutShort(log, s)
+	}
+}
+
+// stopped is the outcome of an orderly stop: of what made the node stop, and
+// of stopping.
+func stopped(log *slog.Logger, failure, closing error) error {
+	if closing != nil {
+		closing = fmt.Errorf("stop: %w", closing)
+	}
+	if err := errors.Join(failure, closing); err != nil {
+		return &exitError{exitFailure, err}
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// cutShort is the outcome of a second signal. Nothing that was confirmed is lost
+// by it: that is in the log already.
+func cutShort(log *slog.Logger, s os.Signal) error {
+	log.Warn("second signal, leaving at once", "signal", s.String())
+	code := exitFailure
+	if n, ok := s.(syscall.Signal); ok {
+		code = exitSignal + int(n)
+	}
+	return &exitError{code: code}
+}
+
+func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
+	dir, err := filepath.Abs(v.DataDir)
+	if err != nil {
+		return node.Config{}, fmt.Errorf("data directory: %w", err)
+	}
+	return node.Config{
+		DataDir:  dir,
+		NodeName: v.NodeName,
+		Version:  versionString(),
+
+		AMQPAddr:         v.AMQPAddr,
+		HTTPAddr:         v.HTTPAddr,
+		ClusterAddr:      v.ClusterAddr,
+		ClusterAdvertise: v.ClusterAdvertise,
+
+		ClusterName: v.ClusterName,
+		Join:        v.Join,
+		Expect:      v.Expect,
+
+		DefaultUser:   v.DefaultUser,
+		DefaultPass:   v.DefaultPass,
+		LoopbackUsers: v.LoopbackUsers,
+
+		FrameMax:         v.FrameMax,
+		ChannelMax:       v.ChannelMax,
+		Heartbeat:        v.Heartbeat,
+		HandshakeTimeout: v.HandshakeTimeout,
+		MaxMessageSize:   v.MaxMessageSize,
+
+		LogStore:         v.LogStore,
+		HeartbeatTimeout: v.HeartbeatTimeout,
+		ElectionTimeout:  v.ElectionTimeout,
+		NodeGrace:        v.NodeGrace,
+		SnapshotBytes:    v.SnapshotBytes,
+
+		Logger: log,
+	}, nil
+}
+
+func newLogger(w io.Writer, v settings.Values) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: v.LogLevel}
+	if v.LogFormat == settings.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (o *options) forgetCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget_cluster_node NODE",
+		Short: "Remove a stopped node from the cluster for good",
+		Long: `Remove a node, given by name or id, from the cluster for good. It must not be running.
+
+It may come back only as a new node, with an empty data directory.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			o.banner("Removing node %s from the cluster", args[0])
+			_, _, err := o.do(ctx, http.MethodDelete, path("cluster", "nodes", args[0]), nil)
+			return nameMissing(err, "the cluster has no node %s", args[0])
+		},
+	}
+}
+
+func (o *options) purgeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "purge_queue QUEUE",
+		Short: "Remove all ready messages of a queue",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			o.banner("Purging queue '%s' in vhost '%s' ...", args[0], o.vhost)
+			_, _, err := o.do(ctx, http.MethodDelete, path("queues", o.vhost, args[0], "contents"), nil)
+			return nameMissing(err, "Queue '%s' in vhost '%s' does not exist", args[0], o.vhost)
+		},
+	}
+}
+
+func (o *options) deleteQueueCommand() *cobra.Command {
+	var ifEmpty, ifUnused bool
+	cmd := &cobra.Command{
+		Use:   "delete_queue QUEUE",
+		Short: "Delete a queue with its messages",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			o.banner("Deleting queue '%s' on vhost '%s' ...", args[0], o.vhost)
+			query := fmt.Sprintf("?if-empty=%t&if-unused=%t", ifEmpty, ifUnused)
+			_, _, err := o.do(ctx, http.MethodDelete, path("queues", o.vhost, args[0])+query, nil)
+			return nameMissing(err, "Queue '%s' in vhost '%s' does not exist", args[0], o.vhost)
+		},
+	}
+	cmd.Flags().BoolVarP(&ifEmpty, "if-empty", "e", false, "only when it holds no ready message")
+	cmd.Flags().BoolVarP(&ifUnused, "if-unused", "u", false, "only when it has no consumer")
+	return cmd
+}
+
+func (o *options) closeConnectionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "close_connection NAME REASON",
+		Short: "Close a client connection",
+		Long:  "Close a client connection, given by its name as in 'warrenctl list_connections name'. The client is told the reason.",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			o.banner("Closing connection %s, reason: %s...", args[0], args[1])
+			_, _, err := o.do(ctx, http.MethodDelete, path("connections", args[0]), http.Header{"X-Reason": {args[1]}})
+			return nameMissing(err, "there is no connection %s", args[0])
+		},
+	}
+}
+
+func (o *options) pingCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ping",
+		Short: "Check that a node answers",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			_, from, err := o.do(ctx, http.MethodGet, path("whoami"), nil)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(o.out, "Ping succeeded: %s\n", from)
+			return nil
+		},
+	}
+}
+
+// awaitPoll is the time between two questions of await_startup.
+const awaitPoll = 200 * time.Millisecond
+
+func (o *options) awaitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "await_startup",
+		Short: "Wait until every node of --node serves clients, for --timeout seconds at most",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			for _, n := range o.nodes {
+				if err := o.await(ctx, n); err != nil {
+					return err
+				}
+				o.banner("%s serves clients", n)
+			}
+			return nil
+		},
+	}
+}
+
+func (o *options) await(ctx context.Context, node string) error {
+	last := "no answer"
+	for {
+		body, status, err := o.try(ctx, node, http.MethodGet, "/health", nil)
+		switch {
+		case err == nil && status == http.StatusOK:
+			return nil
+		case ctx.Err() != nil: // the one before says more
+		case err != nil:
+			last = plain(err).Error()
+		default:
+			last = healthReason(body, status)
+		}
+		select {
+		case <-time.After(awaitPoll):
+		case <-ctx.Done():
+			return &exitError{code: exitTempFail, err: fmt.Errorf("%s does not serve clients after %v seconds: %s", node, o.timeout, last)}
+		}
+	}
+}
+
+func healthReason(body []byte, status int) string {
+	var h struct{ Reason string }
+	if json.Unmarshal(body, &h) == nil && h.Reason != "" {
+		return h.Reason
+	}
+	return fmt.Sprintf("%d %s", status, http.StatusText(status))
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// cluster is what the API says of the cluster.
+type cluster struct {
+	Name      string   `json:"name"`
+	Node      string   `json:"node"`
+	Leader    string   `json:"leader"`
+	Term      uint64   `json:"raft_term"`
+	Commit    uint64   `json:"raft_commit_index"`
+	Applied   uint64   `json:"raft_applied_index"`
+	Snapshot  uint64   `json:"raft_snapshot_index"`
+	Waiting   string   `json:"waiting"`
+	Members   []member `json:"members"`
+	LastIndex uint64   `json:"raft_last_index"`
+}
+
+type member struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	ClusterAddr string `json:"cluster_address"`
+	AMQPAddr    string `json:"amqp_address"`
+	HTTPAddr    string `json:"http_address"`
+	Version     string `json:"version"`
+	Voter       bool   `json:"raft_voter"`
+	Leader      bool   `json:"raft_leader"`
+	Running     bool   `json:"running"`
+}
+
+func (o *options) clusterStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cluster_status",
+		Short: "Show the nodes of the cluster, which of them run, and who leads",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			var c cluster
+			if err := o.get(ctx, path("cluster"), &c); err != nil {
+				return err
+			}
+			if o.format == "json" {
+				return o.printObject(c.document())
+			}
+			o.banner("Cluster status of node %s ...", c.Node)
+			return c.print(o.out)
+		},
+	}
+}
+
+// document is the JSON form: rabbitmqctl's fields, and ours.
+func (c *cluster) document() map[string]any {
+	running, all, versions := []string{}, []string{}, map[string]any{}
+	for _, m := range c.Members {
+		all = append(all, m.Name)
+		if m.Running {
+			running = append(running, m.Name)
+		}
+		versions[m.Name] = map[string]string{"warren_version": m.Version}
+	}
+	return map[string]any{
+		"cluster_name": c.Name, "disk_nodes": all, "running_nodes": running, "versions": versions,
+		"alarms": []string{}, "partitions": map[string]any{},
+		"leader": c.Leader, "members": c.Members, "raft_term": c.Term, "raft_commit_index": c.Commit,
+		"raft_applied_index": c.Applied, "raft_last_index": c.LastIndex, "raft_snapshot_index": c.Snapshot,
+		"answered_by": c.Node,
+	}
+}
+
+func (c *cluster) print(w io.Writer) error {
+	leader := c.Leader
+	if leader == "" {
+		leader = "(none is known: the cluster has no quorum, or this node does not see it)"
+	}
+	basics := []string{
+		"Cluster name: " + c.Name,
+		"Leader: " + leader,
+		fmt.Sprintf("Raft term: %d", c.Term),
+		fmt.Sprintf("Raft log: %d committed, %d applied here, snapshot at %d", c.Commit, c.Applied, c.Snapshot),
+	}
+	if c.Waiting != "" {
+		basics = append(basics, "Waiting for: "+c.Waiting)
+	}
+	var nodes, running, versions []string
+	for _, m := range c.Members {
+		nodes = append(nodes, m.describe())
+		if m.Running {
+			running = append(running, m.Name)
+			versions = append(versions, m.Name+": Warren "+m.Version)
+		}
+	}
+	var b strings.Builder
+	section(&b, "Basics", basics...)
+	section(&b, "Disk Nodes", nodes...)
+	section(&b, "Running Nodes", running...)
+	section(&b, "Versions", versions...)
+	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
+	return err
+}
+
+func (m *member) describe() string {
+	role := "non-voter"
+	switch {
+	case m.Leader:
+		role = "leader"
+	case m.Voter:
+		role = "voter"
+	}
+	state := "running"
+	if !m.Running {
+		state = "not running"
+	}
+	s := fmt.Sprintf("%s: %s, %s", m.Name, role, state)
+	for _, a := range []struct{ name, addr string }{{"cluster", m.ClusterAddr}, {"AMQP", m.AMQPAddr}, {"HTTP", m.HTTPAddr}} {
+		if a.addr != "" {
+			s += ", " + a.name + " " + a.addr
+		}
+	}
+	return s + ", id " + m.ID
+}

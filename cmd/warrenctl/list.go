@@ -1,0 +1,143 @@
+package main
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// A column is a name that can be asked for and where its value stands in what
+// the API answers: the path of a field, or several of which the first that is
+// there counts.
+type column struct {
+	name     string
+	paths    []string
+	constant any // the value where paths is empty
+}
+
+// col is a column; its value is the field of the same name unless paths are given.
+func col(name string, paths ...string) column {
+	if len(paths) == 0 {
+		paths = []string{name}
+	}
+	return column{name: name, paths: paths}
+}
+
+// list is a command that prints a table.
+type list struct {
+	name, short string
+	path        func(vhost string) string
+	banner      func(o *options) // nil: none
+	columns     []column
+	defaults    []string
+}
+
+func lists() []list {
+	return []list{
+		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
+	}
+}
+
+func (l *list) names() []string {
+	names := make([]string, len(l.columns))
+	for i, c := range l.columns {
+		names[i] = c.name
+	}
+	return names
+}
+
+func (o *options) listCommand(l list) *cobra.Command {
+	return &cobra.Command{
+		Use:   l.name + " [COLUMN...]",
+		Short: l.short,
+		Long: l.short + ".\n\nColumns: " + strings.Join(l.names(), ", ") +
+			".\nWithout any: " + strings.Join(l.defaults, ", ") + ".",
+		ValidArgs: l.names(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			columns, err := l.choose(args)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			l.banner(o)
+			var items []map[string]any
+			err = o.get(ctx, l.path(o.vhost)+"?columns="+url.QueryEscape(fields(columns)), &items)
+			if err != nil {
+				return nameMissing(err, "Virtual host '%s' does not exist", o.vhost)
+			}
+			return o.print(fill(columns, items))
+		},
+	}
+}
+
+// choose returns the columns of the arguments, which may be separated by commas
+// as well as by spaces.
+func (l *list) choose(args []string) ([]column, error) {
+	names := strings.FieldsFunc(strings.Join(args, ","), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(names) == 0 {
+		names = l.defaults
+	}
+	var columns []column
+	var unknown []string
+	for _, name := range names {
+		i := slices.IndexFunc(l.columns, func(c column) bool { return c.name == name })
+		if i < 0 {
+			unknown = append(unknown, name)
+		} else {
+			columns = append(columns, l.columns[i])
+		}
+	}
+	if len(unknown) > 0 {
+		return nil, usageError("%s has no column %s. Columns: %s", l.name, strings.Join(unknown, ", "), strings.Join(l.names(), ", "))
+	}
+	return columns, nil
+}
+
+// fields lists the fields that columns need, for the API's parameter.
+func fields(columns []column) string {
+	var all []string
+	for _, c := range columns {
+		for _, p := range c.paths {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	if len(all) == 0 {
+		all = []string{"vhost"} // any: no columns at all would mean all of them
+	}
+	return strings.Join(all, ",")
+}
+
+func fill(columns []column, items []map[string]any) *table {
+	t := &table{rows: make([][]any, len(items))}
+	for _, c := range columns {
+		t.columns = append(t.columns, c.name)
+	}
+	for i, item := range items {
+		for _, c := range columns {
+			t.rows[i] = append(t.rows[i], c.value(item))
+		}
+	}
+	return t
+}
+
+func (c *column) value(item map[string]any) any {
+	if len(c.paths) == 0 {
+		return c.constant
+	}
+	for _, p := range c.paths {
+		var v any = item
+		for name := range strings.SplitSeq(p, ".") {
+			o, _ := v.(map[string]any)
+			v = o[name]
+		}
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Makes sure that the machine has what the tests run with: docker and
+# docker-compose, Debian's amqp-tools and python3-pika, npm. What is missing is
+# installed where that is possible (Debian or Ubuntu, as root); otherwise the
+# script says what to install, and fails.
+set -euo pipefail
+
+missing=()
+have() { command -v "$1" >/dev/null 2>&1; }
+need() { # need PACKAGE CHECK...
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+compose() { docker compose version || docker-compose version; }
+pika() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    "$python" -c 'import pika' && return
+  done
+  return 1
+}
+
+need docker.io have dockerd
+# Debian 13 has the client in a package of its own.
+have docker || missing+=(docker-cli)
+need docker-compose compose
+need iproute2 have ip
+need iptables have iptables
+need amqp-tools have amqp-publish
+need python3-pika pika
+need npm have npm
+
+if ((${#missing[@]} == 0)); then
+  exit 0
+fi
+echo "missing on this machine: ${missing[*]}"
+if ! have apt-get || ((EUID != 0)); then
+  echo "Install them (Debian: apt-get install ${missing[*]}), or run this as root on Debian." >&2
+  exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+packages=()
+for p in "${missing[@]}"; do
+  # Debian 12 has no docker-cli: the client comes with docker.io.
+  if [[ $p != docker-cli ]] || apt-cache show docker-cli >/dev/null 2>&1; then
+    packages+=("$p")
+  fi
+done
+((${#packages[@]} == 0)) || apt-get install -q -y --no-install-recommends "${packages[@]}"

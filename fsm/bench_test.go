@@ -1,0 +1,160 @@
+package fsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"warren/fsm"
+	"warren/fsm/command"
+)
+
+// feed applies batches that it makes of commands.
+type feed struct {
+	tb       testing.TB
+	m        *fsm.Machine
+	out      fsm.Output
+	index    uint64
+	epoch    uint64
+	sequence uint64
+}
+
+func newFeed(tb testing.TB) *feed {
+	f := &feed{tb: tb, m: fsm.New(plainBodies{})}
+	f.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "n", Name: "n", Nonce: 1}))
+	f.epoch = f.index
+	return f
+}
+
+func (f *feed) apply(batch []byte) {
+	f.index++
+	if err := f.m.Apply(fsm.Meta{Index: f.index, Term: 1}, batch, &f.out); err != nil {
+		f.tb.Fatal(err)
+	}
+	for i := range f.out.Results {
+		if err := f.out.Results[i].Err; err != nil {
+			f.tb.Fatal(err)
+		}
+	}
+}
+
+func (f *feed) do(commands ...command.Command) {
+	f.sequence++
+	b := command.NewBatch(nil, f.epoch, f.sequence)
+	for _, c := range commands {
+		b = command.AppendToBatch(b, c)
+	}
+	f.apply(b)
+}
+
+func (f *feed) declare(names ...string) {
+	for _, name := range names {
+		f.do(&command.QueueDeclare{VHost: "/", Name: name, Durable: true})
+	}
+}
+
+func publishing(queue string, size int) *command.Publish {
+	return &command.Publish{
+		VHost: []byte("/"), Key: []byte(queue), Properties: []byte{0, 0}, Body: make([]byte, size),
+	}
+}
+
+const perBatch = 128
+
+// BenchmarkPublishDeliverAck runs messages through one queue with one consumer, in
+// batches of 128 publishes and one ack for all.
+func BenchmarkPublishDeliverAck(b *testing.B) {
+	f := newFeed(b)
+	ch := command.Channel{Conn: 1, Number: 1}
+	f.declare("q")
+	f.do(&command.Consume{VHost: "/", Channel: ch, Queue: "q", Tag: "t", Prefetch: 1000, Limit: 1 << 62})
+	cycle(b, f, func(batch []byte, n uint64) []byte {
+		return command.AppendToBatch(batch, &command.Settle{Channel: ch, From: n*perBatch + 1, To: (n + 1) * perBatch})
+	})
+	if got := f.m.Totals().Acked; got < uint64(b.N) {
+		b.Fatalf("%d acks for %d messages", got, b.N)
+	}
+}
+
+// cycle applies batches of publishes, each with what tail appends.
+func cycle(b *testing.B, f *feed, tail func(batch []byte, n uint64) []byte) {
+	b.ReportAllocs()
+	p := publishing("q", 100)
+	var n uint64
+	for b.Loop() {
+		f.sequence++
+		// One batch for perBatch iterations: the loop counts messages.
+		if n%perBatch == 0 {
+			b.StopTimer()
+			batch := command.NewBatch(nil, f.epoch, f.sequence)
+			for range perBatch {
+				batch = command.AppendToBatch(batch, p)
+			}
+			batch = tail(batch, n/perBatch)
+			b.StartTimer()
+			f.apply(batch)
+		} else {
+			f.sequence--
+		}
+		n++
+	}
+}
+
+// BenchmarkPublishOnly fills a queue.
+func BenchmarkPublishOnly(b *testing.B) {
+	f := newFeed(b)
+	f.declare("q")
+	cycle(b, f, func(batch []byte, _ uint64) []byte { return batch })
+}
+
+// BenchmarkPublishNoAck runs messages to a consumer without acknowledgements.
+func BenchmarkPublishNoAck(b *testing.B) {
+	f := newFeed(b)
+	ch := command.Channel{Conn: 1, Number: 1}
+	f.declare("q")
+	f.do(&command.Consume{VHost: "/", Channel: ch, Queue: "q", Tag: "t", NoAck: true, Limit: 1})
+	cycle(b, f, func(batch []byte, n uint64) []byte {
+		return command.AppendToBatch(batch, &command.Credit{Channel: ch, Tag: "t", Limit: (n + 2) * perBatch})
+	})
+}
+
+// BenchmarkCapture captures a machine with a million messages in one queue.
+func BenchmarkCapture(b *testing.B) {
+	f := newFeed(b)
+	f.declare("q")
+	p := publishing("q", 0)
+	var commands []command.Command
+	for range 1000 {
+		commands = append(commands, p)
+	}
+	for range 1000 {
+		f.do(commands...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.m.Capture().Release()
+	}
+}
+
+// BenchmarkCaptureEntities captures a machine with ten thousand queues that have a
+// consumer each.
+func BenchmarkCaptureEntities(b *testing.B) {
+	f := newFeed(b)
+	for i := range 10_000 {
+		name := fmt.Sprintf("queue-%d", i)
+		f.declare(name)
+		f.do(&command.Consume{
+			VHost: "/", Channel: command.Channel{Conn: uint64(i / 10), Number: uint16(i % 10)},
+			Queue: name, Tag: "t", Limit: 1000,
+		})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.m.Capture().Release()
+	}
+}
+
+// plainBodies keeps bodies where they are.
+type plainBodies struct{}
+
+func (plainBodies) Put(data []byte) command.Body { return command.Body{Size: len(data), Data: data} }
+func (plainBodies) Drop(command.Body)            {}

@@ -1,0 +1,143 @@
+package command
+
+// A Body is the content of a message as the machine carries it about. The
+// machine never looks inside: it gets a Body from a Bodies store when it applies
+// a publish, and hands it on in effects and results.
+type Body struct {
+	Size int    // bytes
+	Data []byte // the content while it is in memory; nil when only the store has it
+	Ref  uint64 // the store's own name for it
+}
+
+// Bodies is where a machine puts the contents of messages. It is called from
+// Apply and Restore only.
+type Bodies interface {
+	// Put takes in the content of one message. data may alias a log entry and
+	// is not changed by anyone afterwards.
+	Put(data []byte) Body
+	// Drop says that no queue and no channel holds the body any longer.
+	Drop(Body)
+}
+
+// A Message is a published message. It is not changed once made: queues, effects
+// and results share it.
+type Message struct {
+	Exchange   string
+	Key        []byte // routing key
+	Properties []byte // property list as published
+	Body       Body
+}
+
+// An Error is a command refused, in AMQP's terms. Text is RabbitMQ's explanation
+// without the leading name of the code: "no queue 'q' in vhost '/'".
+type Error struct {
+	Code uint16 // AMQP reply code: 403, 404, 405, 406, 530, 540, 541 …
+	Text string
+}
+
+// Error makes *Error an error.
+func (e *Error) Error() string { return e.Text }
+
+// A Result answers one command, on the node that proposed it.
+type Result struct {
+	Kind Kind
+	Err  *Error // nil: done
+
+	// Lost says that the command is known not to have happened, or happened
+	// unseen (its answer was skipped by a snapshot: then Applied is set too).
+	Lost, Applied bool
+
+	Unroutable  bool   // Publish: no queue took it
+	Name        string // QueueDeclare: the queue's name
+	Messages    uint32 // QueueDeclare: ready; QueueDelete, QueuePurge: removed; Get: left ready
+	Consumers   uint32 // QueueDeclare
+	Ordinal     uint64 // Get without NoAck: see Effect.Ordinal
+	Redelivered bool   // Get
+
+	// Message is what Get found (nil: the queue is empty), or a mandatory
+	// Publish that was unroutable. Valid for as long as it is referred to.
+	Message *Message
+
+	// Returned are the mandatory messages of a Commit that no queue took, in order.
+	Returned []*Message
+}
+
+// A Waiter is who waits for the result of a command; To is nil when nobody does.
+type Waiter struct {
+	To    Receiver
+	Token uint64
+}
+
+// EffectKind says what an effect asks for.
+type EffectKind uint8
+
+// The kinds of effect.
+const (
+	// EffectDeliver: send Message to the consumer Tag on the channel To.
+	EffectDeliver EffectKind = iota + 1
+	// EffectCancel: the consumer Tag on the channel To was ended by the broker
+	// (its queue went).
+	EffectCancel
+	// EffectEpochOpened: Node's epoch To.Epoch began, as Nonce asked for.
+	EffectEpochOpened
+	// EffectEpochRemoved: the epoch To.Epoch of Node is over.
+	EffectEpochRemoved
+)
+
+// An Effect is something that a node must do because of an applied command.
+type Effect struct {
+	Kind    EffectKind
+	Command int // index in its batch of the command that caused it
+	To      Owner
+
+	Tag   string // consumer tag
+	Queue string
+	// Ordinal numbers the deliveries of a channel that have to be settled:
+	// 1, 2, 3 … in the order of the effects, gets included. 0 for a consumer
+	// without acknowledgements.
+	Ordinal     uint64
+	Redelivered bool
+	Message     *Message
+
+	Node  string
+	Nonce uint64
+}
+
+// A Receiver is the part of a session that takes what the log brings for it:
+// results of its commands and effects on its channels, in log order. Its methods
+// are called from the goroutine that applies the log and must not block. The
+// arguments are valid during the call only; what they point to stays valid.
+type Receiver interface {
+	Result(token uint64, r *Result)
+	Effect(e *Effect)
+	// EpochLost says that the cluster removed the epoch in which the session's
+	// consumers, unsettled deliveries and exclusive queues lived: they are gone.
+	EpochLost()
+	// Restored says that a snapshot took the place of log entries whose effects
+	// were not seen, and what the session's channels are now (nil: nothing is
+	// known of the connection, as it has no consumer, delivery or exclusive queue).
+	Restored(c *ConnState)
+}
+
+// ConnState is what the machine holds of one connection.
+type ConnState struct {
+	Conn      uint64
+	Exclusive []string // names of its exclusive queues, sorted
+	Channels  []ChannelState
+}
+
+// ChannelState is what the machine holds of one channel.
+type ChannelState struct {
+	Number    uint16
+	Ordinal   uint64 // the last one given out
+	Consumers []ConsumerState
+	Unsettled []Effect // EffectDeliver, and gets with an empty Tag, by ordinal
+}
+
+// ConsumerState is what the machine holds of one consumer.
+type ConsumerState struct {
+	Tag       string
+	Queue     string
+	Delivered uint64 // deliveries since it began
+	Limit     uint64 // see Credit
+}

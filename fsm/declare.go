@@ -1,0 +1,124 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	"warren/fsm/command"
+	"warren/fsm/queue"
+)
+
+func (m *Machine) declareQueue(e *epoch, c *command.QueueDeclare, r *command.Result) *command.Error {
+	c.Name = stripNewlines(c.Name)
+	v, q, err := m.findDeclared(e, c)
+	if err != nil {
+		return err
+	}
+	if q == nil {
+		if err := checkArguments(c); err != nil {
+			return err
+		}
+		q = m.addQueue(e, v, c)
+	}
+	r.Name = c.Name
+	r.Messages = uint32(q.Ready())
+	r.Consumers = uint32(q.Consumers())
+	return nil
+}
+
+// findDeclared returns the queue that a declare means, nil when it is to be made.
+func (m *Machine) findDeclared(e *epoch, c *command.QueueDeclare) (*vhost, *queue.Queue, *command.Error) {
+	if c.Passive {
+		return m.findQueue(e, c.VHost, c.Conn, c.Name)
+	}
+	v, err := m.vhost(c.VHost)
+	if err != nil {
+		return nil, nil, err
+	}
+	// RabbitMQ checks the name even when the queue exists.
+	if strings.HasPrefix(c.Name, "amq.") && !c.Generated {
+		return v, nil, refuse(accessRefused, "queue name '%s' contains reserved prefix 'amq.*'", c.Name)
+	}
+	q := v.queues[c.Name]
+	if q == nil {
+		return v, nil, nil
+	}
+	return v, q, checkEquivalent(q, e, c)
+}
+
+// checkEquivalent refuses to declare a queue again that is another than asked for.
+func checkEquivalent(q *queue.Queue, e *epoch, c *command.QueueDeclare) *command.Error {
+	if q.Spec.Exclusive != c.Exclusive || locked(q, e, c.Conn) {
+		return errLocked(c.VHost, c.Name)
+	}
+	if q.Spec.Durable != c.Durable {
+		return errInequivalent(c, "durable", quoteBool(c.Durable), quoteBool(q.Spec.Durable))
+	}
+	if q.Spec.AutoDelete != c.AutoDelete {
+		return errInequivalent(c, "auto_delete", quoteBool(c.AutoDelete), quoteBool(q.Spec.AutoDelete))
+	}
+	return checkSameArguments(&q.Spec, c)
+}
+
+func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Queue {
+	m.ids++
+	q := m.store.NewQueue(m.ids, *c)
+	q.Created = m.index
+	v.queues[c.Name] = q
+	v.topology.DeclareQueue(c.Name)
+	if c.Exclusive {
+		q.Owner = command.Owner{Epoch: e.number, Channel: command.Channel{Conn: c.Conn}}
+		owner := e.connection(c.Conn)
+		owner.exclusive = append(owner.exclusive, q)
+	}
+	return q
+}
+
+// dropQueue deletes a queue with all that refers to it, and tells its
+// consumers. It returns the number of ready messages that went.
+func (m *Machine) dropQueue(v *vhost, q *queue.Queue) int {
+	q.EachConsumer(func(c *queue.Consumer) {
+		m.effect(command.Effect{
+			Kind: command.EffectCancel, To: c.Channel.Owner, Tag: c.Spec.Tag, Queue: q.Spec.Name,
+		})
+	})
+	if q.Spec.Exclusive {
+		m.disown(q)
+	}
+	delete(v.queues, q.Spec.Name)
+	v.topology.RemoveQueue(q.Spec.Name)
+	return q.Delete()
+}
+
+// disown takes an exclusive queue from its connection.
+func (m *Machine) disown(q *queue.Queue) {
+	e := m.epochs[q.Owner.Epoch]
+	c := e.connections[q.Owner.Conn]
+	c.exclusive = slices.DeleteFunc(c.exclusive, func(other *queue.Queue) bool { return other == q })
+	e.tidy(c)
+}
+
+func (m *Machine) deleteQueue(e *epoch, c *command.QueueDelete, r *command.Result) *command.Error {
+	v, q, err := m.findQueue(e, c.VHost, c.Conn, c.Name)
+	switch {
+	case err != nil && err.Code == notFound:
+		return nil // deleting what is not there is fine
+	case err != nil:
+		return err
+	case c.IfUnused && q.Consumers() > 0:
+		return refuse(preconditionFailed, "%s in use", queueText(v.name, c.Name))
+	case c.IfEmpty && q.Ready() > 0:
+		return refuse(preconditionFailed, "%s not empty", queueText(v.name, c.Name))
+	}
+	r.Messages = uint32(m.dropQueue(v, q))
+	return nil
+}
+
+func (m *Machine) purgeQueue(e *epoch, c *command.QueuePurge, r *command.Result) *command.Error {
+	_, q, err := m.findQueue(e, c.VHost, c.Conn, c.Name)
+	if err != nil {
+		return err
+	}
+	r.Messages = uint32(q.Purge())
+	return nil
+}

@@ -1,0 +1,313 @@
+package fsm
+
+import (
+	"fmt"
+
+	"warren/fsm/command"
+	"warren/fsm/queue"
+)
+
+// Meta is what Raft says of a log entry.
+type Meta struct {
+	Index uint64 // higher than that of every entry before
+	Term  uint64
+}
+
+// A Verdict says what became of an entry as a whole.
+type Verdict uint8
+
+// The verdicts. Only Applied and Unsequenced entries have results.
+const (
+	// Applied: it was the next of its epoch, and its commands were carried out
+	// or refused one by one.
+	Applied Verdict = iota + 1
+	// Repeat: its sequence was applied before; nothing was done.
+	Repeat
+	// Gap: sequences before it were not applied yet; nothing was done.
+	Gap
+	// Fenced: its epoch is over, or never was; nothing was done.
+	Fenced
+	// Unsequenced: it belongs to no epoch (EpochOpen, EpochRemove, Tick), and its
+	// commands were carried out or refused.
+	Unsequenced
+)
+
+// String returns the verdict's name in lower case.
+func (v Verdict) String() string {
+	names := [...]string{"none", "applied", "repeat", "gap", "fenced", "unsequenced"}
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// Output is what an entry gave. Apply overwrites it, so one Output can serve
+// many entries; the messages that it points to stay valid.
+type Output struct {
+	Header  command.Header
+	Verdict Verdict
+	Results []command.Result // one for each command, in order
+	Effects []command.Effect // in order of their commands
+}
+
+// Reset empties the output and keeps its memory.
+func (o *Output) Reset() {
+	clear(o.Results)
+	clear(o.Effects)
+	*o = Output{Results: o.Results[:0], Effects: o.Effects[:0]}
+}
+
+// A Machine is the replicated state. Make one with New. Its methods must not be
+// called concurrently.
+type Machine struct {
+	bodies command.Bodies
+	state
+
+	// Scratch of Apply.
+	out     *Output
+	opened  bool // the entry has opened an epoch
+	decoded scratch
+	routes  []string
+}
+
+// state is what a snapshot holds and Restore replaces.
+type state struct {
+	store  *queue.Store
+	index  uint64
+	term   uint64
+	now    int64  // highest stamp seen, milliseconds
+	hash   uint64 // see Hash
+	ids    uint64 // the last id given to a queue or consumer
+	vhosts map[string]*vhost
+	epochs map[uint64]*epoch
+
+	strangers bool // an epoch may be no witness; follows from epochs
+}
+
+// scratch are the commands that are decoded again and again.
+type scratch struct {
+	publish command.Publish
+	settle  command.Settle
+	credit  command.Credit
+}
+
+// New returns a machine that has seen no entry: one vhost, "/", and nothing in
+// it but the predeclared exchanges. Bodies of messages go to bodies.
+func New(bodies command.Bodies) *Machine {
+	m := &Machine{bodies: bodies, state: newState(bodies)}
+	m.vhosts[defaultVHost] = newVHost(defaultVHost)
+	return m
+}
+
+func newState(bodies command.Bodies) state {
+	return state{
+		store:  queue.NewStore(bodies),
+		vhosts: make(map[string]*vhost),
+		epochs: make(map[uint64]*epoch),
+	}
+}
+
+// Index returns the index of the last entry applied, of whatever verdict.
+func (m *Machine) Index() uint64 { return m.index }
+
+// Now returns the machine's time: the highest stamp seen, in milliseconds since
+// the Unix epoch.
+func (m *Machine) Now() int64 { return m.now }
+
+// Apply carries out one log entry and writes what came of it to out. The
+// machine may keep parts of batch, which nobody may change afterwards.
+//
+// An error means that the entry cannot be understood: its bytes are damaged, or
+// a newer version wrote them. The machine may then have applied a part of it and
+// must not be used any more; the node has to stop.
+func (m *Machine) Apply(meta Meta, batch []byte, out *Output) error {
+	out.Reset()
+	if meta.Index <= m.index {
+		return fmt.Errorf("log entry %d comes after %d", meta.Index, m.index)
+	}
+	header, commands, err := command.ReadHeader(batch)
+	if err != nil {
+		return fmt.Errorf("log entry %d: %w", meta.Index, err)
+	}
+	out.Header = header
+	m.out, m.opened = out, false
+	m.index, m.term = meta.Index, meta.Term
+	m.now = max(m.now, header.Stamp)
+	if err := m.applyBatch(header, commands); err != nil {
+		return fmt.Errorf("log entry %d: %w", meta.Index, err)
+	}
+	m.foldHash(out)
+	m.out = nil
+	return nil
+}
+
+func (m *Machine) applyBatch(h command.Header, commands []byte) error {
+	m.witness(m.epochs[h.LeaderEpoch])
+	e := m.epochs[h.Epoch]
+	m.out.Verdict = verdict(h, e)
+	switch m.out.Verdict {
+	case Applied:
+		e.sequence = h.Sequence
+		m.witness(e)
+	case Unsequenced:
+	default:
+		return nil
+	}
+	for i := range h.Count {
+		kind, payload, rest, err := command.Next(commands)
+		if err != nil {
+			return fmt.Errorf("command %d: %w", i, err)
+		}
+		if err := m.applyCommand(e, kind, payload); err != nil {
+			return fmt.Errorf("command %d: %w", i, err)
+		}
+		commands = rest
+	}
+	if len(commands) != 0 {
+		return fmt.Errorf("%w: %d bytes behind the last command", command.ErrTruncated, len(commands))
+	}
+	return nil
+}
+
+// verdict decides whether a batch is to be applied. e is its epoch, nil when unknown.
+func verdict(h command.Header, e *epoch) Verdict {
+	switch {
+	case h.Epoch == 0:
+		return Unsequenced
+	case e == nil:
+		return Fenced
+	case h.Sequence <= e.sequence:
+		return Repeat
+	case h.Sequence != e.sequence+1:
+		return Gap
+	default:
+		return Applied
+	}
+}
+
+// applyCommand carries out one command of epoch e, nil for none, and appends
+// its result and effects.
+func (m *Machine) applyCommand(e *epoch, kind command.Kind, payload []byte) error {
+	m.out.Results = append(m.out.Results, command.Result{Kind: kind})
+	r := &m.out.Results[len(m.out.Results)-1]
+	var err error
+	switch kind {
+	case command.KindPublish:
+		if err = command.Decode(payload, &m.decoded.publish); err == nil && allowed(e, r) {
+			m.publish(&m.decoded.publish, r)
+		}
+	case command.KindSettle:
+		if err = command.Decode(payload, &m.decoded.settle); err == nil && allowed(e, r) {
+			m.settle(e, &m.decoded.settle)
+		}
+	case command.KindCredit:
+		if err = command.Decode(payload, &m.decoded.credit); err == nil && allowed(e, r) {
+			m.credit(e, &m.decoded.credit)
+		}
+	default:
+		err = m.applyRare(e, kind, payload, r)
+	}
+	if err != nil {
+		return err
+	}
+	m.store.Assign((*sink)(m))
+	return nil
+}
+
+// allowed refuses commands that need an epoch in a batch that has none.
+func allowed(e *epoch, r *command.Result) bool {
+	if e == nil {
+		r.Err = refuse(commandInvalid, "a command of this kind needs an epoch")
+	}
+	return e != nil
+}
+
+// applyRare carries out the kinds of command that need not be fast.
+func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *command.Result) error {
+	cmd := command.New(kind)
+	if cmd == nil {
+		return fmt.Errorf("%w: %d", command.ErrKind, kind)
+	}
+	if err := command.Decode(payload, cmd); err != nil {
+		return err
+	}
+	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) {
+		return nil
+	}
+	switch c := cmd.(type) {
+	case *command.ConnectionClose:
+		m.closeConnection(e, c.Conn)
+	case *command.ChannelClose:
+		m.closeChannel(e, c.Channel)
+	case *command.ExchangeDeclare:
+		r.Err = m.declareExchange(c)
+	case *command.ExchangeDelete:
+		r.Err = m.deleteExchange(c)
+	case *command.Bind:
+		r.Err = m.bind(e, &c.Binding, false)
+	case *command.Unbind:
+		r.Err = m.bind(e, &c.Binding, true)
+	case *command.QueueDeclare:
+		r.Err = m.declareQueue(e, c, r)
+	case *command.QueueDelete:
+		r.Err = m.deleteQueue(e, c, r)
+	case *command.QueuePurge:
+		r.Err = m.purgeQueue(e, c, r)
+	case *command.Consume:
+		r.Err = m.consume(e, c)
+	case *command.Cancel:
+		m.cancel(e, c)
+	case *command.Get:
+		r.Err = m.get(e, c, r)
+	case *command.Qos:
+		m.qos(e, c)
+	case *command.Recover:
+		m.recover(e, c.Channel)
+	case *command.Commit:
+		return m.commit(e, c, r)
+	default:
+		return fmt.Errorf("%w: %d", command.ErrKind, kind)
+	}
+	return nil
+}
+
+// applyToEpochs carries out the commands that travel outside epochs, and tells
+// whether cmd is one.
+func (m *Machine) applyToEpochs(e *epoch, cmd command.Command, r *command.Result) bool {
+	switch c := cmd.(type) {
+	case *command.EpochOpen:
+		if e != nil {
+			r.Err = refuse(commandInvalid, "epoch.open within an epoch")
+		} else {
+			r.Err = m.openEpoch(c)
+		}
+	case *command.EpochRemove:
+		if e != nil {
+			r.Err = refuse(commandInvalid, "epoch.remove within an epoch")
+		} else {
+			m.removeEpoch(m.epochs[c.Epoch])
+		}
+	case *command.Tick:
+	default:
+		return false
+	}
+	return true
+}
+
+// effect appends an effect of the present command.
+func (m *Machine) effect(e command.Effect) {
+	e.Command = len(m.out.Results) - 1
+	m.out.Effects = append(m.out.Effects, e)
+}
+
+// sink is the machine as it takes deliveries.
+type sink Machine
+
+// Deliver makes an effect of a delivery.
+func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, msg *command.Message) {
+	(*Machine)(s).effect(command.Effect{
+		Kind: command.EffectDeliver, To: c.Channel.Owner,
+		Tag: c.Spec.Tag, Queue: c.Queue.Spec.Name,
+		Ordinal: ordinal, Redelivered: redelivered, Message: msg,
+	})
+}

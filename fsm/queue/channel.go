@@ -1,0 +1,162 @@
+package queue
+
+import (
+	"slices"
+
+	"warren/fsm/command"
+)
+
+// A delivery is a message that a channel holds and has not settled. When its
+// queue is deleted it stays in the books of the channel, but is nothing any more.
+type delivery struct {
+	queue    *Queue
+	sequence uint64
+	consumer *Consumer // nil for basic.get
+}
+
+// A Channel is an AMQP channel with consumers or unsettled deliveries.
+type Channel struct {
+	Owner    command.Owner
+	Prefetch uint32 // for all consumers together, 0: no limit
+	Ordinal  uint64 // the last one given out
+
+	store      *Store
+	unacked    uint32 // unsettled deliveries of consumers
+	deliveries sequence[delivery]
+	consumers  []*Consumer // by ID; those that are gone stay while they have deliveries
+	tags       map[string]*Consumer
+}
+
+// NewChannel returns a channel that holds nothing.
+func (s *Store) NewChannel(owner command.Owner) *Channel {
+	return &Channel{Owner: owner, store: s, tags: make(map[string]*Consumer)}
+}
+
+// Consumer returns the consumer with a tag, nil when there is none.
+func (ch *Channel) Consumer(tag string) *Consumer { return ch.tags[tag] }
+
+// EachConsumer calls f for the consumers, the oldest first.
+func (ch *Channel) EachConsumer(f func(*Consumer)) {
+	for _, c := range ch.consumers {
+		if !c.gone {
+			f(c)
+		}
+	}
+}
+
+// CancelAll ends all consumers, the oldest first, and calls f for each.
+func (ch *Channel) CancelAll(f func(*Consumer)) {
+	for _, c := range slices.Clone(ch.consumers) {
+		if !c.gone {
+			c.Cancel()
+			f(c)
+		}
+	}
+}
+
+// full reports whether the channel's prefetch lets none of its consumers take a message.
+func (ch *Channel) full() bool { return ch.Prefetch != 0 && ch.unacked >= ch.Prefetch }
+
+// wake puts those consumers in line that can take a message again.
+func (ch *Channel) wake() {
+	if ch.full() {
+		return
+	}
+	for _, c := range ch.consumers {
+		c.wake()
+	}
+}
+
+// SetPrefetch sets the channel's own prefetch.
+func (ch *Channel) SetPrefetch(n uint32) {
+	ch.Prefetch = n
+	ch.wake()
+}
+
+// lend notes a delivery and returns its ordinal.
+func (ch *Channel) lend(d delivery) uint64 {
+	ch.Ordinal++
+	ch.deliveries.add(&ch.store.deliveries, ch.Ordinal, d)
+	if d.consumer != nil {
+		ch.unacked++
+	}
+	return ch.Ordinal
+}
+
+// Settle settles the unsettled deliveries with ordinals from to to.
+func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
+	wasFull := ch.full()
+	ch.deliveries.removeRange(&ch.store.deliveries, from, to, func(_ uint64, d delivery) {
+		ch.settle(d, outcome)
+	})
+	if wasFull {
+		ch.wake()
+	}
+}
+
+func (ch *Channel) settle(d delivery, outcome command.Outcome) {
+	if d.queue.deleted {
+		return
+	}
+	d.queue.settle(d.sequence, outcome)
+	c := d.consumer
+	if c == nil {
+		return
+	}
+	ch.unacked--
+	c.unacked--
+	if c.gone {
+		c.forget()
+		return
+	}
+	c.wake()
+}
+
+// Recover puts all that is unsettled back in its queues.
+func (ch *Channel) Recover() { ch.Settle(0, ch.Ordinal, command.Requeue) }
+
+// Unsettled calls f for each unsettled delivery by ordinal. c is nil for what
+// basic.get took.
+func (ch *Channel) Unsettled(f func(ordinal uint64, q *Queue, c *Consumer, m *command.Message, redelivered bool)) {
+	ch.deliveries.each(func(n uint64, d delivery) {
+		if d.queue.deleted {
+			return
+		}
+		at, slot, _ := d.queue.messages.lookup(d.sequence)
+		c := d.queue.messages.chunks[at]
+		f(n, d.queue, d.consumer, &c.values[slot].Message, c.again.has(slot))
+	})
+}
+
+// A Got is what basic.get found.
+type Got struct {
+	Message     *command.Message // nil: the queue is empty
+	Ordinal     uint64           // 0 without acknowledgement
+	Redelivered bool
+}
+
+// Get takes the first message of a queue for the channel, which has to settle it.
+func (ch *Channel) Get(q *Queue) Got {
+	if q.ready == 0 {
+		q.GotEmpty++
+		return Got{}
+	}
+	n, m, again := q.lendHead()
+	q.Got++
+	q.countAgain(again)
+	ordinal := ch.lend(delivery{queue: q, sequence: n})
+	return Got{Message: &m.Message, Ordinal: ordinal, Redelivered: again}
+}
+
+// Get takes the first message of the queue for good.
+func (q *Queue) Get() Got {
+	if q.ready == 0 {
+		q.GotEmpty++
+		return Got{}
+	}
+	m, again := q.takeHead()
+	q.GotAuto++
+	q.countAgain(again)
+	q.store.release(m)
+	return Got{Message: &m.Message, Redelivered: again}
+}

@@ -1,0 +1,241 @@
+package queue
+
+import (
+	"slices"
+
+	"warren/fsm/command"
+)
+
+// A Consumer is one consumer of a queue, on one channel.
+type Consumer struct {
+	ID       uint64          // unique in the machine, never used again
+	Spec     command.Consume // as asked for; Spec.Limit is the first limit only
+	Priority int64           // higher ones are served first
+	Queue    *Queue
+	Channel  *Channel
+
+	Limit     uint64 // see command.Credit
+	Delivered uint64 // deliveries since it began
+	unacked   uint32 // deliveries not settled
+
+	gone       bool // cancelled, with deliveries in flight
+	waiting    bool // in a level of the queue
+	prev, next *Consumer
+}
+
+// A level is a ring of consumers of one priority, in the order in which they
+// get the next messages. Those that cannot take a message may stand in it; they
+// step out when it is their turn.
+type level struct {
+	priority   int64
+	head, tail *Consumer
+}
+
+// Unacked returns the number of its deliveries that are not settled.
+func (c *Consumer) Unacked() int { return int(c.unacked) }
+
+// open reports whether the consumer may be given one more message.
+func (c *Consumer) open() bool {
+	if c.Delivered >= c.Limit {
+		return false
+	}
+	if c.Spec.NoAck {
+		return true
+	}
+	if c.Spec.Prefetch != 0 && c.unacked >= c.Spec.Prefetch {
+		return false
+	}
+	return !c.Channel.full()
+}
+
+// wake puts the consumer in line when it can take a message.
+func (c *Consumer) wake() {
+	if c.gone || c.waiting || !c.open() {
+		return
+	}
+	c.Queue.enqueue(c)
+	c.Queue.store.touch(c.Queue)
+}
+
+// enqueue puts a consumer at the end of the line of its priority.
+func (q *Queue) enqueue(c *Consumer) {
+	l := q.level(c.Priority)
+	c.waiting, c.prev, c.next = true, l.tail, nil
+	if l.tail == nil {
+		l.head = c
+	} else {
+		l.tail.next = c
+	}
+	l.tail = c
+}
+
+// level returns the line of a priority.
+func (q *Queue) level(priority int64) *level {
+	for i := range q.levels {
+		if q.levels[i].priority == priority {
+			return &q.levels[i]
+		}
+		if q.levels[i].priority < priority {
+			q.levels = slices.Insert(q.levels, i, level{priority: priority})
+			return &q.levels[i]
+		}
+	}
+	q.levels = append(q.levels, level{priority: priority})
+	return &q.levels[len(q.levels)-1]
+}
+
+// dequeue takes a consumer out of line.
+func (q *Queue) dequeue(c *Consumer) {
+	l := q.level(c.Priority)
+	if c.prev == nil {
+		l.head = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		l.tail = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.waiting, c.prev, c.next = false, nil, nil
+}
+
+// turn returns the consumer that gets the next message, nil when none can.
+func (q *Queue) turn() *Consumer {
+	for i := range q.levels {
+		for c := q.levels[i].head; c != nil; c = q.levels[i].head {
+			if c.open() {
+				return c
+			}
+			q.dequeue(c)
+		}
+	}
+	return nil
+}
+
+// assign gives ready messages to consumers until one or the other runs out.
+func (q *Queue) assign(sink Sink) {
+	for q.ready > 0 {
+		c := q.turn()
+		if c == nil {
+			return
+		}
+		q.deliver(c, sink)
+		if c.next != nil || !c.open() {
+			q.dequeue(c)
+			c.wake()
+		}
+	}
+}
+
+// deliver gives the first message to a consumer.
+func (q *Queue) deliver(c *Consumer, sink Sink) {
+	c.Delivered++
+	if c.Spec.NoAck {
+		m, again := q.takeHead()
+		q.DeliveredAuto++
+		q.countAgain(again)
+		sink.Deliver(c, 0, again, &m.Message)
+		q.store.release(m)
+		return
+	}
+	n, m, again := q.lendHead()
+	q.Delivered++
+	q.countAgain(again)
+	c.unacked++
+	ordinal := c.Channel.lend(delivery{queue: q, sequence: n, consumer: c})
+	sink.Deliver(c, ordinal, again, &m.Message)
+}
+
+func (q *Queue) countAgain(again bool) {
+	if again {
+		q.Redelivered++
+	}
+}
+
+// Consume adds a consumer to a queue and a channel. Its tag must be new on the
+// channel.
+func (s *Store) Consume(id uint64, spec command.Consume, priority int64, q *Queue, ch *Channel) *Consumer {
+	c := &Consumer{ID: id, Spec: spec, Priority: priority, Queue: q, Channel: ch, Limit: spec.Limit}
+	c.join()
+	c.wake()
+	return c
+}
+
+// join enters the consumer in the lists of its queue and channel.
+func (c *Consumer) join() {
+	c.Queue.consumers = append(c.Queue.consumers, c)
+	c.Channel.consumers = append(c.Channel.consumers, c)
+	if !c.gone {
+		c.Queue.live++
+		c.Channel.tags[c.Spec.Tag] = c
+	}
+}
+
+// Cancel ends the consumer. Its deliveries in flight stay with the channel.
+func (c *Consumer) Cancel() {
+	if c.gone {
+		return
+	}
+	if c.waiting {
+		c.Queue.dequeue(c)
+	}
+	c.gone = true
+	c.Queue.live--
+	delete(c.Channel.tags, c.Spec.Tag)
+	c.forget()
+}
+
+// forget drops a consumer that is gone when its last delivery is settled.
+func (c *Consumer) forget() {
+	if !c.gone || c.unacked > 0 {
+		return
+	}
+	c.Queue.consumers = without(c.Queue.consumers, c)
+	c.Channel.consumers = without(c.Channel.consumers, c)
+}
+
+// orphan ends a consumer because its queue is being deleted: what it held counts
+// as settled.
+func (c *Consumer) orphan() {
+	if !c.gone {
+		c.gone = true
+		delete(c.Channel.tags, c.Spec.Tag)
+	}
+	c.waiting, c.prev, c.next = false, nil, nil
+	wasFull := c.Channel.full()
+	c.Channel.unacked -= c.unacked
+	c.unacked = 0
+	c.Channel.consumers = without(c.Channel.consumers, c)
+	if wasFull {
+		c.Channel.wake()
+	}
+}
+
+// without removes a consumer from a list ordered by ID.
+func without(list []*Consumer, c *Consumer) []*Consumer {
+	i, ok := slices.BinarySearchFunc(list, c.ID, byID)
+	if !ok {
+		return list
+	}
+	return slices.Delete(list, i, i+1)
+}
+
+func byID(c *Consumer, id uint64) int {
+	switch {
+	case c.ID < id:
+		return -1
+	case c.ID > id:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// SetLimit raises the consumer's limit (see command.Credit).
+func (c *Consumer) SetLimit(limit uint64) {
+	if limit > c.Limit {
+		c.Limit = limit
+		c.wake()
+	}
+}

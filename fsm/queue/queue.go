@@ -1,0 +1,239 @@
+package queue
+
+import "warren/fsm/command"
+
+// Counters count what happened to a queue since it was declared.
+type Counters struct {
+	Published     uint64 // messages that entered
+	Delivered     uint64 // given to consumers that acknowledge
+	DeliveredAuto uint64 // given to consumers that do not
+	Got           uint64 // given to basic.get with acknowledgement
+	GotAuto       uint64 // given to basic.get without
+	GotEmpty      uint64 // basic.get on the empty queue
+	Redelivered   uint64 // of the four above, those that were not the first time
+	Acked         uint64
+	Rejected      uint64 // settled with Reject
+	Requeued      uint64 // came back from a channel
+	Purged        uint64
+}
+
+// A Queue is one queue of a vhost. Its exported fields may be read by all;
+// Counters, Owner and Spec belong to the caller as the rest belongs to the queue.
+type Queue struct {
+	ID      uint64               // unique in the machine, never used again
+	Spec    command.QueueDeclare // as first declared
+	Owner   command.Owner        // of an exclusive queue: epoch and connection
+	Created uint64               // log index at which it was declared
+	Counters
+
+	store     *Store
+	messages  sequence[*Message]
+	next      uint64 // sequence of the next message
+	first     uint64 // no ready message stands before this
+	ready     int
+	bytes     uint64 // of the bodies of ready messages
+	unacked   int
+	unackedB  uint64
+	consumers []*Consumer // by ID; those that are gone stay while they have deliveries
+	live      int         // consumers that are not gone
+	levels    []level     // consumers that wait, highest priority first
+	dirty     bool        // in store.dirty
+	deleted   bool
+}
+
+// NewQueue returns an empty queue.
+func (s *Store) NewQueue(id uint64, spec command.QueueDeclare) *Queue {
+	return &Queue{ID: id, Spec: spec, store: s, next: 1, first: 1}
+}
+
+// Ready returns the number of messages that wait for a consumer.
+func (q *Queue) Ready() int { return q.ready }
+
+// ReadyBytes returns the size of the bodies of the ready messages.
+func (q *Queue) ReadyBytes() uint64 { return q.bytes }
+
+// Unacked returns the number of messages given out and not settled.
+func (q *Queue) Unacked() int { return q.unacked }
+
+// UnackedBytes returns the size of the bodies of the unacked messages.
+func (q *Queue) UnackedBytes() uint64 { return q.unackedB }
+
+// Consumers returns the number of consumers.
+func (q *Queue) Consumers() int { return q.live }
+
+// ExclusivelyConsumed reports whether its one consumer asked to be the only one.
+func (q *Queue) ExclusivelyConsumed() bool {
+	if q.live != 1 {
+		return false
+	}
+	alone := false
+	q.EachConsumer(func(c *Consumer) { alone = c.Spec.Exclusive })
+	return alone
+}
+
+// EachConsumer calls f for the consumers, the oldest first.
+func (q *Queue) EachConsumer(f func(*Consumer)) {
+	for _, c := range q.consumers {
+		if !c.gone {
+			f(c)
+		}
+	}
+}
+
+// Push puts a message at the end.
+func (q *Queue) Push(m *Message) {
+	c, slot := q.messages.add(&q.store.messages, q.next, m)
+	c.readyBits.set(slot)
+	c.ready++
+	q.next++
+	q.ready++
+	q.bytes += uint64(m.Body.Size)
+	q.Published++
+	q.store.touch(q)
+}
+
+// head finds the first ready message: its chunk and slot. There must be one.
+func (q *Queue) head() (at, slot int) {
+	at = q.messages.find(q.first)
+	for ; ; at++ {
+		c := q.messages.chunks[at]
+		if c.ready == 0 {
+			continue
+		}
+		from := 0
+		if q.first > c.base {
+			from = int(q.first - c.base)
+		}
+		if slot = c.readyBits.next(from); slot < chunkSize {
+			q.first = c.base + uint64(slot)
+			return at, slot
+		}
+	}
+}
+
+// taken keeps the books of the message at a place no longer being ready.
+func (q *Queue) taken(m *Message) {
+	q.ready--
+	q.bytes -= uint64(m.Body.Size)
+}
+
+// takeHead removes the first ready message, for good.
+func (q *Queue) takeHead() (m *Message, redelivered bool) {
+	at, slot := q.head()
+	redelivered = q.messages.chunks[at].again.has(slot)
+	m = q.messages.remove(&q.store.messages, at, slot)
+	q.first++
+	q.taken(m)
+	return m, redelivered
+}
+
+// lendHead makes the first ready message unacknowledged.
+func (q *Queue) lendHead() (n uint64, m *Message, redelivered bool) {
+	at, slot := q.head()
+	n = q.first
+	m, redelivered = q.lend(at, slot)
+	q.first++
+	return n, m, redelivered
+}
+
+func (q *Queue) lend(at, slot int) (m *Message, redelivered bool) {
+	c := q.messages.writable(&q.store.messages, at)
+	c.readyBits.clear(slot)
+	c.ready--
+	m = c.values[slot]
+	q.taken(m)
+	q.unacked++
+	q.unackedB += uint64(m.Body.Size)
+	return m, c.again.has(slot)
+}
+
+// settle ends one delivery of the message with sequence n.
+func (q *Queue) settle(n uint64, outcome command.Outcome) {
+	at, slot, ok := q.messages.lookup(n)
+	if !ok {
+		panic("queue: a delivery refers to a message that is not there")
+	}
+	if outcome == command.Requeue {
+		q.giveBack(at, slot, n)
+		return
+	}
+	m := q.messages.remove(&q.store.messages, at, slot)
+	q.unacked--
+	q.unackedB -= uint64(m.Body.Size)
+	if outcome == command.Reject {
+		q.Rejected++
+		q.discard(m)
+		return
+	}
+	q.Acked++
+	q.store.release(m)
+}
+
+// giveBack makes an unacknowledged message ready again, in its old place.
+func (q *Queue) giveBack(at, slot int, n uint64) {
+	c := q.messages.writable(&q.store.messages, at)
+	c.readyBits.set(slot)
+	c.ready++
+	c.again.set(slot)
+	size := uint64(c.values[slot].Body.Size)
+	q.unacked--
+	q.unackedB -= size
+	q.ready++
+	q.bytes += size
+	q.first = min(q.first, n)
+	q.Requeued++
+	q.store.touch(q)
+}
+
+// discard is the way out for messages that nobody acknowledged: the place
+// where a dead-letter exchange comes in.
+func (q *Queue) discard(m *Message) { q.store.release(m) }
+
+// Purge removes the ready messages and returns how many there were.
+func (q *Queue) Purge() int {
+	n := q.ready
+	for q.ready > 0 {
+		m, _ := q.takeHead()
+		q.store.release(m)
+	}
+	q.Purged += uint64(n)
+	return n
+}
+
+// Delete empties the queue for good and ends its consumers. It returns the number
+// of messages that were ready. Deliveries of its messages count as settled from now on.
+func (q *Queue) Delete() int {
+	n := q.ready
+	q.deleted = true
+	for _, c := range q.consumers {
+		c.orphan()
+	}
+	q.consumers, q.levels, q.live = nil, nil, 0
+	q.messages.each(func(_ uint64, m *Message) { q.store.release(m) })
+	for _, c := range q.messages.chunks {
+		q.reuse(c)
+	}
+	q.messages = sequence[*Message]{}
+	q.ready, q.bytes, q.unacked, q.unackedB = 0, 0, 0, 0
+	return n
+}
+
+// reuse cleans a chunk of a deleted queue for the pool.
+func (q *Queue) reuse(c *chunk[*Message]) {
+	p := &q.store.messages
+	if c.generation != p.generation {
+		return
+	}
+	clear(c.values)
+	c.live, c.ready = 0, 0
+	c.present, c.readyBits, c.again = bitmap{}, bitmap{}, bitmap{}
+	p.put(c)
+}
+
+// Add adds the counts of another queue.
+func (c *Counters) Add(other *Counters) {
+	theirs := other.list()
+	for i, n := range c.list() {
+		*n += *theirs[i]
+	}
+}

@@ -1,0 +1,393 @@
+package fsm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"warren/fsm/command"
+	"warren/fsm/internal/stream"
+	"warren/fsm/queue"
+	"warren/fsm/topology"
+)
+
+// The first bytes of a snapshot: what it is, and the version of its format.
+const (
+	snapshotMagic   = "WARRENFS"
+	snapshotVersion = 1
+)
+
+// Errors of Restore. Damage of other kinds is an error too.
+var (
+	ErrNotSnapshot     = errors.New("not a state machine snapshot")
+	ErrSnapshotVersion = errors.New("snapshot of an unknown version")
+)
+
+// A Snapshot is the state of a machine at one moment. It stays as it is while
+// the machine goes on, and may be used by another goroutine.
+type Snapshot struct {
+	index  uint64
+	meta   []byte // all but messages and deliveries, encoded
+	queues []queue.Contents
+	holds  []queue.Ledger
+	alive  map[*queue.Queue]struct{} // the queues that were there
+}
+
+// Capture returns the present state. It costs time for what there is of
+// entities (queues, bindings, consumers, channels), and next to none for messages:
+// their chunks are shared, and copied when they change.
+func (m *Machine) Capture() *Snapshot {
+	m.store.Freeze()
+	return m.capture()
+}
+
+func (m *Machine) capture() *Snapshot {
+	s := &Snapshot{index: m.index, alive: make(map[*queue.Queue]struct{})}
+	var meta bytes.Buffer
+	w := stream.NewWriter(&meta)
+	m.writeMachine(w)
+	m.writeVHosts(w, s)
+	m.writeChannels(w, s)
+	m.writeLines(w)
+	w.Fail(w.Flush())
+	s.meta = meta.Bytes()
+	return s
+}
+
+// Index returns the index of the last entry that is in the snapshot.
+func (s *Snapshot) Index() uint64 { return s.index }
+
+// Release lets go of what the snapshot holds. It must not be used afterwards.
+func (s *Snapshot) Release() { *s = Snapshot{index: s.index} }
+
+// WriteTo writes the snapshot. Equal states give equal bytes.
+func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
+	out := stream.NewWriter(w)
+	s.write(out)
+	n, err := out.Close()
+	if err != nil {
+		return n, fmt.Errorf("write snapshot: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Snapshot) write(w *stream.Writer) {
+	w.Raw([]byte(snapshotMagic))
+	w.Byte(snapshotVersion)
+	w.Raw(s.meta)
+	var shared queue.Shared
+	for _, q := range s.queues {
+		q.Write(w, &shared)
+	}
+	for _, l := range s.holds {
+		l.Write(w, func(q *queue.Queue) bool {
+			_, ok := s.alive[q]
+			return ok
+		})
+	}
+}
+
+// StateHash returns a checksum of the whole state, that is of the bytes of its
+// snapshot. Machines in the same state have the same one. It takes as long as
+// writing a snapshot. It is 0 when a message's body is not in memory.
+func (m *Machine) StateHash() uint64 {
+	w := stream.NewWriter(io.Discard)
+	m.capture().write(w)
+	if w.Flush() != nil {
+		return 0
+	}
+	return w.Sum()
+}
+
+func (m *Machine) writeMachine(w *stream.Writer) {
+	w.Uint(m.index)
+	w.Uint(m.term)
+	w.Uint(uint64(m.now))
+	w.Uint(m.hash)
+	w.Uint(m.ids)
+	w.Uint(uint64(len(m.epochs)))
+	m.eachEpoch(func(e *epoch) {
+		w.Uint(e.number)
+		w.String(e.node)
+		w.String(e.name)
+		w.Uint(e.nonce)
+		w.Uint(e.sequence)
+		w.Byte(flag(e.witness))
+	})
+}
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (m *Machine) writeVHosts(w *stream.Writer, s *Snapshot) {
+	w.Uint(uint64(len(m.vhosts)))
+	for _, name := range sortedKeys(m.vhosts) {
+		v := m.vhosts[name]
+		w.String(v.name)
+		w.Bytes(v.topology.AppendSnapshot(nil))
+		v.writeBorn(w)
+		w.Uint(uint64(len(v.queues)))
+		for _, name := range sortedKeys(v.queues) {
+			q := v.queues[name]
+			q.Write(w)
+			s.queues = append(s.queues, q.Capture())
+			s.alive[q] = struct{}{}
+		}
+	}
+}
+
+// writeBorn writes when the non-durable exchanges were declared.
+func (v *vhost) writeBorn(w *stream.Writer) {
+	for _, x := range v.topology.Exchanges() {
+		if _, ok := v.transient(x.Name); ok {
+			w.Uint(v.born[x.Name])
+		}
+	}
+}
+
+// writeChannels writes connections and channels with their consumers.
+func (m *Machine) writeChannels(w *stream.Writer, s *Snapshot) {
+	m.eachEpoch(func(e *epoch) {
+		w.Uint(uint64(len(e.connections)))
+		for _, number := range sortedKeys(e.connections) {
+			c := e.connections[number]
+			w.Uint(c.number)
+			w.Uint(uint64(len(c.exclusive)))
+			for _, q := range c.exclusive {
+				w.Uint(q.ID)
+			}
+			w.Uint(uint64(len(c.channels)))
+			for _, number := range sortedKeys(c.channels) {
+				ch := c.channels[number]
+				w.Uint(uint64(number))
+				ch.Write(w)
+				ch.WriteConsumers(w)
+				s.holds = append(s.holds, ch.Capture())
+			}
+		}
+	})
+}
+
+// eachQueue calls f for all queues, by vhost and name.
+func (s *state) eachQueue(f func(*vhost, *queue.Queue)) {
+	for _, name := range sortedKeys(s.vhosts) {
+		v := s.vhosts[name]
+		for _, name := range sortedKeys(v.queues) {
+			f(v, v.queues[name])
+		}
+	}
+}
+
+func (m *Machine) writeLines(w *stream.Writer) {
+	m.eachQueue(func(_ *vhost, q *queue.Queue) { q.WriteLine(w) })
+}
+
+// Restore replaces the whole state by that of a snapshot. It may read further
+// than the snapshot's end. Bytes that are no sound snapshot are an error; the
+// machine is then as it was. The bodies of the state that goes are dropped.
+func (m *Machine) Restore(r io.Reader) error {
+	l := &loader{state: newState(m.bodies), r: stream.NewReader(r), ids: make(map[uint64]*queue.Queue)}
+	if err := l.load(); err != nil {
+		l.state.drop()
+		return fmt.Errorf("restore state machine: %w", err)
+	}
+	m.state.drop()
+	m.state = l.state
+	return nil
+}
+
+// drop gives up all messages of a state that is not used any more.
+func (s *state) drop() {
+	s.eachQueue(func(_ *vhost, q *queue.Queue) { q.Delete() })
+}
+
+// loader reads a snapshot into a new state.
+type loader struct {
+	state
+	r        *stream.Reader
+	parts    *queue.Loader
+	queues   []*queue.Queue
+	channels []*queue.Channel
+	ids      map[uint64]*queue.Queue // exclusive queues that have no owner yet
+}
+
+func (l *loader) load() error {
+	if err := l.checkHead(); err != nil {
+		return err
+	}
+	l.readMachine()
+	l.readVHosts()
+	l.readChannels()
+	if l.r.Err() != nil {
+		return l.r.Err()
+	}
+	l.parts.Join()
+	for _, q := range l.queues {
+		l.parts.Line(l.r, q)
+	}
+	for _, q := range l.queues {
+		l.parts.Messages(l.r, q)
+	}
+	for _, ch := range l.channels {
+		l.parts.Deliveries(l.r, ch)
+	}
+	return l.r.Close()
+}
+
+func (l *loader) checkHead() error {
+	if string(l.r.Raw(uint64(len(snapshotMagic)))) != snapshotMagic {
+		if err := l.r.Err(); err != nil && !errors.Is(err, stream.ErrCorrupt) {
+			return err
+		}
+		return ErrNotSnapshot
+	}
+	if v := l.r.Byte(); l.r.Err() == nil && v != snapshotVersion {
+		return fmt.Errorf("%w: %d", ErrSnapshotVersion, v)
+	}
+	return l.r.Err()
+}
+
+func (l *loader) readMachine() {
+	l.state.index, l.state.term = l.r.Uint(), l.r.Uint()
+	l.state.now, l.state.hash = int64(l.r.Uint()), l.r.Uint()
+	l.state.ids = l.r.Bounded(1 << 62)
+	l.parts = queue.NewLoader(l.store, l.state.ids)
+	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+		e := &epoch{
+			number: l.r.Uint(), node: l.r.String(), name: l.r.String(),
+			nonce: l.r.Uint(), sequence: l.r.Uint(), witness: l.r.Flags(1) == 1,
+			connections: make(map[uint64]*connection),
+		}
+		if e.number == 0 || e.number > l.index || l.epochs[e.number] != nil {
+			l.r.Fail("epoch %d cannot be", e.number)
+		}
+		l.epochs[e.number] = e
+		l.strangers = l.strangers || !e.witness
+	}
+}
+
+func (l *loader) readVHosts() {
+	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+		name := l.r.String()
+		if l.vhosts[name] != nil {
+			l.r.Fail("vhost %q comes twice", name)
+			return
+		}
+		v := newVHost(name)
+		l.readTopology(v)
+		l.vhosts[name] = v
+		for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+			l.readQueue(v)
+		}
+		l.checkNames(v)
+	}
+}
+
+func (l *loader) readTopology(v *vhost) {
+	b := l.r.Bytes()
+	if l.r.Err() != nil {
+		return
+	}
+	v.topology = topology.New(v.name)
+	rest, err := v.topology.RestoreSnapshot(b)
+	if err != nil || len(rest) > 0 {
+		l.r.Fail("topology of vhost %q: %v, %d bytes left", v.name, err, len(rest))
+		return
+	}
+	for _, x := range v.topology.Exchanges() {
+		if _, ok := v.transient(x.Name); ok {
+			v.born[x.Name] = l.r.Uint()
+		}
+	}
+}
+
+func (l *loader) readQueue(v *vhost) {
+	q := l.parts.Queue(l.r)
+	if q == nil {
+		return
+	}
+	if q.Spec.VHost != v.name || v.queues[q.Spec.Name] != nil {
+		l.r.Fail("queue %q comes twice or in the wrong vhost", q.Spec.Name)
+		return
+	}
+	v.queues[q.Spec.Name] = q
+	l.queues = append(l.queues, q)
+	if q.Spec.Exclusive {
+		l.ids[q.ID] = q
+	}
+}
+
+// checkNames makes sure that the topology routes to the queues that there are.
+func (l *loader) checkNames(v *vhost) {
+	known := 0
+	for _, b := range v.topology.Bindings() {
+		if b.ToExchange {
+			continue
+		}
+		if v.queues[b.Destination] == nil {
+			l.r.Fail("a binding leads to queue %q, which is not there", b.Destination)
+		}
+		if b.Source == "" {
+			known++
+		}
+	}
+	if known != len(v.queues) {
+		l.r.Fail("%d queues of %d have a name in the topology", known, len(v.queues))
+	}
+}
+
+func (l *loader) readChannels() {
+	for _, number := range sortedKeys(l.epochs) {
+		e := l.epochs[number]
+		for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+			l.readConnection(e)
+		}
+	}
+	if len(l.ids) > 0 {
+		l.r.Fail("%d exclusive queues belong to nobody", len(l.ids))
+	}
+}
+
+func (l *loader) readConnection(e *epoch) {
+	number := l.r.Uint()
+	if e.connections[number] != nil {
+		l.r.Fail("connection %d comes twice", number)
+		return
+	}
+	c := e.connection(number)
+	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+		l.readExclusive(e, c)
+	}
+	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
+		l.readChannel(e, c)
+	}
+}
+
+func (l *loader) readExclusive(e *epoch, c *connection) {
+	id := l.r.Uint()
+	q := l.ids[id]
+	if q == nil || q.Owner.Epoch != e.number || q.Owner.Conn != c.number {
+		l.r.Fail("exclusive queue %d is not of connection %d", id, c.number)
+		return
+	}
+	delete(l.ids, id)
+	c.exclusive = append(c.exclusive, q)
+}
+
+func (l *loader) readChannel(e *epoch, c *connection) {
+	number := uint16(l.r.Bounded(1<<16 - 1))
+	if c.channels[number] != nil {
+		l.r.Fail("channel %d comes twice", number)
+		return
+	}
+	owner := command.Owner{Epoch: e.number, Channel: command.Channel{Conn: c.number, Number: number}}
+	ch := l.parts.Channel(l.r, owner)
+	c.channels[number] = ch
+	l.channels = append(l.channels, ch)
+	l.parts.Consumers(l.r, ch)
+}

@@ -1,0 +1,238 @@
+package topology
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"warren/fsm/command"
+	"warren/protocol/wire"
+)
+
+// identity is what makes two bindings the same one. Args are encoded, sorted by name.
+type identity struct {
+	source, destination string
+	toExchange          bool
+	key, args           string
+}
+
+// binding is one binding and its place in the lists that know it.
+type binding struct {
+	identity
+	table wire.Table // the arguments, sorted by name
+	from  *exchange
+	to    *destination
+	match matcher // headers exchanges
+	node  *node   // topic exchanges
+	links [lists]link
+}
+
+// The lists that a binding stands in. Each keeps the order of making; routing
+// and snapshots walk them, so that order is part of the state.
+const (
+	inAll         = iota // Topology.all
+	inSource             // exchange.out
+	inDestination        // destination.in
+	inBucket             // a key of a direct exchange, a pattern of a topic exchange
+	lists
+)
+
+type link struct{ prev, next *binding }
+
+// list is a doubly linked list through the bindings themselves: it takes and
+// drops one in constant time, however many thousands an exchange has.
+type list struct {
+	kind        int
+	first, last *binding
+	n           int
+}
+
+func (l *list) push(b *binding) {
+	b.links[l.kind] = link{prev: l.last}
+	if l.last == nil {
+		l.first = b
+	} else {
+		l.last.links[l.kind].next = b
+	}
+	l.last = b
+	l.n++
+}
+
+func (l *list) drop(b *binding) {
+	at := b.links[l.kind]
+	if at.prev == nil {
+		l.first = at.next
+	} else {
+		at.prev.links[l.kind].next = at.next
+	}
+	if at.next == nil {
+		l.last = at.prev
+	} else {
+		at.next.links[l.kind].prev = at.prev
+	}
+	b.links[l.kind] = link{}
+	l.n--
+}
+
+// Bind is queue.bind or exchange.bind. Binding twice is one binding. The caller
+// has looked after the queue's owner. Refusals: 403 for the default exchange, 404
+// for an end that is not there, 406 for arguments that the exchange cannot use.
+func (t *Topology) Bind(c *command.Binding) *command.Error {
+	id, args := identify(c)
+	if id.source == "" || id.toExchange && id.destination == "" {
+		return errDefaultExchange()
+	}
+	from := t.exchanges[id.source]
+	if from == nil {
+		return t.errNoExchange(id.source)
+	}
+	to, err := t.destination(id)
+	if err != nil {
+		return err
+	}
+	b := &binding{identity: id, table: args, from: from, to: to}
+	if from.Type == Headers {
+		if b.match, err = newMatcher(args); err != nil {
+			return err
+		}
+	}
+	if t.bindings[id] == nil {
+		t.link(b)
+	}
+	return nil
+}
+
+// Unbind is queue.unbind or exchange.unbind. A binding, queue or exchange that is
+// not there is fine. An auto-delete exchange goes with the last binding from it.
+// Refusal: 403 for the default exchange.
+func (t *Topology) Unbind(c *command.Binding) *command.Error {
+	id, _ := identify(c)
+	if id.source == "" || id.toExchange && id.destination == "" {
+		return errDefaultExchange()
+	}
+	if b := t.bindings[id]; b != nil {
+		t.dropBinding(b)
+		t.sweep()
+	}
+	return nil
+}
+
+// Bindings returns all bindings, sorted by source, kind and name of the
+// destination, key and arguments. The default exchange's are among them: one
+// for each queue, by its name.
+func (t *Topology) Bindings() []Binding {
+	all := make([]*binding, 0, t.all.n)
+	for b := t.all.first; b != nil; b = b.links[inAll].next {
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(a, b *binding) int { return a.compare(b.identity) })
+	out := make([]Binding, 0, len(t.queues)+len(all))
+	for _, name := range t.queueNames() {
+		out = append(out, Binding{Destination: name, Key: name})
+	}
+	for _, b := range all {
+		out = append(out, Binding{
+			Source: b.source, Destination: b.destination, ToExchange: b.toExchange, Key: b.key, Args: b.table,
+		})
+	}
+	return out
+}
+
+func (a identity) compare(b identity) int {
+	if c := strings.Compare(a.source, b.source); c != 0 {
+		return c
+	}
+	if a.toExchange != b.toExchange {
+		if b.toExchange {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(
+		strings.Compare(a.destination, b.destination),
+		strings.Compare(a.key, b.key),
+		strings.Compare(a.args, b.args),
+	)
+}
+
+func identify(c *command.Binding) (identity, wire.Table) {
+	id := identity{
+		source:      stripNewlines(c.Source),
+		destination: stripNewlines(c.Destination),
+		toExchange:  c.ToExchange,
+		key:         c.Key,
+	}
+	if len(c.Args) == 0 {
+		return id, nil
+	}
+	args := slices.Clone(c.Args)
+	sortTable(args)
+	id.args = string(wire.AppendTable(nil, args))
+	return id, args
+}
+
+func sortTable(t wire.Table) {
+	slices.SortStableFunc(t, func(a, b wire.Field) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (t *Topology) destination(id identity) (*destination, *command.Error) {
+	if id.toExchange {
+		if x := t.exchanges[id.destination]; x != nil {
+			return &x.self, nil
+		}
+		return nil, t.errNoExchange(id.destination)
+	}
+	if q := t.queues[id.destination]; q != nil {
+		return q, nil
+	}
+	return nil, t.errNoQueue(id.destination)
+}
+
+// link puts a new binding in its lists.
+func (t *Topology) link(b *binding) {
+	t.bindings[b.identity] = b
+	t.all.push(b)
+	b.from.out.push(b)
+	b.to.in.push(b)
+	switch b.from.Type {
+	case Direct:
+		bucket := b.from.keys[b.key]
+		if bucket == nil {
+			bucket = &list{kind: inBucket}
+			b.from.keys[b.key] = bucket
+		}
+		bucket.push(b)
+	case Topic:
+		b.node = b.from.patterns.grow(b.key)
+		b.node.bindings.push(b)
+	}
+}
+
+// dropBinding takes a binding out of its lists and remembers its source for
+// sweep, where that must go now.
+func (t *Topology) dropBinding(b *binding) {
+	delete(t.bindings, b.identity)
+	t.all.drop(b)
+	b.from.out.drop(b)
+	b.to.in.drop(b)
+	switch b.from.Type {
+	case Direct:
+		bucket := b.from.keys[b.key]
+		bucket.drop(b)
+		if bucket.n == 0 {
+			delete(b.from.keys, b.key)
+		}
+	case Topic:
+		b.node.bindings.drop(b)
+		b.node.prune()
+	}
+	if b.from.AutoDelete && !b.from.gone && b.from.out.n == 0 {
+		t.emptied = append(t.emptied, b.from)
+	}
+}
+
+func (t *Topology) dropAll(l *list) {
+	for l.first != nil {
+		t.dropBinding(l.first)
+	}
+}

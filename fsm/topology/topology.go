@@ -1,0 +1,319 @@
+// Package topology holds the exchanges and bindings of one vhost and routes
+// messages through them: exchange, routing key and properties in, names of queues out.
+//
+// It is part of the state machine, so it is pure: the same calls in the same
+// order give the same answers, errors and snapshot bytes on every node. Order
+// comes from the order in which bindings were made, which a snapshot keeps, and
+// never from the order of a map. Refusals carry RabbitMQ's codes and texts.
+//
+// It knows queues by name only; messages, permissions and policies live elsewhere.
+// A Topology is not safe for concurrent use: routing marks what it has visited.
+package topology
+
+import (
+	"slices"
+	"strings"
+
+	"warren/fsm/command"
+	"warren/protocol/wire"
+)
+
+// The exchange types, as exchange.declare names them.
+const (
+	Direct  = "direct"
+	Fanout  = "fanout"
+	Topic   = "topic"
+	Headers = "headers"
+)
+
+// argAlternate names the exchange that takes what an exchange cannot route
+// (https://www.rabbitmq.com/docs/ae).
+const argAlternate = "alternate-exchange"
+
+// An Exchange is what was declared. The default exchange has an empty name.
+type Exchange struct {
+	Name, Type                    string
+	Durable, AutoDelete, Internal bool
+	Args                          wire.Table // not to be changed
+}
+
+// A Binding leads from the exchange Source to the queue or exchange Destination.
+type Binding struct {
+	Source, Destination string
+	ToExchange          bool // Destination is an exchange
+	Key                 string
+	Args                wire.Table // sorted by name; not to be changed
+}
+
+// A Topology is the exchanges and bindings of one vhost. Make one with New.
+type Topology struct {
+	vhost     string
+	exchanges map[string]*exchange
+	queues    map[string]*destination
+	bindings  map[identity]*binding
+	all       list // every explicit binding, in the order of their making
+
+	emptied []*exchange // auto-delete exchanges that have just lost their last binding
+
+	round   uint64      // number of the present Route, for marks
+	work    []*exchange // exchanges that the present Route has met
+	active  []*node     // scratch of the topic match
+	next    []*node
+	headers headerSet
+}
+
+// exchange is an Exchange with what routes it. Which of keys and patterns is
+// used depends on the type; fanout and headers walk out.
+type exchange struct {
+	Exchange
+	alternate    string // name of the alternate exchange; empty may be the default one
+	hasAlternate bool
+	out          list             // bindings from it
+	self         destination      // bindings to it
+	keys         map[string]*list // bindings by key
+	patterns     *node            // bindings by pattern
+	gone         bool
+	met          uint64 // Route that has met it
+}
+
+// destination is a queue, or the side of an exchange that bindings lead to.
+type destination struct {
+	name     string
+	in       list
+	exchange *exchange // nil: a queue
+	met      uint64    // Route that has given it
+}
+
+// predeclared are the exchanges that every vhost has. They cannot be deleted.
+var predeclared = []Exchange{
+	{Name: "", Type: Direct, Durable: true},
+	{Name: "amq.direct", Type: Direct, Durable: true},
+	{Name: "amq.fanout", Type: Fanout, Durable: true},
+	{Name: "amq.headers", Type: Headers, Durable: true},
+	{Name: "amq.match", Type: Headers, Durable: true},
+	{Name: "amq.rabbitmq.trace", Type: Topic, Durable: true, Internal: true},
+	{Name: "amq.topic", Type: Topic, Durable: true},
+}
+
+// New returns the topology of a new vhost: the predeclared exchanges. The name
+// of the vhost appears in the texts of errors.
+func New(vhost string) *Topology {
+	t := &Topology{
+		vhost:     vhost,
+		exchanges: make(map[string]*exchange),
+		queues:    make(map[string]*destination),
+		bindings:  make(map[identity]*binding),
+		all:       list{kind: inAll},
+	}
+	for _, x := range predeclared {
+		t.add(x)
+	}
+	return t
+}
+
+func (t *Topology) add(def Exchange) {
+	x := &exchange{Exchange: def, out: list{kind: inSource}}
+	x.self = destination{name: def.Name, in: list{kind: inDestination}, exchange: x}
+	if v, ok := def.Args.Get(argAlternate); ok {
+		x.alternate, x.hasAlternate = v.(string)
+	}
+	switch def.Type {
+	case Direct:
+		x.keys = make(map[string]*list)
+	case Topic:
+		x.patterns = newNode(nil, "")
+	}
+	t.exchanges[def.Name] = x
+}
+
+// Declare is exchange.declare, passive too. Declaring an exchange again as it is
+// changes nothing; of its arguments only alternate-exchange is compared.
+// Refusals: 403, 404 and 406.
+func (t *Topology) Declare(d *command.ExchangeDeclare) *command.Error {
+	name := stripNewlines(d.Name)
+	if d.Passive {
+		return t.declarePassive(name)
+	}
+	if !knownType(d.Type) {
+		return refuse(preconditionFailed, "unknown exchange type '%s'", d.Type)
+	}
+	if name == "" {
+		return errDefaultExchange()
+	}
+	if x := t.exchanges[name]; x != nil {
+		return t.checkEquivalent(x, d)
+	}
+	if strings.HasPrefix(name, "amq.") {
+		return refuse(accessRefused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
+	}
+	if v, ok := d.Args.Get(argAlternate); ok {
+		if _, ok := v.(string); !ok {
+			return refuse(preconditionFailed, "invalid type '%s' for arg '%s' in %s", wire.TypeName(v), argAlternate, t.exchangeText(name))
+		}
+	}
+	t.add(Exchange{Name: name, Type: d.Type, Durable: d.Durable, AutoDelete: d.AutoDelete, Internal: d.Internal, Args: d.Args})
+	return nil
+}
+
+func (t *Topology) declarePassive(name string) *command.Error {
+	if name == "" {
+		return errDefaultExchange()
+	}
+	if t.exchanges[name] == nil {
+		return t.errNoExchange(name)
+	}
+	return nil
+}
+
+func (t *Topology) checkEquivalent(x *exchange, d *command.ExchangeDeclare) *command.Error {
+	if d.Type != x.Type {
+		return t.errInequivalent(x.Name, "type", quote(d.Type), quote(x.Type))
+	}
+	for _, f := range []struct {
+		arg         string
+		given, have bool
+	}{
+		{"durable", d.Durable, x.Durable},
+		{"auto_delete", d.AutoDelete, x.AutoDelete},
+		{"internal", d.Internal, x.Internal},
+	} {
+		if f.given != f.have {
+			return t.errInequivalent(x.Name, f.arg, quoteBool(f.given), quoteBool(f.have))
+		}
+	}
+	given, isGiven := d.Args.Get(argAlternate)
+	have, isThere := x.Args.Get(argAlternate)
+	switch {
+	case isGiven && isThere:
+		if !wire.EqualValue(given, have) {
+			return t.errInequivalent(x.Name, argAlternate, quote(valueText(given)), quote(valueText(have)))
+		}
+	case isGiven != isThere:
+		return t.errInequivalent(x.Name, argAlternate, argText(given, isGiven), argText(have, isThere))
+	}
+	return nil
+}
+
+// Delete is exchange.delete. Bindings from and to the exchange go with it, and
+// so do auto-delete exchanges that lose their last binding by that. Deleting an
+// exchange that is not there is fine. Refusals: 403 and, with ifUnused, 406.
+func (t *Topology) Delete(name string, ifUnused bool) *command.Error {
+	name = stripNewlines(name)
+	if name == "" {
+		return errDefaultExchange()
+	}
+	if strings.HasPrefix(name, "amq.") {
+		return refuse(accessRefused, "deletion of system %s not allowed", t.exchangeText(name))
+	}
+	x := t.exchanges[name]
+	if x == nil {
+		return nil
+	}
+	if ifUnused && x.out.n > 0 {
+		return refuse(preconditionFailed, "%s in use", t.exchangeText(name))
+	}
+	t.remove(x)
+	t.sweep()
+	return nil
+}
+
+// RemoveTransient removes the exchanges that are not durable, and their
+// bindings, as a restart of the whole cluster does.
+func (t *Topology) RemoveTransient() {
+	for _, name := range t.exchangeNames() {
+		if x := t.exchanges[name]; x != nil && !x.Durable {
+			t.remove(x)
+			t.sweep()
+		}
+	}
+}
+
+// DeclareQueue makes a queue known: bindings may lead to it, and the default
+// exchange routes to it by its name. A queue that is known already stays as it is.
+func (t *Topology) DeclareQueue(name string) {
+	if t.queues[name] == nil {
+		t.queues[name] = &destination{name: name, in: list{kind: inDestination}}
+	}
+}
+
+// RemoveQueue forgets a queue and its bindings, and deletes the auto-delete
+// exchanges that lose their last binding by that. An unknown queue is fine.
+func (t *Topology) RemoveQueue(name string) {
+	q := t.queues[name]
+	if q == nil {
+		return
+	}
+	delete(t.queues, name)
+	t.dropAll(&q.in)
+	t.sweep()
+}
+
+// remove takes x and its bindings out. The caller sweeps.
+func (t *Topology) remove(x *exchange) {
+	x.gone = true
+	delete(t.exchanges, x.Name)
+	t.dropAll(&x.out)
+	t.dropAll(&x.self.in)
+}
+
+// sweep deletes auto-delete exchanges that have lost their last binding, and
+// those that lose it by that, without recursion: a chain may be long.
+func (t *Topology) sweep() {
+	for len(t.emptied) > 0 {
+		x := t.emptied[len(t.emptied)-1]
+		t.emptied = t.emptied[:len(t.emptied)-1]
+		if !x.gone {
+			t.remove(x)
+		}
+	}
+	t.emptied = nil
+}
+
+// Exchange returns the exchange of that name.
+func (t *Topology) Exchange(name string) (Exchange, bool) {
+	x := t.exchanges[name]
+	if x == nil {
+		return Exchange{}, false
+	}
+	return x.Exchange, true
+}
+
+// Exchanges returns all exchanges, sorted by name.
+func (t *Topology) Exchanges() []Exchange {
+	names := t.exchangeNames()
+	all := make([]Exchange, len(names))
+	for i, name := range names {
+		all[i] = t.exchanges[name].Exchange
+	}
+	return all
+}
+
+func (t *Topology) exchangeNames() []string {
+	names := make([]string, 0, len(t.exchanges))
+	for name := range t.exchanges {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (t *Topology) queueNames() []string {
+	names := make([]string, 0, len(t.queues))
+	for name := range t.queues {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func knownType(name string) bool {
+	return name == Direct || name == Fanout || name == Topic || name == Headers
+}
+
+// stripNewlines takes CR and LF out of a name, as RabbitMQ does.
+func stripNewlines(name string) string {
+	if !strings.ContainsAny(name, "\r\n") {
+		return name
+	}
+	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}

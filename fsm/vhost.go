@@ -1,0 +1,136 @@
+package fsm
+
+import (
+	"strings"
+
+	"warren/fsm/command"
+	"warren/fsm/queue"
+	"warren/fsm/topology"
+)
+
+// defaultVHost is the one vhost that a new cluster has.
+const defaultVHost = "/"
+
+// A vhost knows nothing of another one.
+type vhost struct {
+	name     string
+	topology *topology.Topology
+	queues   map[string]*queue.Queue
+
+	// born holds the log index at which each non-durable exchange was declared.
+	// Names of exchanges that are gone may linger in it.
+	born     map[string]uint64
+	bornMost int // see pruneBorn
+
+	lastExchange string // the name last asked for: see exchangeName
+}
+
+func newVHost(name string) *vhost {
+	return &vhost{
+		name:     name,
+		topology: topology.New(name),
+		queues:   make(map[string]*queue.Queue),
+		born:     make(map[string]uint64),
+	}
+}
+
+// vhost returns the vhost of a name, or the refusal for an unknown one.
+func (m *Machine) vhost(name string) (*vhost, *command.Error) {
+	v := m.vhosts[name]
+	if v == nil {
+		return nil, errNoVHost(name)
+	}
+	return v, nil
+}
+
+func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
+	v, err := m.vhost(c.VHost)
+	if err != nil {
+		return err
+	}
+	c.Name = stripNewlines(c.Name)
+	_, existed := v.topology.Exchange(c.Name)
+	if err := v.topology.Declare(c); err != nil {
+		return err
+	}
+	if !existed && !c.Durable {
+		v.pruneBorn()
+		v.born[c.Name] = m.index
+	}
+	return nil
+}
+
+// stripNewlines takes CR and LF out of a name, as RabbitMQ does where one is declared.
+func stripNewlines(name string) string {
+	if !strings.ContainsAny(name, "\r\n") {
+		return name
+	}
+	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}
+
+// bornSlack is the number of names that may linger in vhost.born for nothing,
+// beside as many as are there for something.
+const bornSlack = 64
+
+// pruneBorn forgets exchanges that are gone, when enough may have gathered.
+func (v *vhost) pruneBorn() {
+	if len(v.born) < v.bornMost {
+		return
+	}
+	for _, name := range sortedKeys(v.born) {
+		if _, ok := v.transient(name); !ok {
+			delete(v.born, name)
+		}
+	}
+	v.bornMost = 2*len(v.born) + bornSlack
+}
+
+// transient returns the exchange of a name if it is there and not durable.
+func (v *vhost) transient(name string) (topology.Exchange, bool) {
+	x, ok := v.topology.Exchange(name)
+	return x, ok && !x.Durable
+}
+
+func (m *Machine) deleteExchange(c *command.ExchangeDelete) *command.Error {
+	v, err := m.vhost(c.VHost)
+	if err != nil {
+		return err
+	}
+	return v.topology.Delete(c.Name, c.IfUnused)
+}
+
+// bind is queue.bind and exchange.bind, or their opposites.
+func (m *Machine) bind(e *epoch, c *command.Binding, undo bool) *command.Error {
+	v, err := m.vhost(c.VHost)
+	if err != nil {
+		return err
+	}
+	if q := v.queues[c.Destination]; q != nil && !c.ToExchange && locked(q, e, c.Conn) {
+		return errLocked(v.name, c.Destination)
+	}
+	if undo {
+		return v.topology.Unbind(c)
+	}
+	return v.topology.Bind(c)
+}
+
+// locked reports whether q is the exclusive queue of another connection than this one.
+func locked(q *queue.Queue, e *epoch, conn uint64) bool {
+	return q.Spec.Exclusive && (q.Owner.Epoch != e.number || q.Owner.Conn != conn)
+}
+
+// findQueue returns a queue that the connection may touch, or the refusal.
+func (m *Machine) findQueue(e *epoch, vhost string, conn uint64, name string) (*vhost, *queue.Queue, *command.Error) {
+	v, err := m.vhost(vhost)
+	if err != nil {
+		return nil, nil, err
+	}
+	q := v.queues[name]
+	if q == nil {
+		return v, nil, errNoQueue(v.name, name)
+	}
+	if locked(q, e, conn) {
+		return v, nil, errLocked(v.name, name)
+	}
+	return v, q, nil
+}

@@ -1,0 +1,236 @@
+package fsm
+
+import (
+	"cmp"
+	"slices"
+
+	"warren/fsm/command"
+	"warren/fsm/queue"
+	"warren/fsm/topology"
+	"warren/protocol/wire"
+)
+
+// QueueInfo is what there is to know of a queue. It is a copy, but for Args,
+// which must not be changed.
+type QueueInfo struct {
+	VHost, Name                    string
+	Durable, AutoDelete, Exclusive bool
+	Owner                          command.Owner // Epoch and Conn of an exclusive queue's owner
+	Args                           wire.Table
+
+	Ready, Unacked           int    // messages
+	ReadyBytes, UnackedBytes uint64 // sizes of their bodies
+	Consumers                int
+	queue.Counters           // since the declaration
+}
+
+// ConsumerInfo is what there is to know of a consumer.
+type ConsumerInfo struct {
+	VHost, Queue string
+	Owner        command.Owner
+	Tag          string
+	AckRequired  bool
+	Exclusive    bool
+	Prefetch     uint32
+	Priority     int64
+	Args         wire.Table // not to be changed
+	Active       bool       // may be given messages
+	Delivered    uint64     // since it began
+	Unacked      int
+}
+
+// EpochInfo is what there is to know of a live epoch.
+type EpochInfo struct {
+	Epoch      uint64
+	Node, Name string
+	Sequence   uint64 // of its last batch applied
+	Witness    bool   // see node/DESIGN.md, "Life of a transient entity"
+}
+
+// Totals are sums over all vhosts.
+type Totals struct {
+	VHosts, Exchanges, Bindings, Queues int
+	Consumers, Channels, Connections    int
+	Ready, Unacked                      int
+	ReadyBytes, UnackedBytes            uint64
+	queue.Counters
+}
+
+// VHosts returns the names of all vhosts, sorted.
+func (m *Machine) VHosts() []string { return sortedKeys(m.vhosts) }
+
+// HasVHost reports whether there is a vhost of that name.
+func (m *Machine) HasVHost(name string) bool { return m.vhosts[name] != nil }
+
+// Queues returns the queues of a vhost, sorted by name; nil for an unknown vhost.
+func (m *Machine) Queues(vhost string) []QueueInfo {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	all := make([]QueueInfo, 0, len(v.queues))
+	for _, name := range sortedKeys(v.queues) {
+		all = append(all, describeQueue(v.queues[name]))
+	}
+	return all
+}
+
+// Queue returns one queue.
+func (m *Machine) Queue(vhost, name string) (QueueInfo, bool) {
+	v := m.vhosts[vhost]
+	if v == nil || v.queues[name] == nil {
+		return QueueInfo{}, false
+	}
+	return describeQueue(v.queues[name]), true
+}
+
+func describeQueue(q *queue.Queue) QueueInfo {
+	s := &q.Spec
+	return QueueInfo{
+		VHost: s.VHost, Name: s.Name,
+		Durable: s.Durable, AutoDelete: s.AutoDelete, Exclusive: s.Exclusive,
+		Owner: q.Owner, Args: s.Args,
+		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
+		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
+		Consumers: q.Consumers(), Counters: q.Counters,
+	}
+}
+
+// Exchanges returns the exchanges of a vhost, sorted by name; nil for an unknown vhost.
+func (m *Machine) Exchanges(vhost string) []topology.Exchange {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return v.topology.Exchanges()
+}
+
+// Exchange returns one exchange.
+func (m *Machine) Exchange(vhost, name string) (topology.Exchange, bool) {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return topology.Exchange{}, false
+	}
+	return v.topology.Exchange(name)
+}
+
+// Bindings returns the bindings of a vhost in the order of
+// topology.Topology.Bindings; nil for an unknown vhost.
+func (m *Machine) Bindings(vhost string) []topology.Binding {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return v.topology.Bindings()
+}
+
+// Consumers returns the consumers of a vhost, sorted by queue and then by age.
+func (m *Machine) Consumers(vhost string) []ConsumerInfo {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	var all []ConsumerInfo
+	for _, name := range sortedKeys(v.queues) {
+		v.queues[name].EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
+	}
+	return all
+}
+
+func describeConsumer(c *queue.Consumer) ConsumerInfo {
+	s := &c.Spec
+	return ConsumerInfo{
+		VHost: s.VHost, Queue: s.Queue, Owner: c.Channel.Owner, Tag: s.Tag,
+		AckRequired: !s.NoAck, Exclusive: s.Exclusive, Prefetch: s.Prefetch,
+		Priority: c.Priority, Args: s.Args, Active: true,
+		Delivered: c.Delivered, Unacked: c.Unacked(),
+	}
+}
+
+// Epochs returns the live epochs, sorted by number.
+func (m *Machine) Epochs() []EpochInfo {
+	all := make([]EpochInfo, 0, len(m.epochs))
+	m.eachEpoch(func(e *epoch) {
+		all = append(all, EpochInfo{
+			Epoch: e.number, Node: e.node, Name: e.name, Sequence: e.sequence, Witness: e.witness,
+		})
+	})
+	return all
+}
+
+// Connections returns the numbers of the connections of an epoch of which the
+// machine holds something, sorted.
+func (m *Machine) Connections(epoch uint64) []uint64 {
+	e := m.epochs[epoch]
+	if e == nil {
+		return nil
+	}
+	return sortedKeys(e.connections)
+}
+
+// ConnState returns what the machine holds of a connection, nil when nothing.
+func (m *Machine) ConnState(epoch, conn uint64) *command.ConnState {
+	e := m.epochs[epoch]
+	if e == nil || e.connections[conn] == nil {
+		return nil
+	}
+	c := e.connections[conn]
+	s := &command.ConnState{Conn: conn}
+	for _, q := range c.exclusive {
+		s.Exclusive = append(s.Exclusive, q.Spec.Name)
+	}
+	slices.Sort(s.Exclusive)
+	for _, number := range sortedKeys(c.channels) {
+		s.Channels = append(s.Channels, describeChannel(c.channels[number]))
+	}
+	return s
+}
+
+func describeChannel(ch *queue.Channel) command.ChannelState {
+	s := command.ChannelState{Number: ch.Owner.Number, Ordinal: ch.Ordinal}
+	ch.EachConsumer(func(c *queue.Consumer) {
+		s.Consumers = append(s.Consumers, command.ConsumerState{
+			Tag: c.Spec.Tag, Queue: c.Queue.Spec.Name, Delivered: c.Delivered, Limit: c.Limit,
+		})
+	})
+	slices.SortFunc(s.Consumers, func(a, b command.ConsumerState) int { return cmp.Compare(a.Tag, b.Tag) })
+	ch.Unsettled(func(ordinal uint64, q *queue.Queue, c *queue.Consumer, msg *command.Message, redelivered bool) {
+		e := command.Effect{
+			Kind: command.EffectDeliver, To: ch.Owner, Queue: q.Spec.Name,
+			Ordinal: ordinal, Redelivered: redelivered, Message: msg,
+		}
+		if c != nil {
+			e.Tag = c.Spec.Tag
+		}
+		s.Unsettled = append(s.Unsettled, e)
+	})
+	return s
+}
+
+// Totals returns sums over the whole machine.
+func (m *Machine) Totals() Totals {
+	t := Totals{VHosts: len(m.vhosts)}
+	for _, name := range sortedKeys(m.vhosts) {
+		v := m.vhosts[name]
+		t.Exchanges += len(v.topology.Exchanges())
+		t.Bindings += len(v.topology.Bindings())
+	}
+	m.eachQueue(func(_ *vhost, q *queue.Queue) { t.add(q) })
+	m.eachEpoch(func(e *epoch) {
+		t.Connections += len(e.connections)
+		for _, number := range sortedKeys(e.connections) {
+			t.Channels += len(e.connections[number].channels)
+		}
+	})
+	return t
+}
+
+func (t *Totals) add(q *queue.Queue) {
+	t.Queues++
+	t.Consumers += q.Consumers()
+	t.Ready += q.Ready()
+	t.ReadyBytes += q.ReadyBytes()
+	t.Unacked += q.Unacked()
+	t.UnackedBytes += q.UnackedBytes()
+	t.Counters.Add(&q.Counters)
+}

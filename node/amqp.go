@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"warren/fsm"
+	"warren/node/session"
+)
+
+// serveWhenOpened waits for the first epoch and then accepts AMQP clients.
+func (n *Node) serveWhenOpened(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-n.proposer.Opened():
+	}
+	close(n.ready)
+	n.log.Info("serving AMQP", "addr", n.AMQPAddr())
+	n.accept(ctx)
+}
+
+func (n *Node) accept(ctx context.Context) {
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := n.amqp.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			// Out of file descriptors, most likely: it passes.
+			n.log.Error("accept", "err", err, "retry_in", pause)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		n.nextID++
+		n.serve(ctx, conn, n.nextID)
+	}
+}
+
+// serve runs one connection. A connection that is accepted while the node
+// closes ends at once, by its context.
+func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
+	s := session.New(session.Config{
+		Conn:             conn,
+		ID:               id,
+		Proposer:         n.proposer,
+		Load:             n.bodies.Load,
+		Authenticate:     n.authenticate,
+		VHost:            n.hasVHost,
+		FrameMax:         n.cfg.FrameMax,
+		ChannelMax:       n.cfg.ChannelMax,
+		Heartbeat:        n.cfg.Heartbeat,
+		HandshakeTimeout: n.cfg.HandshakeTimeout,
+		MaxMessageSize:   n.cfg.MaxMessageSize,
+		Product:          "Warren",
+		Version:          n.cfg.Version,
+		ClusterName:      func() string { return n.cfg.ClusterName },
+		Node:             n.cfg.NodeName,
+		Logger:           n.log,
+	})
+	n.sessions.Add(id, s)
+	n.mu.Lock()
+	if n.stalled {
+		s.Blocked(blockedReason)
+	}
+	n.mu.Unlock()
+	n.clients.Add(1)
+	go func() {
+		defer n.clients.Done()
+		defer n.sessions.Remove(id)
+		if err := s.Serve(ctx); err != nil {
+			n.log.Debug("connection ended", "connection", id, "err", err)
+		}
+	}()
+}
+
+func (n *Node) hasVHost(name string) bool {
+	var ok bool
+	n.replica.View(func(m *fsm.Machine) { ok = m.HasVHost(name) })
+	return ok
+}
+
+// blockedReason is what connection.blocked says while there is no quorum.
+const blockedReason = "no quorum"
+
+// onStall blocks publishers while nothing can be put in the log.
+func (n *Node) onStall(stalled bool) {
+	n.mu.Lock()
+	n.stalled = stalled
+	for _, s := range n.sessions.All() {
+		if stalled {
+			s.Blocked(blockedReason)
+		} else {
+			s.Unblocked()
+		}
+	}
+	n.mu.Unlock()
+	if stalled {
+		n.log.Warn("nothing can be put in the log: publishers are blocked", "reason", blockedReason)
+	} else {
+		n.log.Info("the log goes on: publishers are served")
+	}
+}

@@ -1,0 +1,138 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"warren/cluster"
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/node/management"
+)
+
+// broker is what the management API sees of the node.
+type broker struct{ *Node }
+
+func (n *Node) managementConfig() management.Config {
+	return management.Config{
+		Broker:    broker{n},
+		Version:   n.cfg.Version,
+		Node:      n.cfg.NodeName,
+		Started:   n.started,
+		Listeners: n.listeners(),
+		Logger:    n.log,
+	}
+}
+
+func (n *Node) listeners() []management.Listener {
+	var all []management.Listener
+	for _, l := range []struct{ protocol, addr string }{
+		{"amqp", n.AMQPAddr()}, {"http", n.HTTPAddr()}, {"clustering", n.cluster.Addr()},
+	} {
+		host, port, err := net.SplitHostPort(l.addr)
+		if err != nil {
+			continue
+		}
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			continue
+		}
+		all = append(all, management.Listener{Protocol: l.protocol, Address: host, Port: number})
+	}
+	return all
+}
+
+// View reads the node's replica.
+func (b broker) View(f func(*fsm.Machine)) { b.replica.View(f) }
+
+// Load returns the bytes of a body.
+func (b broker) Load(body command.Body) ([]byte, error) { return b.bodies.Load(body) }
+
+// Authenticate checks a login.
+func (b broker) Authenticate(user, password string, remote net.Addr) error {
+	return b.authenticate(user, password, remote)
+}
+
+// Cluster describes the cluster as this node sees it.
+func (b broker) Cluster(context.Context) management.ClusterInfo {
+	stats := b.cluster.Stats()
+	info := management.ClusterInfo{
+		Name:          b.cfg.ClusterName,
+		Node:          b.cfg.NodeName,
+		NodeID:        b.id,
+		State:         stats.State,
+		Term:          stats.Term,
+		CommitIndex:   stats.CommitIndex,
+		AppliedIndex:  stats.AppliedIndex,
+		LastIndex:     stats.LastLogIndex,
+		SnapshotIndex: stats.SnapshotIndex,
+		Waiting:       stats.Waiting,
+		Members:       []management.Member{},
+	}
+	for _, m := range b.cluster.Members() {
+		if m.Leader {
+			info.Leader = m.Name
+		}
+		info.Members = append(info.Members, management.Member{
+			ID: m.ID, Name: m.Name,
+			ClusterAddr: m.Addr, AMQPAddr: m.Tags["amqp"], HTTPAddr: m.Tags["http"], Version: m.Tags["version"],
+			Voter: m.Voter, Leader: m.Leader, Running: m.Alive,
+		})
+	}
+	b.mu.Lock()
+	stopping, stalled := b.closing, b.stalled
+	b.mu.Unlock()
+	switch {
+	case stopping:
+		info.Waiting = "the node is stopping"
+	case info.Leader == "" || stalled:
+		if info.Waiting == "" {
+			info.Waiting = "the cluster has no leader: too few nodes reach each other"
+		}
+	case b.proposer.Epoch() == 0:
+		info.Waiting = "the node is catching up"
+	default:
+		info.Serving = true
+	}
+	return info
+}
+
+// Forget removes a node from the cluster, and with it what its clients held.
+func (b broker) Forget(ctx context.Context, node string) error {
+	err := b.cluster.Remove(ctx, node)
+	switch {
+	case errors.Is(err, cluster.ErrNoSuchNode):
+		return fmt.Errorf("%w: %s", management.ErrUnknownNode, node)
+	case errors.Is(err, cluster.ErrNodeRunning), errors.Is(err, cluster.ErrRemoveSelf):
+		return fmt.Errorf("%w: %s", management.ErrNodeRunning, node)
+	}
+	return err
+}
+
+// Propose puts a command in the log and waits for its result.
+func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Result, error) {
+	w := make(waiter, 1)
+	b.proposer.Propose(cmd, w, 0)
+	select {
+	case r := <-w:
+		if r.Lost && !r.Applied {
+			return r, errors.New("the command was lost in a change of the cluster: try again")
+		}
+		return r, nil
+	case <-ctx.Done():
+		return command.Result{}, fmt.Errorf("the cluster did not answer, it may do it yet: %w", ctx.Err())
+	case <-b.stopped:
+		return command.Result{}, errors.New("the node is stopping")
+	}
+}
+
+// A waiter takes the one result of a command that is no session's.
+type waiter chan command.Result
+
+func (w waiter) Result(_ uint64, r *command.Result) { w <- *r }
+func (w waiter) Effect(*command.Effect)             {}
+func (w waiter) EpochLost()                         {}
+func (w waiter) Restored(*command.ConnState)        {}

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"warren/cluster"
+	"warren/node/management"
+	"warren/node/session"
+)
+
+// Names of the calls between nodes. They are part of the protocol between
+// versions: never change what one means.
+const (
+	callSessions        = "sessions"         // () -> [session.Info]
+	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
+)
+
+type closeRequest struct {
+	Name, Reason string
+}
+
+func (n *Node) handlers() map[string]cluster.Handler {
+	return map[string]cluster.Handler{
+		callSessions: func(context.Context, string, []byte) ([]byte, error) {
+			return json.Marshal(n.localSessions())
+		},
+		callCloseConnection: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
+			var r closeRequest
+			if err := json.Unmarshal(payload, &r); err != nil {
+				return nil, fmt.Errorf("close-connection: %w", err)
+			}
+			return json.Marshal(n.closeLocal(r))
+		},
+	}
+}
+
+func (n *Node) localSessions() []session.Info {
+	all := n.sessions.All()
+	infos := make([]session.Info, 0, len(all))
+	for _, s := range all {
+		infos = append(infos, s.Info())
+	}
+	return infos
+}
+
+// connectionForced is AMQP's reply code 320: an operator closes the connection.
+const connectionForced = 320
+
+func (n *Node) closeLocal(r closeRequest) bool {
+	found := false
+	for _, s := range n.sessions.All() {
+		if s.Info().Name == r.Name {
+			s.Close(connectionForced, r.Reason)
+			found = true
+		}
+	}
+	return found
+}
+
+// ask calls every node that is alive, this one too, at the same time, and gives
+// each answer to take, one after the other. A node that does not answer is
+// logged and left out: operators want to see the others.
+func (n *Node) ask(ctx context.Context, method string, payload []byte, take func([]byte) error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	handlers := n.handlers()
+	for _, m := range n.cluster.Members() {
+		if !m.Alive {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var answer []byte
+			var err error
+			if m.ID == n.id {
+				answer, err = handlers[method](ctx, n.id, payload)
+			} else {
+				answer, err = n.cluster.Call(ctx, m.ID, method, payload)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				err = take(answer)
+			}
+			if err != nil {
+				n.log.Warn("call to node failed", "method", method, "to", m.Name, "err", err)
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+// Connections lists the connections of the whole cluster.
+func (n *Node) Connections(ctx context.Context) ([]management.Connection, error) {
+	all := []management.Connection{}
+	n.ask(ctx, callSessions, nil, func(answer []byte) error {
+		var some []management.Connection
+		if err := json.Unmarshal(answer, &some); err != nil {
+			return err
+		}
+		all = append(all, some...)
+		return nil
+	})
+	return all, nil
+}
+
+// CloseConnection closes the connection of that name, wherever it is, with 320
+// and the reason. It returns false when there is none.
+func (n *Node) CloseConnection(ctx context.Context, name, reason string) (bool, error) {
+	payload, err := json.Marshal(closeRequest{name, reason})
+	if err != nil {
+		return false, err
+	}
+	found := false
+	n.ask(ctx, callCloseConnection, payload, func(answer []byte) error {
+		var here bool
+		err := json.Unmarshal(answer, &here)
+		found = found || here
+		return err
+	})
+	return found, nil
+}

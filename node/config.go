@@ -1,0 +1,77 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config says how a node runs. The zero value of a field means its default.
+type Config struct {
+	DataDir  string // the node's alone; made when missing
+	NodeName string // for people; default: the host name
+	Version  string
+
+	AMQPAddr         string // default ":5672"
+	HTTPAddr         string // default ":15672"
+	ClusterAddr      string // gossip, Raft and calls between nodes; default ":7900"
+	ClusterAdvertise string // what other nodes dial; default: from ClusterAddr
+
+	Join   []string // cluster addresses of other nodes
+	Expect int      // how many nodes form a new cluster
+
+	ClusterName   string   // shown to clients and operators; default "warren"
+	DefaultUser   string   // default "guest"
+	DefaultPass   string   // default "guest"
+	LoopbackUsers []string // may only connect from this machine; nil: guest. Empty, not nil: nobody is bound
+
+	FrameMax         int           // bytes, default 131072
+	ChannelMax       int           // default 2047
+	Heartbeat        time.Duration // suggested to clients; default 60 s
+	HandshakeTimeout time.Duration // default 10 s
+	MaxMessageSize   int           // bytes, default 16 MiB
+
+	LogStore         string        // "wal" (default) or "boltdb"
+	HeartbeatTimeout time.Duration // silence of the leader before an election; default 500 ms
+	ElectionTimeout  time.Duration // default: as HeartbeatTimeout
+	NodeGrace        time.Duration // how long an unreachable node keeps its consumers; default 10 s
+	SnapshotBytes    int64         // log bytes between snapshots; default 64 MiB
+
+	Logger *slog.Logger
+}
+
+// Defaults of Config that other packages show.
+const (
+	DefaultAMQPAddr       = ":5672"
+	DefaultHTTPAddr       = ":15672"
+	DefaultClusterAddr    = ":7900"
+	DefaultClusterName    = "warren"
+	DefaultUser           = "guest"
+	DefaultPass           = "guest"
+	DefaultMaxMessageSize = 16 << 20
+	DefaultSnapshotBytes  = 64 << 20
+)
+
+func (c Config) withDefaults() Config {
+	def(&c.AMQPAddr, DefaultAMQPAddr)
+	def(&c.HTTPAddr, DefaultHTTPAddr)
+	def(&c.ClusterAddr, DefaultClusterAddr)
+	def(&c.ClusterName, DefaultClusterName)
+	def(&c.DefaultUser, DefaultUser)
+	def(&c.DefaultPass, DefaultPass)
+	def(&c.MaxMessageSize, DefaultMaxMessageSize)
+	def(&c.SnapshotBytes, DefaultSnapshotBytes)
+	if c.LoopbackUsers == nil {
+		c.LoopbackUsers = []string{DefaultUser}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

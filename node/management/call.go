@@ -1,0 +1,166 @@
+package management
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"warren/fsm/command"
+)
+
+// call is one request to the API.
+type call struct {
+	*server
+	w      http.ResponseWriter
+	r      *http.Request
+	params map[string]string // from the path
+	user   string
+}
+
+// object is a JSON object as the API gives it.
+type object = map[string]any
+
+// login checks HTTP Basic credentials.
+func (c *call) login() error {
+	user, password, ok := c.r.BasicAuth()
+	if ok {
+		err := c.cfg.Broker.Authenticate(user, password, remoteAddr(c.r))
+		if err == nil {
+			c.user = user
+			return nil
+		}
+		c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
+	}
+	c.w.Header().Set("WWW-Authenticate", `Basic realm="Warren Management"`)
+	return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
+}
+
+func remoteAddr(r *http.Request) net.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(ap)
+}
+
+// decode reads the JSON body into v. An empty body leaves v as it is.
+func (c *call) decode(v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	d.UseNumber()
+	err := d.Decode(v)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return nil
+	case errors.As(err, &tooLarge):
+		return &failure{http.StatusRequestEntityTooLarge, "bad_request", fmt.Sprintf("the body is larger than %d bytes", maxBody)}
+	default:
+		return errBadRequest("the body is not the JSON that is expected here: %v", err)
+	}
+}
+
+// json answers with a status and a value.
+func (c *call) json(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.w.WriteHeader(status)
+	if _, err := c.w.Write(append(b, '\n')); err != nil {
+		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)
+	}
+	return nil
+}
+
+func (c *call) ok(v any) error { return c.json(http.StatusOK, v) }
+
+// none answers that it is done and there is nothing to say.
+func (c *call) none() error {
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// declared answers a PUT: 201 for something new, 204 for what was there.
+func (c *call) declared(existed bool) error {
+	if existed {
+		return c.none()
+	}
+	c.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// flag reads a query parameter that is "true" or "false".
+func (c *call) flag(name string) bool { return c.r.URL.Query().Get(name) == "true" }
+
+// propose puts a command in the log and turns a refusal into an error.
+func (c *call) propose(cmd command.Command) (command.Result, error) {
+	res, err := c.cfg.Broker.Propose(c.r.Context(), cmd)
+	switch {
+	case err != nil:
+		return res, errUnavailable(err.Error())
+	case res.Lost && res.Applied:
+		return res, errUnavailable("the command was applied, its answer was lost")
+	case res.Lost:
+		return res, errUnavailable("the command was not applied: the node lost its place in the cluster meanwhile")
+	case res.Err != nil:
+		return res, refused(res.Err)
+	}
+	return res, nil
+}
+
+// failure is an answer other than success, in RabbitMQ's form.
+type failure struct {
+	status int
+	Type   string `json:"error"`
+	Reason string `json:"reason"`
+}
+
+func (f *failure) Error() string { return f.Type + ": " + f.Reason }
+
+var errNotFound = &failure{http.StatusNotFound, "Object Not Found", "Not Found"}
+
+func errBadRequest(format string, args ...any) error {
+	return &failure{http.StatusBadRequest, "bad_request", fmt.Sprintf(format, args...)}
+}
+
+func errUnavailable(reason string) error {
+	return &failure{http.StatusServiceUnavailable, "service_unavailable", reason}
+}
+
+// AMQP reply codes that become HTTP statuses of their own.
+const (
+	amqpAccessRefused = 403
+	amqpNotFound      = 404
+)
+
+// refused turns a refusal of the state machine into an HTTP answer, as RabbitMQ does.
+func refused(e *command.Error) error {
+	switch e.Code {
+	case amqpNotFound:
+		return &failure{http.StatusNotFound, "not_found", e.Text}
+	case amqpAccessRefused:
+		return &failure{http.StatusUnauthorized, "not_authorised", e.Text}
+	default:
+		return errBadRequest("%s", e.Text)
+	}
+}
+
+// fail answers with an error.
+func (c *call) fail(err error) {
+	var f *failure
+	if !errors.As(err, &f) {
+		c.log.Error("http request failed", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+		f = &failure{http.StatusInternalServerError, "internal_error", err.Error()}
+	}
+	if err := c.json(f.status, f); err != nil {
+		c.log.Error("http error not encoded", "err", err)
+	}
+}

@@ -1,0 +1,136 @@
+package management
+
+import (
+	"net/http"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/fsm/topology"
+)
+
+func (s *server) exchangeRoutes() []route {
+	return []route{
+		handle(http.MethodGet, "exchanges", (*call).listExchanges),
+		handle(http.MethodGet, "exchanges/{vhost}", (*call).listExchanges),
+		handle(http.MethodGet, "exchanges/{vhost}/{exchange}", (*call).exchange),
+		handle(http.MethodPut, "exchanges/{vhost}/{exchange}", (*call).declareExchange),
+		handle(http.MethodDelete, "exchanges/{vhost}/{exchange}", (*call).deleteExchange),
+		handle(http.MethodGet, "exchanges/{vhost}/{exchange}/bindings/source", (*call).bindingsFrom),
+		handle(http.MethodGet, "exchanges/{vhost}/{exchange}/bindings/destination", (*call).bindingsTo),
+	}
+}
+
+// exchangeName is the exchange of the path; the default exchange has a name there.
+func (c *call) exchangeName() string { return plainExchange(c.params["exchange"]) }
+
+func plainExchange(name string) string {
+	if name == "amq.default" {
+		return ""
+	}
+	return name
+}
+
+func (c *call) listExchanges() error {
+	vhosts, err := c.vhostsAsked()
+	if err != nil {
+		return err
+	}
+	var list []object
+	c.view(func(m *fsm.Machine) {
+		for _, vhost := range vhosts {
+			for _, x := range m.Exchanges(vhost) {
+				list = append(list, exchangeObject(vhost, x))
+			}
+		}
+	})
+	return c.list(list)
+}
+
+func exchangeObject(vhost string, x topology.Exchange) object {
+	return object{
+		"name":        x.Name,
+		"vhost":       vhost,
+		"type":        x.Type,
+		"durable":     x.Durable,
+		"auto_delete": x.AutoDelete,
+		"internal":    x.Internal,
+		"arguments":   tableToJSON(x.Args),
+		"policy":      nil,
+	}
+}
+
+// findExchange returns the exchange of the path.
+func (c *call) findExchange() (x topology.Exchange, err error) {
+	found := false
+	c.view(func(m *fsm.Machine) { x, found = m.Exchange(c.params["vhost"], c.exchangeName()) })
+	if !found {
+		return x, errNotFound
+	}
+	return x, nil
+}
+
+func (c *call) exchange() error {
+	x, err := c.findExchange()
+	if err != nil {
+		return err
+	}
+	return c.one(exchangeObject(c.params["vhost"], x))
+}
+
+func (c *call) declareExchange() error {
+	if err := c.needVHost(c.params["vhost"]); err != nil {
+		return err
+	}
+	body := struct {
+		Type       string         `json:"type"`
+		Durable    bool           `json:"durable"`
+		AutoDelete bool           `json:"auto_delete"`
+		Internal   bool           `json:"internal"`
+		Arguments  map[string]any `json:"arguments"`
+	}{Type: topology.Direct, Durable: true}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	args, err := tableFromJSON(body.Arguments)
+	if err != nil {
+		return err
+	}
+	_, missing := c.findExchange()
+	_, err = c.propose(&command.ExchangeDeclare{
+		VHost: c.params["vhost"], Name: c.exchangeName(), Type: body.Type,
+		Durable: body.Durable, AutoDelete: body.AutoDelete, Internal: body.Internal, Args: args,
+	})
+	if err != nil {
+		return err
+	}
+	return c.declared(missing == nil)
+}
+
+func (c *call) deleteExchange() error {
+	if _, err := c.findExchange(); err != nil {
+		return err
+	}
+	_, err := c.propose(&command.ExchangeDelete{
+		VHost: c.params["vhost"], Name: c.exchangeName(), IfUnused: c.flag("if-unused"),
+	})
+	if err != nil {
+		return err
+	}
+	return c.none()
+}
+
+func (c *call) bindingsFrom() error {
+	if _, err := c.findExchange(); err != nil {
+		return err
+	}
+	return c.listBindingsThat(func(b *topology.Binding) bool { return b.Source == c.exchangeName() })
+}
+
+func (c *call) bindingsTo() error {
+	if _, err := c.findExchange(); err != nil {
+		return err
+	}
+	return c.listBindingsThat(func(b *topology.Binding) bool {
+		return b.ToExchange && b.Destination == c.exchangeName()
+	})
+}

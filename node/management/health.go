@@ -1,0 +1,136 @@
+package management
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"warren/fsm/command"
+)
+
+func (s *server) healthRoutes() []route {
+	return []route{
+		handle(http.MethodGet, "health/checks/alarms", (*call).checkNothing),
+		handle(http.MethodGet, "health/checks/local-alarms", (*call).checkNothing),
+		handle(http.MethodGet, "health/checks/virtual-hosts", (*call).checkNothing),
+		handle(http.MethodGet, "health/checks/port-listener/{port}", (*call).checkPort),
+		handle(http.MethodGet, "health/checks/node-is-quorum-critical", (*call).checkQuorumCritical),
+		handle(http.MethodGet, "health/checks/ready-to-serve-clients", (*call).checkReady),
+		handle(http.MethodGet, "aliveness-test/{vhost}", (*call).aliveness),
+	}
+}
+
+// serveHealth is for load balancers and containers, without a login: 200 when
+// this node knows a leader and serves clients, else 503 and why not.
+func (s *server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	c := &call{server: s, w: w, r: r}
+	info := c.cluster()
+	status, answer := http.StatusOK, object{"status": "ok", "node": info.Node, "leader": info.Leader}
+	if reason := notReady(&info); reason != "" {
+		status, answer = http.StatusServiceUnavailable, object{"status": "failed", "node": info.Node, "reason": reason}
+	}
+	if err := c.json(status, answer); err != nil {
+		s.log.Error("health answer not encoded", "err", err)
+	}
+}
+
+// notReady says why a node does not serve clients, or nothing.
+func notReady(info *ClusterInfo) string {
+	switch {
+	case info.Waiting != "":
+		return info.Waiting
+	case info.Leader == "":
+		return "no leader is known: the cluster has no quorum, or this node does not see it"
+	case !info.Serving:
+		return "the node does not accept clients yet"
+	}
+	return ""
+}
+
+// checkNothing is a check of something that this server does not have, or that
+// cannot be wrong while it answers: there are no resource alarms, and all vhosts
+// live in the one state machine.
+func (c *call) checkNothing() error { return c.ok(object{"status": "ok"}) }
+
+func (c *call) failed(o object) error {
+	o["status"] = "failed"
+	return c.json(http.StatusServiceUnavailable, o)
+}
+
+func (c *call) checkPort() error {
+	port, err := strconv.Atoi(c.params["port"])
+	if err != nil {
+		return errBadRequest("port must be a number, not %q", c.params["port"])
+	}
+	ports := []int{}
+	for _, l := range c.cfg.Listeners {
+		if l.Port == port {
+			return c.ok(object{"status": "ok", "port": port})
+		}
+		ports = append(ports, l.Port)
+	}
+	return c.failed(object{"reason": "No active listener", "missing": port, "ports": ports})
+}
+
+// checkQuorumCritical fails when the cluster would lose its quorum with this node.
+// A cluster of one cannot do better and is fine.
+func (c *call) checkQuorumCritical() error {
+	info := c.cluster()
+	voters, running, mine := 0, 0, false
+	for _, m := range info.Members {
+		if !m.Voter {
+			continue
+		}
+		voters++
+		if m.Running {
+			running++
+		}
+		mine = mine || m.ID == info.NodeID
+	}
+	if voters > 1 && mine && running-1 < voters/2+1 {
+		return c.failed(object{"reason": fmt.Sprintf(
+			"without this node %d of %d voters would run, which is no quorum", running-1, voters)})
+	}
+	return c.ok(object{"status": "ok"})
+}
+
+func (c *call) checkReady() error {
+	info := c.cluster()
+	if reason := notReady(&info); reason != "" {
+		return c.failed(object{"reason": reason})
+	}
+	return c.ok(object{"status": "ok"})
+}
+
+const alivenessQueue = "aliveness-test"
+
+// aliveness declares a queue, publishes to it and takes the message out again,
+// all through the log. The queue stays, as RabbitMQ's does.
+func (c *call) aliveness() error {
+	vhost := c.params["vhost"]
+	if err := c.needVHost(vhost); err != nil {
+		return err
+	}
+	number, err := c.takeChannel()
+	if err != nil {
+		return err
+	}
+	defer c.returnChannel(number)
+	ch := command.Channel{Number: number}
+	for _, cmd := range []command.Command{
+		&command.QueueDeclare{VHost: vhost, Name: alivenessQueue, Durable: true},
+		&command.Publish{VHost: []byte(vhost), Key: []byte(alivenessQueue), Properties: []byte{0, 0}, Body: []byte("test_message")},
+	} {
+		if _, err := c.propose(cmd); err != nil {
+			return err
+		}
+	}
+	res, err := c.propose(&command.Get{VHost: vhost, Channel: ch, Queue: alivenessQueue, NoAck: true})
+	if err := c.giveBack(ch, err); err != nil {
+		return err
+	}
+	if res.Message == nil {
+		return c.failed(object{"reason": "the test message did not arrive: another client takes from " + alivenessQueue})
+	}
+	return c.ok(object{"status": "ok"})
+}

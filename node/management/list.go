@@ -1,0 +1,272 @@
+package management
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Page sizes, as RabbitMQ has them.
+const (
+	defaultPageSize = 100
+	maxPageSize     = 500
+)
+
+// query is what all lists understand
+// (https://www.rabbitmq.com/docs/http-api-reference#pagination-parameters).
+type query struct {
+	paged      bool
+	page, size int
+	keep       func(name string) bool // nil: all
+	sort       []string               // path of a field; nil: as listed
+	reverse    bool
+	columns    [][]string // paths of fields; nil: all
+}
+
+func parseQuery(v url.Values) (query, error) {
+	q := query{page: 1, size: defaultPageSize, paged: v.Has("page") || v.Get("pagination") == "true"}
+	var err error
+	if q.page, err = positive(v, "page", q.page, 0); err != nil {
+		return q, err
+	}
+	if q.size, err = positive(v, "page_size", q.size, maxPageSize); err != nil {
+		return q, err
+	}
+	if name := v.Get("name"); name != "" {
+		if q.keep, err = nameFilter(name, v.Get("use_regex") == "true"); err != nil {
+			return q, err
+		}
+	}
+	if s := v.Get("sort"); s != "" {
+		q.sort = strings.Split(s, ".")
+	}
+	q.reverse = v.Get("sort_reverse") == "true"
+	if s := v.Get("columns"); s != "" {
+		for column := range strings.SplitSeq(s, ",") {
+			q.columns = append(q.columns, strings.Split(strings.TrimSpace(column), "."))
+		}
+	}
+	return q, nil
+}
+
+func positive(v url.Values, name string, otherwise, most int) (int, error) {
+	s := v.Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, errBadRequest("%s must be a positive number, not %q", name, s)
+	}
+	if most > 0 && n > most {
+		return 0, errBadRequest("%s must not be greater than %d", name, most)
+	}
+	return n, nil
+}
+
+// nameFilter matches a part of the name or a regular expression, in any case.
+func nameFilter(name string, isRegexp bool) (func(string) bool, error) {
+	if !isRegexp {
+		part := strings.ToLower(name)
+		return func(s string) bool { return strings.Contains(strings.ToLower(s), part) }, nil
+	}
+	re, err := regexp.Compile("(?i)" + name)
+	if err != nil {
+		return nil, errBadRequest("name: %v", err)
+	}
+	return re.MatchString, nil
+}
+
+// page is a part of a list.
+type page struct {
+	Total    int      `json:"total_count"`
+	Items    int      `json:"item_count"`
+	Filtered int      `json:"filtered_count"`
+	Page     int      `json:"page"`
+	Size     int      `json:"page_size"`
+	Pages    int      `json:"page_count"`
+	Objects  []object `json:"items"`
+}
+
+// list answers with items as the query parameters ask: filtered by name, sorted,
+// cut to one page and to some columns.
+func (c *call) list(items []object) error {
+	q, err := parseQuery(c.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	total := len(items)
+	if q.keep != nil {
+		items = slices.DeleteFunc(items, func(o object) bool {
+			name, _ := o["name"].(string)
+			return !q.keep(name)
+		})
+	}
+	q.order(items)
+	if !q.paged {
+		return c.ok(q.project(items))
+	}
+	p := page{Total: total, Filtered: len(items), Page: q.page, Size: q.size}
+	p.Pages = max(1, (len(items)+q.size-1)/q.size)
+	if q.page > p.Pages {
+		return &failure{400, "page_out_of_range", "page: " + strconv.Itoa(q.page) +
+			" size: " + strconv.Itoa(q.size) + " len: " + strconv.Itoa(len(items))}
+	}
+	start := (q.page - 1) * q.size
+	p.Objects = q.project(items[start:min(start+q.size, len(items))])
+	p.Items = len(p.Objects)
+	return c.ok(p)
+}
+
+func (q *query) order(items []object) {
+	if q.sort != nil {
+		slices.SortStableFunc(items, func(a, b object) int {
+			x, _ := lookup(a, q.sort)
+			y, _ := lookup(b, q.sort)
+			return compare(x, y)
+		})
+	}
+	if q.reverse {
+		slices.Reverse(items)
+	}
+}
+
+// project cuts objects to the columns. A list is never null.
+func (q *query) project(items []object) []object {
+	if items == nil {
+		items = []object{}
+	}
+	if q.columns == nil {
+		return items
+	}
+	cut := make([]object, len(items))
+	for i, o := range items {
+		cut[i] = object{}
+		for _, path := range q.columns {
+			if v, ok := lookup(o, path); ok {
+				place(cut[i], path, v)
+			}
+		}
+	}
+	return cut
+}
+
+// one answers with a single object, cut to columns.
+func (c *call) one(o object) error {
+	q, err := parseQuery(c.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	return c.ok(q.project([]object{o})[0])
+}
+
+func lookup(o object, path []string) (any, bool) {
+	v, ok := o[path[0]]
+	if !ok || len(path) == 1 {
+		return v, ok
+	}
+	inner, ok := v.(object)
+	if !ok {
+		return nil, false
+	}
+	return lookup(inner, path[1:])
+}
+
+func place(o object, path []string, v any) {
+	for _, name := range path[:len(path)-1] {
+		inner, ok := o[name].(object)
+		if !ok {
+			inner = object{}
+			o[name] = inner
+		}
+		o = inner
+	}
+	o[path[len(path)-1]] = v
+}
+
+// compare orders values of fields: what is missing first, then false and true,
+// numbers, strings; other kinds are all the same.
+func compare(a, b any) int {
+	ka, kb := kindOf(a), kindOf(b)
+	if ka != kb {
+		return cmp.Compare(ka, kb)
+	}
+	switch ka {
+	case kindBool:
+		x, y := a.(bool), b.(bool)
+		switch {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		}
+		return 1
+	case kindNumber:
+		return cmp.Compare(number(a), number(b))
+	case kindString:
+		return cmp.Compare(a.(string), b.(string))
+	}
+	return 0
+}
+
+const (
+	kindNone = iota
+	kindBool
+	kindNumber
+	kindString
+	kindOther
+)
+
+func kindOf(v any) int {
+	switch v.(type) {
+	case nil:
+		return kindNone
+	case bool:
+		return kindBool
+	case int, int64, uint16, uint32, uint64, float64, json.Number:
+		return kindNumber
+	case string:
+		return kindString
+	}
+	return kindOther
+}
+
+func number(v any) float64 {
+	switch v := v.(type) {
+	case int:
+		return float64(v)
+	case int64:
+		return float64(v)
+	case uint16:
+		return float64(v)
+	case uint32:
+		return float64(v)
+	case uint64:
+		return float64(v)
+	case float64:
+		return v
+	case json.Number:
+		f, _ := v.Float64() // what JSON calls a number parses
+		return f
+	}
+	return 0
+}
+
+// toObject turns a struct into an object, by its JSON.
+func toObject(v any) (object, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.UseNumber()
+	var o object
+	if err := d.Decode(&o); err != nil {
+		return nil, err
+	}
+	return o, nil
+}

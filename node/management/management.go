@@ -1,0 +1,135 @@
+// Package management is the HTTP side of a node: an API with the paths and field
+// names of RabbitMQ's management API under /api
+// (https://www.rabbitmq.com/docs/http-api-reference), and /health for load
+// balancers and containers, which needs no login.
+//
+// Reads come from the node's own replica of the state machine. Writes propose the
+// command that the AMQP method would, so rules and refusals are the same. Every
+// node answers for the whole cluster.
+package management
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"warren/fsm"
+	"warren/fsm/command"
+)
+
+// Broker is what the API needs of the node.
+type Broker interface {
+	// View calls f with the state machine under its lock. f must be quick and keep
+	// nothing that can change.
+	View(f func(m *fsm.Machine))
+	// Connections lists the connections of the whole cluster, in any order.
+	Connections(ctx context.Context) ([]Connection, error)
+	// CloseConnection closes the connection of that name, on whichever node it
+	// is, with AMQP's 320 and the reason; false when there is none.
+	CloseConnection(ctx context.Context, name, reason string) (bool, error)
+	// Cluster describes the cluster as this node sees it.
+	Cluster(ctx context.Context) ClusterInfo
+	// Forget removes a node, given by id or name, from the cluster for good.
+	// Unknown nodes give ErrUnknownNode, those that may not be removed
+	// ErrNodeRunning.
+	Forget(ctx context.Context, node string) error
+	// Propose puts a command in the log and waits for its result. The command
+	// belongs to connection 0 of the node, which is no client's.
+	Propose(ctx context.Context, cmd command.Command) (command.Result, error)
+	// Load returns the bytes of a message body.
+	Load(b command.Body) ([]byte, error)
+	// Authenticate returns nil when the user may log in from remote.
+	Authenticate(user, password string, remote net.Addr) error
+}
+
+// Config is what New needs.
+type Config struct {
+	Broker  Broker
+	Version string    // of the server
+	Node    string    // name of this node
+	Started time.Time // when the process started
+	// Listeners are the ports that this node listens on.
+	Listeners []Listener
+	Logger    *slog.Logger // default: slog.Default()
+}
+
+// Limits of one request.
+const (
+	callTimeout = 30 * time.Second // of what a handler asks of the broker
+	maxBody     = 64 << 20         // bytes; a 16 MiB message as JSON may take up to 6 bytes for each
+	maxGetBytes = 64 << 20         // of payloads in one answer to get
+)
+
+type server struct {
+	cfg    Config
+	log    *slog.Logger
+	routes []route
+
+	mu      sync.Mutex
+	scratch map[uint16]bool // channels of connection 0 that are in use
+	last    uint16
+}
+
+// New returns the handler of everything that the node serves over HTTP.
+func New(cfg Config) http.Handler {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	s := &server{cfg: cfg, log: cfg.Logger, scratch: make(map[uint16]bool)}
+	s.routes = s.table()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/api/", s.serveAPI)
+	mux.HandleFunc("GET /health", s.serveHealth)
+	mux.HandleFunc("GET /{$}", s.servePage)
+	return mux
+}
+
+// table lists the resources. The order of the routes has no meaning: no two
+// match the same path and method.
+func (s *server) table() []route {
+	var t []route
+	for _, part := range [][]route{
+		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
+		s.queueRoutes(), s.messageRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
+	} {
+		t = append(t, part...)
+	}
+	return t
+}
+
+func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	c := &call{server: s, w: w, r: r.WithContext(ctx)}
+	if err := s.handle(c); err != nil {
+		c.fail(err)
+	}
+}
+
+func (s *server) handle(c *call) error {
+	if err := c.login(); err != nil {
+		return err
+	}
+	segments, err := split(c.r.URL.EscapedPath())
+	if err != nil {
+		return errBadRequest("path: %v", err)
+	}
+	rt, params, allowed := find(s.routes, c.r.Method, segments[1:]) // without "api"
+	switch {
+	case rt != nil:
+		c.params = params
+		return rt.serve(c)
+	case len(allowed) > 0:
+		c.w.Header().Set("Allow", allowed)
+		if c.r.Method == http.MethodOptions {
+			c.w.WriteHeader(http.StatusOK)
+			return nil
+		}
+		return &failure{http.StatusMethodNotAllowed, "method_not_allowed", "Method Not Allowed"}
+	default:
+		return errNotFound
+	}
+}

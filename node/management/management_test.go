@@ -1,0 +1,616 @@
+package management
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/protocol/wire"
+)
+
+// memory keeps message bodies as they are.
+type memory struct{}
+
+func (memory) Put(b []byte) command.Body { return command.Body{Size: len(b), Data: b} }
+func (memory) Drop(command.Body)         {}
+
+// broker is a Broker with a real state machine, into which commands go one by one.
+type broker struct {
+	t *testing.T
+
+	mu          sync.Mutex
+	machine     *fsm.Machine
+	index       uint64
+	epoch       uint64
+	sequence    uint64
+	connections []Connection
+	cluster     ClusterInfo
+	closed      string // name and reason of the connection closed last
+	forgotten   string
+	down        error // what Propose fails with
+}
+
+func newBroker(t *testing.T) *broker {
+	b := &broker{t: t, machine: fsm.New(memory{})}
+	b.cluster = ClusterInfo{
+		Name: "test", Node: "n1", NodeID: "id1", Leader: "n2", State: "Follower", Serving: true,
+		Term: 3, CommitIndex: 12, AppliedIndex: 12, LastIndex: 12, SnapshotIndex: 5,
+		Members: []Member{
+			{ID: "id1", Name: "n1", ClusterAddr: "127.0.0.1:7900", Voter: true, Running: true},
+			{ID: "id2", Name: "n2", ClusterAddr: "127.0.0.1:7901", Voter: true, Leader: true, Running: true},
+			{ID: "id3", Name: "n3", ClusterAddr: "127.0.0.1:7902", Voter: true},
+		},
+	}
+	b.apply(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "id1", Name: "n1", Nonce: 1})
+	b.epoch = b.index
+	return b
+}
+
+func (b *broker) apply(batch []byte, cmd command.Command) command.Result {
+	b.index++
+	batch = command.AppendToBatch(batch, cmd)
+	command.Stamp(batch, 1000, b.epoch)
+	var out fsm.Output
+	if err := b.machine.Apply(fsm.Meta{Index: b.index, Term: 1}, batch, &out); err != nil {
+		b.t.Errorf("apply %T: %v", cmd, err)
+	}
+	if len(out.Results) != 1 {
+		b.t.Errorf("apply %T: %d results, verdict %v", cmd, len(out.Results), out.Verdict)
+		return command.Result{}
+	}
+	return out.Results[0]
+}
+
+func (b *broker) Propose(_ context.Context, cmd command.Command) (command.Result, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil {
+		return command.Result{}, b.down
+	}
+	b.sequence++
+	return b.apply(command.NewBatch(nil, b.epoch, b.sequence), cmd), nil
+}
+
+// must proposes as a client's connection 7 would.
+func (b *broker) must(cmd command.Command) {
+	b.t.Helper()
+	res, err := b.Propose(context.Background(), cmd)
+	if err != nil || res.Err != nil {
+		b.t.Fatalf("%T: %v, %v", cmd, err, res.Err)
+	}
+}
+
+func (b *broker) View(f func(*fsm.Machine)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f(b.machine)
+}
+
+func (b *broker) Connections(context.Context) ([]Connection, error) { return b.connections, nil }
+
+func (b *broker) CloseConnection(_ context.Context, name, reason string) (bool, error) {
+	for _, c := range b.connections {
+		if c.Name == name {
+			b.closed = name + ": " + reason
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
+
+func (b *broker) Forget(_ context.Context, node string) error {
+	for _, m := range b.cluster.Members {
+		switch {
+		case m.Name != node:
+		case m.Running:
+			return fmt.Errorf("forget %s: %w", node, ErrNodeRunning)
+		default:
+			b.forgotten = node
+			return nil
+		}
+	}
+	return fmt.Errorf("forget %s: %w", node, ErrUnknownNode)
+}
+
+func (b *broker) Load(body command.Body) ([]byte, error) { return body.Data, nil }
+
+func (b *broker) Authenticate(user, password string, remote net.Addr) error {
+	if user != "guest" || password != "guest" || remote == nil {
+		return errors.New("wrong")
+	}
+	return nil
+}
+
+// api is a client of a handler in a test.
+type api struct {
+	*broker
+	t       *testing.T
+	handler http.Handler
+}
+
+func newAPI(t *testing.T) *api {
+	b := newBroker(t)
+	return &api{b, t, New(Config{
+		Broker: b, Version: "1.2.3", Node: "n1", Started: time.Now(),
+		Listeners: []Listener{{"amqp", "0.0.0.0", 5672}, {"http", "0.0.0.0", 15672}},
+		Logger:    slog.New(slog.DiscardHandler),
+	})}
+}
+
+func (a *api) request(method, path, body string, edit ...func(*http.Request)) *httptest.ResponseRecorder {
+	a.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.SetBasicAuth("guest", "guest")
+	for _, f := range edit {
+		f(r)
+	}
+	w := httptest.NewRecorder()
+	a.handler.ServeHTTP(w, r)
+	return w
+}
+
+// do checks the status and, unless it is empty, that the body holds the JSON want:
+// each field of want, and no more elements of arrays.
+func (a *api) do(method, path, body string, status int, want string) {
+	a.t.Helper()
+	w := a.request(method, path, body)
+	if w.Code != status {
+		a.t.Errorf("%s %s: status %d, want %d: %s", method, path, w.Code, status, w.Body)
+		return
+	}
+	if want == "" {
+		return
+	}
+	var got, expected any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		a.t.Errorf("%s %s: %v in %s", method, path, err, w.Body)
+		return
+	}
+	if err := json.Unmarshal([]byte(want), &expected); err != nil {
+		a.t.Fatalf("the test's own JSON: %v", err)
+	}
+	if diff := missing("", got, expected); diff != "" {
+		a.t.Errorf("%s %s: %s\nin %s", method, path, diff, w.Body)
+	}
+}
+
+// missing says what of want is not in got.
+func missing(path string, got, want any) string {
+	switch w := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			return fmt.Sprintf("%s is %v, no object", path, got)
+		}
+		for name := range w {
+			if _, ok := g[name]; !ok {
+				return fmt.Sprintf("%s.%s is missing", path, name)
+			}
+			if d := missing(path+"."+name, g[name], w[name]); d != "" {
+				return d
+			}
+		}
+		return ""
+	case []any:
+		g, ok := got.([]any)
+		if !ok || len(g) != len(w) {
+			return fmt.Sprintf("%s is %v, want %d elements", path, got, len(w))
+		}
+		for i := range w {
+			if d := missing(fmt.Sprintf("%s[%d]", path, i), g[i], w[i]); d != "" {
+				return d
+			}
+		}
+		return ""
+	}
+	if got != want {
+		return fmt.Sprintf("%s is %v, want %v", path, got, want)
+	}
+	return ""
+}
+
+const notFoundBody = `{"error":"Object Not Found","reason":"Not Found"}`
+
+// TestVHostInPath is the reason for our own routing: "%2F" is one segment.
+func TestVHostInPath(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/queues/%2F/a%2Fb", `{}`, 201, "")
+	a.do("GET", "/api/queues/%2F/a%2Fb", "", 200, `{"name":"a/b","vhost":"/"}`)
+	a.do("GET", "/api/queues/%2f/a%2fb/", "", 200, `{"name":"a/b"}`)
+	a.do("GET", "/api/vhosts/%2F", "", 200, `{"name":"/"}`)
+	a.do("GET", "/api/queues/%2F", "", 200, `[{"name":"a/b"}]`)
+	a.do("GET", "/api/queues/other/a", "", 404, notFoundBody)
+}
+
+func TestSplit(t *testing.T) {
+	for path, want := range map[string]string{
+		"/api/queues/%2F/a.b":  `["api" "queues" "/" "a.b"]`,
+		"/api/queues/%2F/":     `["api" "queues" "/"]`,
+		"/api/x/a%20b+c/%25":   `["api" "x" "a b+c" "%"]`,
+		"/api/x//y":            `["api" "x" "" "y"]`,
+		"/api/x/%C3%A4":        `["api" "x" "ä"]`,
+		"/api/queues/%2F%2F/a": `["api" "queues" "//" "a"]`,
+	} {
+		got, err := split(path)
+		if s := fmt.Sprintf("%q", got); err != nil || s != want {
+			t.Errorf("%s: %s, %v", path, s, err)
+		}
+	}
+	if _, err := split("/api/%zz"); err == nil {
+		t.Error("a broken escape was accepted")
+	}
+}
+
+// TestRoutesDiffer checks that no request fits two routes.
+func TestRoutesDiffer(t *testing.T) {
+	routes := (&server{}).table()
+	for i, r := range routes {
+		path := make([]string, len(r.pattern))
+		for j, p := range r.pattern {
+			path[j] = strings.Trim(p, "{}")
+		}
+		for _, other := range routes[i+1:] {
+			if _, ok := match(other.pattern, path); ok && other.method == r.method {
+				t.Errorf("%s %v and %v", r.method, r.pattern, other.pattern)
+			}
+		}
+	}
+}
+
+func TestLogin(t *testing.T) {
+	a := newAPI(t)
+	for name, edit := range map[string]func(*http.Request){
+		"none":           func(r *http.Request) { r.Header.Del("Authorization") },
+		"wrong password": func(r *http.Request) { r.SetBasicAuth("guest", "x") },
+		"not basic":      func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") },
+	} {
+		for _, path := range []string{"/api/overview", "/api/nothing"} {
+			w := a.request("GET", path, "", edit)
+			if w.Code != 401 || !strings.Contains(w.Header().Get("WWW-Authenticate"), "Basic") {
+				t.Errorf("%s, %s: %d %v", name, path, w.Code, w.Header())
+			}
+		}
+	}
+	a.do("GET", "/api/whoami", "", 200, `{"name":"guest","tags":["administrator"]}`)
+}
+
+func TestUnknownAndMethod(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/nothing", "", 404, notFoundBody)
+	a.do("GET", "/api/", "", 404, notFoundBody)
+	a.do("GET", "/api/queues/%2F/q", "", 404, notFoundBody)
+	a.do("DELETE", "/api/overview", "", 405, `{"error":"method_not_allowed"}`)
+	if got := a.request("OPTIONS", "/api/queues/%2F/q", "").Header().Get("Allow"); got != "GET, PUT, DELETE, OPTIONS" {
+		t.Errorf("Allow: %q", got)
+	}
+	if w := a.request("HEAD", "/api/overview", ""); w.Code != 200 {
+		t.Errorf("HEAD: %d", w.Code)
+	}
+}
+
+func TestPage(t *testing.T) {
+	a := newAPI(t)
+	w := a.request("GET", "/", "", func(r *http.Request) { r.Header.Del("Authorization") })
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "Warren 1.2.3") || !strings.Contains(w.Body.String(), "<b>n1</b>") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := a.request("GET", "/favicon.ico", ""); w.Code != 404 {
+		t.Errorf("other paths: %d", w.Code)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for _, c := range []struct {
+		edit   func(*ClusterInfo)
+		status int
+		want   string
+	}{
+		{func(*ClusterInfo) {}, 200, `{"status":"ok","leader":"n2"}`},
+		{func(i *ClusterInfo) { i.Leader = "" }, 503, `{"status":"failed","reason":"no leader is known: the cluster has no quorum, or this node does not see it"}`},
+		{func(i *ClusterInfo) { i.Serving = false }, 503, `{"reason":"the node does not accept clients yet"}`},
+		{func(i *ClusterInfo) { i.Waiting = "2 of 3 nodes" }, 503, `{"reason":"2 of 3 nodes"}`},
+	} {
+		a := newAPI(t)
+		c.edit(&a.cluster)
+		a.do("GET", "/health", "", c.status, c.want)
+		status := "ok"
+		if c.status != 200 {
+			status = "failed"
+		}
+		a.do("GET", "/api/health/checks/ready-to-serve-clients", "", c.status, `{"status":"`+status+`"}`)
+	}
+}
+
+func TestHealthChecks(t *testing.T) {
+	a := newAPI(t)
+	for _, name := range []string{"alarms", "local-alarms", "virtual-hosts"} {
+		a.do("GET", "/api/health/checks/"+name, "", 200, `{"status":"ok"}`)
+	}
+	a.do("GET", "/api/health/checks/port-listener/5672", "", 200, `{"status":"ok","port":5672}`)
+	a.do("GET", "/api/health/checks/port-listener/1", "", 503, `{"status":"failed","reason":"No active listener","missing":1,"ports":[5672,15672]}`)
+	a.do("GET", "/api/health/checks/port-listener/x", "", 400, `{"error":"bad_request"}`)
+	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 503, `{"status":"failed"}`)
+	a.cluster.Members[2].Running = true
+	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 200, `{"status":"ok"}`)
+	a.cluster.Members = a.cluster.Members[:1]
+	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 200, `{"status":"ok"}`)
+	a.do("GET", "/api/aliveness-test/%2F", "", 200, `{"status":"ok"}`)
+	a.do("GET", "/api/aliveness-test/other", "", 404, "")
+}
+
+func TestOverview(t *testing.T) {
+	a := newAPI(t)
+	a.fill()
+	a.do("GET", "/api/overview", "", 200, `{
+		"product_name":"Warren","product_version":"1.2.3","cluster_name":"test","node":"n1",
+		"queue_totals":{"messages":3,"messages_ready":2,"messages_unacknowledged":1},
+		"object_totals":{"connections":1,"channels":1,"exchanges":7,"queues":2,"consumers":1},
+		"message_stats":{"publish":3,"deliver":1},
+		"listeners":[{"protocol":"amqp","port":5672,"node":"n1"},{"protocol":"http","port":15672}]}`)
+	a.do("GET", "/api/overview?columns=node,queue_totals.messages", "", 200, `{"node":"n1","queue_totals":{"messages":3}}`)
+	a.do("GET", "/api/cluster-name", "", 200, `{"name":"test"}`)
+	a.do("GET", "/api/vhosts", "", 200, `[{"name":"/","messages":3,"cluster_state":{"n1":"running","n2":"running"}}]`)
+}
+
+// fill makes two queues; one has a consumer on channel 1 of connection 7, which
+// holds one message, and two that wait.
+func (a *api) fill() {
+	ch := command.Channel{Conn: 7, Number: 1}
+	a.must(&command.QueueDeclare{VHost: "/", Name: "jobs", Durable: true, Args: wire.Table{{Name: "x-max-length", Value: int32(9)}}})
+	a.must(&command.QueueDeclare{VHost: "/", Conn: 7, Name: "private", Exclusive: true})
+	a.must(&command.Consume{VHost: "/", Channel: ch, Queue: "jobs", Tag: "worker", Prefetch: 1, Limit: 100})
+	for i := range 3 {
+		a.must(&command.Publish{VHost: []byte("/"), Key: []byte("jobs"), Properties: []byte{0, 0}, Body: fmt.Append(nil, "message ", i)})
+	}
+	a.connections = []Connection{{
+		ID: 7, Name: "127.0.0.1:4000 -> 127.0.0.1:5672", User: "guest", VHost: "/", State: "running", Node: "n1",
+		Protocol: "AMQP 0-9-1", PeerHost: "127.0.0.1", PeerPort: 4000, Channels: 1,
+		ClientProperties: map[string]any{"connection_name": "tester"}, UserProvidedName: "tester",
+		ChannelInfos: []Channel{{
+			Number: 1, Name: "127.0.0.1:4000 -> 127.0.0.1:5672 (1)", User: "guest", VHost: "/", Node: "n1",
+			Connection: ConnectionDetails{"127.0.0.1:4000 -> 127.0.0.1:5672", "127.0.0.1", 4000}, Consumers: 1,
+		}},
+	}}
+}
+
+func TestNodes(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/nodes", "", 200, `[
+		{"name":"n1","running":true,"raft_leader":false,"raft_voter":true,"raft_commit_index":12,"processors":`+fmt.Sprint(runtime.NumCPU())+`},
+		{"name":"n2","running":true,"raft_leader":true},{"name":"n3","running":false}]`)
+	a.do("GET", "/api/nodes/n2", "", 200, `{"name":"n2","cluster_address":"127.0.0.1:7901"}`)
+	a.do("GET", "/api/nodes/n9", "", 404, notFoundBody)
+	a.do("GET", "/api/cluster", "", 200, `{"name":"test","leader":"n2","raft_term":3,"members":[{"id":"id1"},{"id":"id2"},{"id":"id3"}]}`)
+	a.do("DELETE", "/api/cluster/nodes/n9", "", 404, `{"error":"not_found"}`)
+	a.do("DELETE", "/api/cluster/nodes/n2", "", 409, `{"error":"node_running","reason":"forget n2: the node is running: stop it first"}`)
+	a.do("DELETE", "/api/cluster/nodes/n3", "", 204, "")
+	if a.forgotten != "n3" {
+		t.Errorf("forgotten %q", a.forgotten)
+	}
+}
+
+func TestConnectionsAndChannels(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/connections", "", 200, `[]`)
+	a.fill()
+	const path = "/api/connections/127.0.0.1%3A4000%20-%3E%20127.0.0.1%3A5672"
+	a.do("GET", "/api/connections", "", 200, `[{"name":"127.0.0.1:4000 -> 127.0.0.1:5672","channels":1,"user_provided_name":"tester"}]`)
+	a.do("GET", path, "", 200, `{"peer_port":4000,"client_properties":{"connection_name":"tester"}}`)
+	a.do("GET", path+"/channels", "", 200, `[{"number":1}]`)
+	a.do("GET", "/api/connections/username/guest", "", 200, `[{}]`)
+	a.do("GET", "/api/connections/username/other", "", 200, `[]`)
+	a.do("GET", "/api/vhosts/%2F/connections", "", 200, `[{}]`)
+	a.do("GET", "/api/channels", "", 200, `[{"number":1,"connection_details":{"peer_port":4000}}]`)
+	a.do("GET", "/api/vhosts/%2F/channels", "", 200, `[{}]`)
+	a.do("GET", "/api/channels/127.0.0.1:4000%20-%3E%20127.0.0.1:5672%20(1)", "", 200, `{"number":1,"consumer_details":[{"consumer_tag":"worker"}]}`)
+	a.do("GET", "/api/channels/x", "", 404, notFoundBody)
+	for _, field := range []string{`"id"`, `"channel_infos"`} {
+		if body := a.request("GET", "/api/connections", "").Body.String(); strings.Contains(body, field) {
+			t.Errorf("%s in %s", field, body)
+		}
+	}
+	a.do("DELETE", "/api/connections/x", "", 404, notFoundBody)
+	w := a.request("DELETE", path, "", func(r *http.Request) { r.Header.Set("X-Reason", "maintenance") })
+	if w.Code != 204 || a.closed != "127.0.0.1:4000 -> 127.0.0.1:5672: maintenance" {
+		t.Errorf("%d, %q", w.Code, a.closed)
+	}
+}
+
+func TestExchanges(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/exchanges/%2F?columns=name,type", "", 200, `[{"name":"","type":"direct"},{"name":"amq.direct"},{"name":"amq.fanout"},{"name":"amq.headers"},{"name":"amq.match"},{"name":"amq.rabbitmq.trace"},{"name":"amq.topic"}]`)
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 201, "")
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 204, "")
+	a.do("GET", "/api/exchanges/%2F/x", "", 200, `{"name":"x","vhost":"/","type":"topic","durable":true,"auto_delete":true,"internal":false,"arguments":{"alternate-exchange":"y"}}`)
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"fanout"}`, 400, `{"error":"bad_request","reason":"inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'topic'"}`)
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":`, 400, `{"error":"bad_request"}`)
+	a.do("PUT", "/api/exchanges/%2F/amq.x", `{}`, 401, `{"error":"not_authorised","reason":"exchange name 'amq.x' contains reserved prefix 'amq.*'"}`)
+	a.do("GET", "/api/exchanges/%2F/amq.default", "", 200, `{"name":"","type":"direct"}`)
+	a.do("DELETE", "/api/exchanges/%2F/nothing", "", 404, notFoundBody)
+	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
+	a.do("POST", "/api/bindings/%2F/e/x/q/q", `{"routing_key":"a"}`, 201, "")
+	a.do("GET", "/api/exchanges/%2F/x/bindings/source", "", 200, `[{"destination":"q"}]`)
+	a.do("GET", "/api/exchanges/%2F/x/bindings/destination", "", 200, `[]`)
+	a.do("DELETE", "/api/exchanges/%2F/x?if-unused=true", "", 400, `{"reason":"exchange 'x' in vhost '/' in use"}`)
+	a.do("DELETE", "/api/exchanges/%2F/x", "", 204, "")
+}
+
+func TestQueues(t *testing.T) {
+	a := newAPI(t)
+	a.fill()
+	a.do("GET", "/api/queues", "", 200, `[{"name":"jobs"},{"name":"private"}]`)
+	a.do("GET", "/api/queues/%2F/jobs", "", 200, `{
+		"name":"jobs","vhost":"/","type":"classic","state":"running","durable":true,"exclusive":false,
+		"arguments":{"x-max-length":9},"messages":3,"messages_ready":2,"messages_unacknowledged":1,
+		"message_bytes":27,"message_bytes_ready":18,"message_bytes_unacknowledged":9,
+		"leader":"n2","members":["n1","n2","n3"],"online":["n1","n2"],"consumers":1,
+		"consumer_details":[{"consumer_tag":"worker","ack_required":true,"prefetch_count":1,"queue":{"name":"jobs","vhost":"/"},
+			"channel_details":{"name":"127.0.0.1:4000 -> 127.0.0.1:5672 (1)","connection_name":"127.0.0.1:4000 -> 127.0.0.1:5672","number":1,"node":"n1"}}]}`)
+	a.do("GET", "/api/queues/%2F/private", "", 200, `{"exclusive":true,"owner_pid_details":{"name":"127.0.0.1:4000 -> 127.0.0.1:5672"}}`)
+	a.do("GET", "/api/consumers", "", 200, `[{"consumer_tag":"worker"}]`)
+	a.do("GET", "/api/consumers/%2F", "", 200, `[{"consumer_tag":"worker"}]`)
+	a.do("PUT", "/api/queues/%2F/new", `{"auto_delete":true,"arguments":{"x-message-ttl":1000,"f":1.5,"n":{"a":[true,null,"x"]}}}`, 201, "")
+	a.do("GET", "/api/queues/%2F/new", "", 200, `{"auto_delete":true,"durable":true,"arguments":{"x-message-ttl":1000,"f":1.5,"n":{"a":[true,null,"x"]}}}`)
+	a.do("PUT", "/api/queues/%2F/jobs", `{"durable":false}`, 400, `{"error":"bad_request"}`)
+	a.do("PUT", "/api/queues/other/q", `{}`, 404, notFoundBody)
+	a.do("DELETE", "/api/queues/%2F/jobs?if-unused=true", "", 400, `{"reason":"queue 'jobs' in vhost '/' in use"}`)
+	a.do("DELETE", "/api/queues/%2F/jobs?if-empty=true", "", 400, `{"reason":"queue 'jobs' in vhost '/' not empty"}`)
+	a.do("DELETE", "/api/queues/%2F/private", "", 400, "")
+	a.do("DELETE", "/api/queues/%2F/jobs/contents", "", 204, "")
+	a.do("GET", "/api/queues/%2F/jobs", "", 200, `{"messages_ready":0,"messages_unacknowledged":1}`)
+	a.do("DELETE", "/api/queues/%2F/jobs", "", 204, "")
+	a.do("DELETE", "/api/queues/%2F/jobs", "", 404, notFoundBody)
+	a.do("DELETE", "/api/queues/%2F/jobs/contents", "", 404, notFoundBody)
+}
+
+func TestBindings(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
+	const pair = "/api/bindings/%2F/e/amq.topic/q/q"
+	for _, c := range []struct{ body, key string }{
+		{`{}`, "~"},
+		{`{"routing_key":"a.*"}`, "a.%2A"},
+		{`{"routing_key":"a/b ~"}`, "a%2Fb+%7E"},
+		{`{"routing_key":"k","arguments":{"b":1,"a":"x"}}`, ""},
+	} {
+		w := a.request("POST", pair, c.body)
+		at := w.Header().Get("Location")
+		if w.Code != 201 || !strings.HasPrefix(at, pair+"/") {
+			t.Fatalf("%s: %d, location %q: %s", c.body, w.Code, at, w.Body)
+		}
+		var b struct {
+			Key string `json:"properties_key"`
+		}
+		if err := json.Unmarshal(a.request("GET", at, "").Body.Bytes(), &b); err != nil {
+			t.Fatal(err)
+		}
+		if c.key != "" && b.Key != c.key {
+			t.Errorf("%s: properties key %q", c.body, b.Key)
+		}
+		a.do("GET", pair+"/"+b.Key, "", 200, `{"source":"amq.topic"}`) // not encoded again
+		a.do("DELETE", at, "", 204, "")
+		a.do("DELETE", at, "", 404, notFoundBody)
+	}
+	a.do("POST", pair, `{"routing_key":"k"}`, 201, "")
+	a.do("POST", "/api/bindings/%2F/e/amq.topic/e/amq.fanout", `{"routing_key":"k"}`, 201, "")
+	a.do("GET", pair, "", 200, `[{"routing_key":"k","destination_type":"queue","properties_key":"k","arguments":{}}]`)
+	a.do("GET", "/api/bindings/%2F/e/amq.topic/e/amq.fanout", "", 200, `[{"destination_type":"exchange"}]`)
+	a.do("GET", "/api/bindings/%2F/e/amq.default/q/q", "", 200, `[{"source":"","routing_key":"q"}]`)
+	a.do("GET", "/api/queues/%2F/q/bindings", "", 200, `[{"source":""},{"source":"amq.topic"}]`)
+	a.do("GET", "/api/bindings", "", 200, `[{},{},{}]`)
+	a.do("GET", "/api/bindings/%2F", "", 200, `[{},{},{}]`)
+	a.do("POST", "/api/bindings/%2F/e/amq.topic/q/nothing", `{}`, 404, notFoundBody)
+	a.do("POST", "/api/bindings/%2F/e/nothing/q/q", `{}`, 404, notFoundBody)
+	a.do("POST", "/api/bindings/%2F/e/amq.headers/q/q", `{"arguments":{"x-match":"some"}}`, 400, `{"error":"bad_request"}`)
+	a.do("POST", "/api/bindings/%2F/e/amq.default/q/q", `{}`, 401, `{"reason":"operation not permitted on the default exchange"}`)
+}
+
+func TestPublishAndGet(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
+	const publish, get = "/api/exchanges/%2F/amq.default/publish", "/api/queues/%2F/q/get"
+	a.do("POST", publish, `{"routing_key":"q","payload":"one","payload_encoding":"string",
+		"properties":{"content_type":"text/plain","delivery_mode":2,"priority":3,"timestamp":99,"headers":{"h":1},"unknown":1}}`, 200, `{"routed":true}`)
+	a.do("POST", publish, `{"routing_key":"q","payload":"//4=","payload_encoding":"base64","properties":{}}`, 200, `{"routed":true}`)
+	a.do("POST", publish, `{"routing_key":"nowhere","payload":"x"}`, 200, `{"routed":false}`)
+	for _, bad := range []string{
+		`{"payload":"x"}`, `{"routing_key":"q","payload":"x","payload_encoding":"hex"}`, `{"routing_key":"q","payload":"!","payload_encoding":"base64"}`,
+		`{"routing_key":"q","payload":"x","properties":{"delivery_mode":"2"}}`, `{"routing_key":"q","payload":"x","properties":{"delivery_mode":300}}`,
+		`{"routing_key":"q","payload":"x","properties":{"headers":[]}}`, `{"routing_key":"q","payload":"x","properties":{"type":1}}`,
+		`{"routing_key":"` + strings.Repeat("x", 256) + `","payload":"x"}`,
+	} {
+		a.do("POST", publish, bad, 400, `{"error":"bad_request"}`)
+	}
+	a.do("POST", "/api/exchanges/%2F/nothing/publish", `{"routing_key":"","payload":""}`, 404, notFoundBody)
+
+	first := `{"payload":"one","payload_encoding":"string","payload_bytes":3,"exchange":"","routing_key":"q","redelivered":%v,"message_count":1,
+		"properties":{"content_type":"text/plain","delivery_mode":2,"priority":3,"timestamp":99,"headers":{"h":1}}}`
+	second := `{"payload":"//4=","payload_encoding":"base64","payload_bytes":2}`
+	a.do("POST", get, `{"count":5,"ackmode":"ack_requeue_true","encoding":"auto"}`, 200, "["+fmt.Sprintf(first, false)+","+second+"]")
+	a.do("POST", get, `{"count":1,"ackmode":"reject_requeue_true","encoding":"base64","truncate":1}`, 200, `[{"payload":"bw==","payload_bytes":3,"redelivered":true}]`)
+	a.do("GET", "/api/queues/%2F/q", "", 200, `{"messages_ready":2,"messages_unacknowledged":0}`)
+	a.do("POST", get, `{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}`, 200, "["+fmt.Sprintf(first, true)+"]")
+	a.do("POST", get, `{"count":9,"ackmode":"reject_requeue_false","encoding":"auto"}`, 200, "["+second+"]")
+	a.do("POST", get, `{"count":9,"ackmode":"ack_requeue_false","encoding":"auto"}`, 200, "[]")
+	for _, bad := range []string{
+		`{}`, `{"count":0,"ackmode":"ack_requeue_true","encoding":"auto"}`, `{"count":1,"ackmode":"x","encoding":"auto"}`,
+		`{"count":1,"ackmode":"ack_requeue_true","encoding":"x"}`, `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto","truncate":-1}`,
+	} {
+		a.do("POST", get, bad, 400, `{"error":"bad_request"}`)
+	}
+	a.View(func(m *fsm.Machine) {
+		if c := m.Connections(a.epoch); len(c) != 0 {
+			t.Errorf("connections left in the machine: %v", c)
+		}
+	})
+}
+
+func TestProposeFails(t *testing.T) {
+	a := newAPI(t)
+	a.down = errors.New("no quorum")
+	a.do("PUT", "/api/queues/%2F/q", "", 503, `{"error":"service_unavailable","reason":"no quorum"}`)
+}
+
+func TestLists(t *testing.T) {
+	a := newAPI(t)
+	for i := range 25 {
+		a.do("PUT", fmt.Sprintf("/api/queues/%%2F/q%02d", i), "", 201, "")
+	}
+	a.do("PUT", "/api/queues/%2F/Other", `{"auto_delete":true}`, 201, "")
+	a.do("POST", "/api/exchanges/%2F/amq.default/publish", `{"routing_key":"q07","payload":""}`, 200, "")
+	a.do("GET", "/api/queues?page=3&page_size=10&columns=name", "", 200, `{"total_count":26,"item_count":6,"filtered_count":26,"page":3,"page_size":10,"page_count":3}`)
+	a.do("GET", "/api/queues?pagination=true&name=OTH&columns=name", "", 200, `{"total_count":26,"filtered_count":1,"item_count":1,"page":1,"page_size":100,"page_count":1,"items":[{"name":"Other"}]}`)
+	a.do("GET", "/api/queues?page=1&name=%5Eq0%5B12%5D$&use_regex=true&columns=name&sort=name&sort_reverse=true", "", 200, `{"items":[{"name":"q02"},{"name":"q01"}]}`)
+	a.do("GET", "/api/queues?page=1&page_size=1&sort=message_stats.publish&sort_reverse=true&columns=name,message_stats.publish", "", 200, `{"items":[{"name":"q07","message_stats":{"publish":1}}]}`)
+	a.do("GET", "/api/queues?page=1&page_size=1&sort=auto_delete&sort_reverse=true&columns=name", "", 200, `{"items":[{"name":"Other"}]}`)
+	a.do("GET", "/api/queues?page=1&name=nothing", "", 200, `{"filtered_count":0,"page_count":1,"items":[]}`)
+	a.do("GET", "/api/queues?page=4&page_size=10", "", 400, `{"error":"page_out_of_range","reason":"page: 4 size: 10 len: 26"}`)
+	for _, bad := range []string{"page=0", "page=x", "page=1&page_size=501", "page=1&page_size=0", "page=1&name=(&use_regex=true"} {
+		a.do("GET", "/api/queues?"+bad, "", 400, `{"error":"bad_request"}`)
+	}
+}
+
+func TestBodyTooLarge(t *testing.T) {
+	a := newAPI(t)
+	r := httptest.NewRequest("PUT", "/api/queues/%2F/q", io.MultiReader(strings.NewReader(`{"x":"`), bytes.NewReader(bytes.Repeat([]byte("y"), maxBody+1))))
+	r.SetBasicAuth("guest", "guest")
+	w := httptest.NewRecorder()
+	a.handler.ServeHTTP(w, r)
+	if w.Code != 413 {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+// TestConcurrent has many clients at once, for the race detector.
+func TestConcurrent(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 10 {
+				a.do("POST", "/api/exchanges/%2F/amq.default/publish", `{"routing_key":"q","payload":"x"}`, 200, "")
+				a.do("POST", "/api/queues/%2F/q/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`, 200, "")
+				a.do("GET", "/api/queues", "", 200, "")
+			}
+		})
+	}
+	wg.Wait()
+	a.do("GET", "/api/queues/%2F/q", "", 200, `{"messages_ready":40,"messages_unacknowledged":0}`)
+}

@@ -1,0 +1,100 @@
+package management
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+)
+
+func (s *server) nodeRoutes() []route {
+	return []route{
+		handle(http.MethodGet, "nodes", (*call).nodes),
+		handle(http.MethodGet, "nodes/{node}", (*call).node),
+		handle(http.MethodGet, "cluster", (*call).clusterInfo),
+		handle(http.MethodDelete, "cluster/nodes/{node}", (*call).forgetNode),
+	}
+}
+
+// clusterInfo is ours: who is a member, who leads, how far the log is.
+func (c *call) clusterInfo() error { return c.ok(c.cluster()) }
+
+func (c *call) nodes() error {
+	info := c.cluster()
+	all := make([]object, 0, len(info.Members))
+	for _, m := range info.Members {
+		o, err := c.nodeObject(m, &info)
+		if err != nil {
+			return err
+		}
+		all = append(all, o)
+	}
+	return c.list(all)
+}
+
+func (c *call) node() error {
+	info := c.cluster()
+	for _, m := range info.Members {
+		if m.Name == c.params["node"] || m.ID == c.params["node"] {
+			o, err := c.nodeObject(m, &info)
+			if err != nil {
+				return err
+			}
+			return c.one(o)
+		}
+	}
+	return errNotFound
+}
+
+// nodeObject describes a member. What only a node itself knows (memory, uptime)
+// stands in its own row alone.
+func (c *call) nodeObject(m Member, info *ClusterInfo) (object, error) {
+	o, err := toObject(m)
+	if err != nil {
+		return nil, err
+	}
+	o["type"] = "disc"
+	o["partitions"] = []string{}
+	o["being_drained"] = false
+	o["mem_alarm"], o["disk_free_alarm"] = false, false
+	if m.ID != info.NodeID {
+		return o, nil
+	}
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	o["mem_used"] = mem.Sys
+	o["uptime"] = time.Since(c.cfg.Started).Milliseconds()
+	o["os_pid"] = os.Getpid()
+	o["processors"] = runtime.NumCPU()
+	o["run_queue"] = 0
+	o["proc_used"] = runtime.NumGoroutine()
+	o["rates_mode"] = "none"
+	o["auth_mechanisms"] = []object{
+		{"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},
+		{"name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true},
+	}
+	o["exchange_types"] = exchangeTypes
+	o["applications"] = []object{{"name": productName, "description": productName, "version": c.cfg.Version}}
+	o["contexts"] = c.contexts()
+	o["raft_state"], o["raft_term"] = info.State, info.Term
+	o["raft_commit_index"], o["raft_applied_index"] = info.CommitIndex, info.AppliedIndex
+	o["raft_last_index"], o["raft_snapshot_index"] = info.LastIndex, info.SnapshotIndex
+	return o, nil
+}
+
+// forgetNode removes a node from the cluster for good.
+func (c *call) forgetNode() error {
+	err := c.cfg.Broker.Forget(c.r.Context(), c.params["node"])
+	switch {
+	case err == nil:
+		c.log.Info("node forgotten", "forgotten", c.params["node"], "user", c.user)
+		return c.none()
+	case errors.Is(err, ErrUnknownNode):
+		return &failure{http.StatusNotFound, "not_found", err.Error()}
+	case errors.Is(err, ErrNodeRunning):
+		return &failure{http.StatusConflict, "node_running", err.Error()}
+	default:
+		return errUnavailable(err.Error())
+	}
+}

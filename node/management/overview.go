@@ -1,0 +1,112 @@
+package management
+
+import (
+	"net/http"
+	"runtime"
+
+	"warren/fsm"
+)
+
+// apiLevel is the RabbitMQ release whose API and behaviour clients may expect;
+// tools choose what they use by it. The server's own version stands beside it.
+const apiLevel = "4.2.0"
+
+const productName = "Warren"
+
+func (s *server) overviewRoutes() []route {
+	return []route{
+		handle(http.MethodGet, "overview", (*call).overview),
+		handle(http.MethodGet, "whoami", (*call).whoami),
+		handle(http.MethodGet, "cluster-name", (*call).clusterName),
+	}
+}
+
+func (c *call) whoami() error {
+	return c.ok(object{"name": c.user, "tags": []string{"administrator"}, "is_internal_user": true})
+}
+
+func (c *call) clusterName() error {
+	return c.ok(object{"name": c.cluster().Name})
+}
+
+func (c *call) cluster() ClusterInfo { return c.cfg.Broker.Cluster(c.r.Context()) }
+
+func (c *call) overview() error {
+	connections, err := c.connections()
+	if err != nil {
+		return err
+	}
+	channels := 0
+	for i := range connections {
+		channels += len(connections[i].ChannelInfos)
+	}
+	info := c.cluster()
+	var t fsm.Totals
+	c.view(func(m *fsm.Machine) { t = m.Totals() })
+	return c.one(object{
+		"management_version":            c.cfg.Version,
+		"rates_mode":                    "none",
+		"product_name":                  productName,
+		"product_version":               c.cfg.Version,
+		"rabbitmq_version":              apiLevel,
+		"go_version":                    runtime.Version(),
+		"cluster_name":                  info.Name,
+		"cluster_tags":                  []string{},
+		"node_tags":                     []string{},
+		"node":                          info.Node,
+		"default_queue_type":            "classic",
+		"exchange_types":                exchangeTypes,
+		"disable_stats":                 false,
+		"is_op_policy_updating_enabled": true,
+		"enable_queue_totals":           false,
+		"statistics_db_event_queue":     0,
+		"churn_rates":                   object{},
+		"message_stats":                 messageStats(&fsm.QueueInfo{Counters: t.Counters}),
+		"queue_totals": object{
+			"messages":                t.Ready + t.Unacked,
+			"messages_ready":          t.Ready,
+			"messages_unacknowledged": t.Unacked,
+		},
+		"object_totals": object{
+			"connections": len(connections),
+			"channels":    channels,
+			"exchanges":   t.Exchanges,
+			"queues":      t.Queues,
+			"consumers":   t.Consumers,
+		},
+		"listeners": c.listeners(),
+		"contexts":  c.contexts(),
+	})
+}
+
+var exchangeTypes = []object{
+	{"name": "direct", "description": "AMQP direct exchange, as per the AMQP specification", "enabled": true},
+	{"name": "fanout", "description": "AMQP fanout exchange, as per the AMQP specification", "enabled": true},
+	{"name": "headers", "description": "AMQP headers exchange, as per the AMQP specification", "enabled": true},
+	{"name": "topic", "description": "AMQP topic exchange, as per the AMQP specification", "enabled": true},
+}
+
+func (c *call) listeners() []object {
+	all := []object{}
+	for _, l := range c.cfg.Listeners {
+		all = append(all, object{
+			"node": c.cfg.Node, "protocol": l.Protocol, "ip_address": l.Address, "port": l.Port,
+			"socket_opts": object{},
+		})
+	}
+	return all
+}
+
+// contexts are the HTTP listeners, as RabbitMQ calls them.
+func (c *call) contexts() []object {
+	all := []object{}
+	for _, l := range c.cfg.Listeners {
+		if l.Protocol == "http" {
+			all = append(all, object{
+				"node": c.cfg.Node, "description": "Management API", "path": "/", "ip": l.Address,
+				"port": l.Port, "ssl_opts": []string{},
+			})
+		}
+	}
+	return all
+}

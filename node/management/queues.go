@@ -1,0 +1,210 @@
+package management
+
+import (
+	"cmp"
+	"net/http"
+	"strings"
+
+	"warren/fsm"
+	"warren/fsm/command"
+)
+
+func (s *server) queueRoutes() []route {
+	return []route{
+		handle(http.MethodGet, "queues", (*call).listQueues),
+		handle(http.MethodGet, "queues/{vhost}", (*call).listQueues),
+		handle(http.MethodGet, "queues/{vhost}/{queue}", (*call).queue),
+		handle(http.MethodPut, "queues/{vhost}/{queue}", (*call).declareQueue),
+		handle(http.MethodDelete, "queues/{vhost}/{queue}", (*call).deleteQueue),
+		handle(http.MethodDelete, "queues/{vhost}/{queue}/contents", (*call).purgeQueue),
+	}
+}
+
+func (c *call) listQueues() error {
+	vhosts, err := c.vhostsAsked()
+	if err != nil {
+		return err
+	}
+	all := make(map[string][]fsm.QueueInfo)
+	c.view(func(m *fsm.Machine) {
+		for _, vhost := range vhosts {
+			all[vhost] = m.Queues(vhost)
+		}
+	})
+	where := c.placement()
+	var list []object
+	var owned []ownedQueue
+	for _, vhost := range vhosts {
+		for i := range all[vhost] {
+			q := &all[vhost][i]
+			o := where.queueObject(vhost, q)
+			list = append(list, o)
+			if q.Exclusive {
+				owned = append(owned, ownedQueue{o, q.Owner})
+			}
+		}
+	}
+	if err := c.addOwners(owned); err != nil {
+		return err
+	}
+	return c.list(list)
+}
+
+// ownedQueue is an exclusive queue.
+type ownedQueue struct {
+	object object
+	owner  command.Owner
+}
+
+// addOwners says whose exclusive queues are, unless the columns asked for leave
+// it out: all nodes have to be asked for that.
+func (c *call) addOwners(queues []ownedQueue) error {
+	const field = "owner_pid_details"
+	columns := c.r.URL.Query().Get("columns")
+	if len(queues) == 0 || columns != "" && !strings.Contains(columns, field) {
+		return nil
+	}
+	connections, err := c.connections()
+	if err != nil {
+		return err
+	}
+	var nodes map[uint64]string
+	c.view(func(m *fsm.Machine) { nodes = nodeNames(m) })
+	for _, q := range queues {
+		q.object[field] = connectionDetails(connections, nodes[q.owner.Epoch], q.owner.Conn)
+	}
+	return nil
+}
+
+// placement is where queues live: every voter has a replica, the leader leads all.
+type placement struct {
+	leader          string
+	members, online []string
+}
+
+func (c *call) placement() placement {
+	info := c.cluster()
+	p := placement{leader: cmp.Or(info.Leader, info.Node), members: []string{}, online: []string{}}
+	for _, m := range info.Members {
+		p.members = append(p.members, m.Name)
+		if m.Running {
+			p.online = append(p.online, m.Name)
+		}
+	}
+	return p
+}
+
+func (p *placement) queueObject(vhost string, q *fsm.QueueInfo) object {
+	kind := "classic"
+	if v, ok := q.Args.Get("x-queue-type"); ok {
+		if s, ok := v.(string); ok {
+			kind = s
+		}
+	}
+	return object{
+		"name":                         q.Name,
+		"vhost":                        vhost,
+		"type":                         kind,
+		"state":                        "running",
+		"node":                         p.leader,
+		"leader":                       p.leader,
+		"members":                      p.members,
+		"online":                       p.online,
+		"durable":                      q.Durable,
+		"auto_delete":                  q.AutoDelete,
+		"exclusive":                    q.Exclusive,
+		"arguments":                    tableToJSON(q.Args),
+		"policy":                       nil,
+		"operator_policy":              nil,
+		"effective_policy_definition":  object{},
+		"consumers":                    q.Consumers,
+		"messages":                     q.Ready + q.Unacked,
+		"messages_ready":               q.Ready,
+		"messages_unacknowledged":      q.Unacked,
+		"message_bytes":                q.ReadyBytes + q.UnackedBytes,
+		"message_bytes_ready":          q.ReadyBytes,
+		"message_bytes_unacknowledged": q.UnackedBytes,
+		"message_stats":                messageStats(q),
+	}
+}
+
+// findQueue returns the queue of the path.
+func (c *call) findQueue() (q fsm.QueueInfo, err error) {
+	found := false
+	c.view(func(m *fsm.Machine) { q, found = m.Queue(c.params["vhost"], c.params["queue"]) })
+	if !found {
+		return q, errNotFound
+	}
+	return q, nil
+}
+
+func (c *call) queue() error {
+	q, err := c.findQueue()
+	if err != nil {
+		return err
+	}
+	connections, err := c.connections()
+	if err != nil {
+		return err
+	}
+	where := c.placement()
+	o := where.queueObject(c.params["vhost"], &q)
+	o["consumer_details"] = c.consumersOfQueue(connections, c.params["vhost"], q.Name)
+	if q.Exclusive {
+		if err := c.addOwners([]ownedQueue{{o, q.Owner}}); err != nil {
+			return err
+		}
+	}
+	return c.one(o)
+}
+
+func (c *call) declareQueue() error {
+	if err := c.needVHost(c.params["vhost"]); err != nil {
+		return err
+	}
+	body := struct {
+		Durable    bool           `json:"durable"`
+		AutoDelete bool           `json:"auto_delete"`
+		Arguments  map[string]any `json:"arguments"`
+	}{Durable: true}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	args, err := tableFromJSON(body.Arguments)
+	if err != nil {
+		return err
+	}
+	_, missing := c.findQueue()
+	_, err = c.propose(&command.QueueDeclare{
+		VHost: c.params["vhost"], Name: c.params["queue"],
+		Durable: body.Durable, AutoDelete: body.AutoDelete, Args: args,
+	})
+	if err != nil {
+		return err
+	}
+	return c.declared(missing == nil)
+}
+
+func (c *call) deleteQueue() error {
+	if _, err := c.findQueue(); err != nil {
+		return err
+	}
+	_, err := c.propose(&command.QueueDelete{
+		VHost: c.params["vhost"], Name: c.params["queue"],
+		IfUnused: c.flag("if-unused"), IfEmpty: c.flag("if-empty"),
+	})
+	if err != nil {
+		return err
+	}
+	return c.none()
+}
+
+func (c *call) purgeQueue() error {
+	if _, err := c.findQueue(); err != nil {
+		return err
+	}
+	if _, err := c.propose(&command.QueuePurge{VHost: c.params["vhost"], Name: c.params["queue"]}); err != nil {
+		return err
+	}
+	return c.none()
+}

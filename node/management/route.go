@@ -1,0 +1,72 @@
+package management
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// A route is a resource and a method. A pattern is a path below /api without
+// slashes at its ends; "{name}" stands for one segment.
+type route struct {
+	method  string
+	pattern []string
+	serve   func(*call) error
+}
+
+func handle(method, pattern string, serve func(*call) error) route {
+	return route{method, strings.Split(pattern, "/"), serve}
+}
+
+// split cuts an escaped path at its slashes and then unescapes each segment. A
+// vhost "/" is sent as "%2F" and has to stay one segment; net/http's ServeMux
+// does not route such a segment to a wildcard. A slash at the end is passed over.
+func split(escapedPath string) ([]string, error) {
+	segments := strings.Split(strings.Trim(escapedPath, "/"), "/")
+	for i, s := range segments {
+		plain, err := url.PathUnescape(s)
+		if err != nil {
+			return nil, err
+		}
+		segments[i] = plain
+	}
+	return segments, nil
+}
+
+// find returns the route for a path and its parameters, or the methods that the
+// path allows when the method is none of them. GET serves HEAD too.
+func find(routes []route, method string, path []string) (rt *route, params map[string]string, allowed string) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	var methods []string
+	for i := range routes {
+		p, ok := match(routes[i].pattern, path)
+		if !ok {
+			continue
+		}
+		if routes[i].method == method {
+			return &routes[i], p, ""
+		}
+		methods = append(methods, routes[i].method)
+	}
+	if len(methods) == 0 {
+		return nil, nil, ""
+	}
+	return nil, nil, strings.Join(append(methods, http.MethodOptions), ", ")
+}
+
+func match(pattern, path []string) (map[string]string, bool) {
+	if len(pattern) != len(path) {
+		return nil, false
+	}
+	params := make(map[string]string)
+	for i, p := range pattern {
+		if name, ok := strings.CutPrefix(p, "{"); ok {
+			params[strings.TrimSuffix(name, "}")] = path[i]
+		} else if p != path[i] {
+			return nil, false
+		}
+	}
+	return params, true
+}

@@ -1,0 +1,108 @@
+package management
+
+import "errors"
+
+// Errors that Broker.Forget returns, wrapped or not.
+var (
+	ErrUnknownNode = errors.New("no such node in the cluster")
+	ErrNodeRunning = errors.New("the node is running: stop it first")
+)
+
+// ClusterInfo is the cluster as one node sees it.
+type ClusterInfo struct {
+	Name          string   `json:"name"`
+	Node          string   `json:"node"`   // name of the node that answers
+	NodeID        string   `json:"id"`     // its id
+	Leader        string   `json:"leader"` // name of the leader, empty when none is known
+	State         string   `json:"raft_state"`
+	Term          uint64   `json:"raft_term"`
+	CommitIndex   uint64   `json:"raft_commit_index"`
+	AppliedIndex  uint64   `json:"raft_applied_index"`
+	LastIndex     uint64   `json:"raft_last_index"`
+	SnapshotIndex uint64   `json:"raft_snapshot_index"`
+	Members       []Member `json:"members"`
+
+	// Serving says that the node accepts AMQP clients.
+	Serving bool `json:"serving"`
+	// Waiting says what the node waits for before it can serve; empty when for nothing.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// Member is a node of the cluster.
+type Member struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	ClusterAddr string `json:"cluster_address"`
+	AMQPAddr    string `json:"amqp_address"`
+	HTTPAddr    string `json:"http_address"`
+	Version     string `json:"version"`
+	Voter       bool   `json:"raft_voter"`
+	Leader      bool   `json:"raft_leader"`
+	Running     bool   `json:"running"`
+}
+
+// Listener is a port that the node listens on.
+type Listener struct {
+	Protocol string `json:"protocol"` // amqp, http, clustering
+	Address  string `json:"ip_address"`
+	Port     int    `json:"port"`
+}
+
+// Connection is one AMQP connection. The JSON names are RabbitMQ's; nodes send
+// each other connections in the same form, with ID and ChannelInfos.
+type Connection struct {
+	ID               uint64         `json:"id"` // number in its node's process
+	Name             string         `json:"name"`
+	User             string         `json:"user"`
+	VHost            string         `json:"vhost"`
+	State            string         `json:"state"`
+	Node             string         `json:"node"`
+	Type             string         `json:"type"`
+	Protocol         string         `json:"protocol"`
+	AuthMechanism    string         `json:"auth_mechanism"`
+	SSL              bool           `json:"ssl"`
+	PeerHost         string         `json:"peer_host"`
+	PeerPort         int            `json:"peer_port"`
+	Host             string         `json:"host"`
+	Port             int            `json:"port"`
+	Channels         int            `json:"channels"`
+	ChannelMax       int            `json:"channel_max"`
+	FrameMax         int            `json:"frame_max"` // bytes
+	Timeout          int            `json:"timeout"`   // heartbeat, seconds
+	ClientProperties map[string]any `json:"client_properties"`
+	UserProvidedName string         `json:"user_provided_name,omitempty"`
+	ReceivedBytes    uint64         `json:"recv_oct"`
+	ReceivedPackets  uint64         `json:"recv_cnt"`
+	SentBytes        uint64         `json:"send_oct"`
+	SentPackets      uint64         `json:"send_cnt"`
+	SendPending      int            `json:"send_pend"`    // bytes
+	ConnectedAt      int64          `json:"connected_at"` // milliseconds since the Unix epoch
+	ChannelInfos     []Channel      `json:"channel_infos"`
+}
+
+// Channel is one AMQP channel, with RabbitMQ's JSON names.
+type Channel struct {
+	Number        uint16            `json:"number"`
+	Name          string            `json:"name"` // the connection's and " (1)"
+	User          string            `json:"user"`
+	VHost         string            `json:"vhost"`
+	Node          string            `json:"node"`
+	State         string            `json:"state"`
+	Connection    ConnectionDetails `json:"connection_details"`
+	Prefetch      int               `json:"prefetch_count"`
+	GlobalQos     int               `json:"global_prefetch_count"`
+	Unacked       int               `json:"messages_unacknowledged"`
+	Unconfirmed   int               `json:"messages_unconfirmed"`
+	Uncommitted   int               `json:"messages_uncommitted"`
+	AcksPending   int               `json:"acks_uncommitted"`
+	Consumers     int               `json:"consumer_count"`
+	Confirm       bool              `json:"confirm"`
+	Transactional bool              `json:"transactional"`
+}
+
+// ConnectionDetails names a channel's connection.
+type ConnectionDetails struct {
+	Name     string `json:"name"`
+	PeerHost string `json:"peer_host"`
+	PeerPort int    `json:"peer_port"`
+}

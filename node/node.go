@@ -1,0 +1,420 @@
+// Package node is one Warren node: it plugs the parts together, in Open, and takes
+// them apart, in Close. What each part promises is in DESIGN.md beside this file.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"warren/cluster"
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/node/delivery"
+	"warren/node/management"
+	"warren/node/msgstore"
+	"warren/node/proposer"
+	"warren/node/replica"
+	"warren/node/session"
+)
+
+const (
+	// closeTransfer, closeSessions and closeEpoch bound the steps of Close, so
+	// that all of it stays well below the ten seconds that `docker stop` gives.
+	closeTransfer = 3 * time.Second
+	closeSessions = 3 * time.Second
+	closeEpoch    = time.Second
+)
+
+// A Node is a running node.
+type Node struct {
+	cfg     Config
+	id      string
+	log     *slog.Logger
+	started time.Time
+
+	bodies   msgstore.Memory
+	replica  *replica.Replica
+	proposer *proposer.Proposer
+	cluster  *cluster.Cluster
+	sessions *delivery.Registry[*session.Session]
+
+	amqp net.Listener
+	http *http.Server
+	web  net.Listener
+
+	wired   chan struct{} // closed when all fields above are set: callbacks wait for it
+	ready   chan struct{} // closed when AMQP connections are first served
+	stop    context.CancelFunc
+	stopped <-chan struct{}
+	work    sync.WaitGroup // background goroutines
+	clients sync.WaitGroup // sessions
+	nextID  uint64         // last connection number; accept goroutine only
+
+	mu      sync.Mutex
+	stalled bool // publishers are to be blocked
+	closing bool
+
+	ended   chan struct{} // closed by the first of fail and a finished Close
+	endOnce sync.Once
+	failure error
+}
+
+// Open starts a node. It returns when the node listens; Ready tells when it
+// serves. On an error nothing is left running.
+func Open(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if cfg.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("node name: %w", err)
+		}
+		cfg.NodeName = host
+	}
+	id, err := identity(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &Node{
+		cfg: cfg, id: id,
+		log:      cfg.Logger.With("node", cfg.NodeName),
+		started:  time.Now(),
+		sessions: delivery.NewRegistry[*session.Session](),
+		wired:    make(chan struct{}),
+		ready:    make(chan struct{}),
+		ended:    make(chan struct{}),
+		stop:     cancel,
+		stopped:  ctx.Done(),
+	}
+	if err := n.open(ctx); err != nil {
+		n.abandon()
+		return nil, err
+	}
+	return n, nil
+}
+
+// open takes the steps of starting, each after what it needs.
+func (n *Node) open(ctx context.Context) (err error) {
+	// The listeners first: a port that is taken is the most likely error, and
+	// nothing has to be undone yet. Nobody is accepted before the end.
+	if n.amqp, err = net.Listen("tcp", n.cfg.AMQPAddr); err != nil {
+		return fmt.Errorf("listen for AMQP: %w", err)
+	}
+	if n.web, err = net.Listen("tcp", n.cfg.HTTPAddr); err != nil {
+		return fmt.Errorf("listen for HTTP: %w", err)
+	}
+	// The machine before the log that feeds it, the proposer before the first
+	// entry is applied, as it has to see its own.
+	n.replica = replica.New(replica.Config{
+		Bodies:      &n.bodies,
+		ResetBodies: n.bodies.Reset,
+		Applied:     n.applied,
+		Restored:    n.restored,
+	})
+	n.proposer = proposer.New(proposer.Config{
+		NodeID: n.id, NodeName: n.cfg.NodeName,
+		Submit:  n.submit,
+		OnStall: n.onStall,
+		Logger:  n.log,
+	})
+	// The cluster replays the log and may elect this node at once.
+	if n.cluster, err = cluster.Open(n.clusterConfig()); err != nil {
+		return fmt.Errorf("open cluster: %w", err)
+	}
+	close(n.wired)
+	// Operators may look before clients are served.
+	n.http = &http.Server{
+		Handler:           management.New(n.managementConfig()),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.spawn(func() {
+		if err := n.http.Serve(n.web); !errors.Is(err, http.ErrServerClosed) {
+			n.end(fmt.Errorf("serve HTTP: %w", err))
+		}
+	})
+	n.spawn(func() { n.snapshots(ctx) })
+	// Clients last: they need an epoch.
+	n.spawn(func() { n.serveWhenOpened(ctx) })
+	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
+		"amqp", n.AMQPAddr(), "http", n.HTTPAddr(), "cluster", n.cluster.Addr(), "data", n.cfg.DataDir)
+	return nil
+}
+
+func (n *Node) spawn(f func()) {
+	n.work.Add(1)
+	go func() {
+		defer n.work.Done()
+		f()
+	}()
+}
+
+func (n *Node) clusterConfig() cluster.Config {
+	return cluster.Config{
+		ID: n.id, Name: n.cfg.NodeName,
+		DataDir:       filepath.Join(n.cfg.DataDir, "cluster"),
+		BindAddr:      n.cfg.ClusterAddr,
+		AdvertiseAddr: n.cfg.ClusterAdvertise,
+		Join:          n.cfg.Join,
+		Expect:        n.cfg.Expect,
+		FSM:           n.replica,
+		Prepare:       n.stamp,
+		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version},
+		LogStore:      n.cfg.LogStore,
+		Timing: cluster.Timing{
+			Heartbeat: n.cfg.HeartbeatTimeout,
+			Election:  n.cfg.ElectionTimeout,
+			NodeGrace: n.cfg.NodeGrace,
+		},
+		Handlers: n.handlers(),
+		OnLeader: n.onLeader,
+		OnDown:   n.onDown,
+		Logger:   n.log,
+	}
+}
+
+// end says that the node is over, and why; nil after Close.
+func (n *Node) end(err error) {
+	n.endOnce.Do(func() {
+		n.failure = err
+		close(n.ended)
+	})
+}
+
+// Wait returns when the node has been closed, or cannot go on: then with the
+// reason, and Close is still to be called.
+func (n *Node) Wait() error {
+	<-n.ended
+	return n.failure
+}
+
+// Ready is closed when the node serves AMQP clients for the first time.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// AMQPAddr is the address that the node listens on for AMQP.
+func (n *Node) AMQPAddr() string { return n.amqp.Addr().String() }
+
+// HTTPAddr is the address that the node listens on for HTTP.
+func (n *Node) HTTPAddr() string { return n.web.Addr().String() }
+
+// stamp runs on the leader as a batch enters the log.
+func (n *Node) stamp(batch []byte) {
+	command.Stamp(batch, time.Now().UnixMilli(), n.proposer.Epoch())
+}
+
+// submit puts a batch on its way.
+func (n *Node) submit(batch []byte, done func(ok bool)) {
+	n.cluster.Propose(batch, func(a cluster.Answer) { done(a == cluster.Committed) })
+}
+
+// applied takes the output of each log entry. It runs on the goroutine that
+// applies the log.
+func (n *Node) applied(out *fsm.Output) {
+	var waiters []command.Waiter
+	epoch := n.proposer.Epoch()
+	switch out.Verdict {
+	case fsm.Applied:
+		waiters = n.proposer.Applied(out.Header.Epoch, out.Header.Sequence)
+	case fsm.Gap:
+		n.proposer.Refused(out.Header.Epoch)
+	}
+	n.sessions.Dispatch(epoch, waiters, out.Results, out.Effects)
+	for i := range out.Effects {
+		switch e := &out.Effects[i]; {
+		case e.Node != n.id:
+		case e.Kind == command.EffectEpochOpened:
+			n.proposer.EpochOpened(e.To.Epoch, e.Nonce)
+		case e.Kind == command.EffectEpochRemoved:
+			n.epochRemoved(e.To.Epoch)
+		}
+	}
+}
+
+func (n *Node) epochRemoved(epoch uint64) {
+	if !n.proposer.EpochRemoved(epoch) {
+		return
+	}
+	for _, s := range n.sessions.All() {
+		s.EpochLost()
+	}
+}
+
+// restored runs when a snapshot took the place of the state, on the goroutine
+// that applies the log: sessions learn what they missed.
+func (n *Node) restored(m *fsm.Machine) {
+	epoch := n.proposer.Epoch()
+	if epoch == 0 {
+		return // none yet: a snapshot read at the start
+	}
+	for _, e := range m.Epochs() {
+		if e.Epoch != epoch {
+			continue
+		}
+		n.log.Warn("a snapshot took the place of log entries; sessions are compared with it")
+		n.proposer.Restored(e.Sequence)
+		for conn, s := range n.sessions.All() {
+			s.Restored(m.ConnState(epoch, conn))
+		}
+		return
+	}
+	n.epochRemoved(epoch)
+}
+
+// onLeader takes each change of the leader.
+func (n *Node) onLeader(l cluster.Leader) {
+	if !n.waitWired() {
+		return
+	}
+	n.log.Info("leader", "leader", l.ID, "term", l.Term, "self", l.Self, "known", l.Known)
+	n.proposer.LeaderChanged(l.Known)
+}
+
+// onDown removes the epochs of a node that is gone: its consumers go, and what
+// they held returns to the queues. The leader calls it, again while it is so.
+func (n *Node) onDown(id string) {
+	if !n.waitWired() {
+		return
+	}
+	var epochs []fsm.EpochInfo
+	n.replica.View(func(m *fsm.Machine) { epochs = m.Epochs() })
+	for _, e := range epochs {
+		if e.Node != id || id == n.id {
+			continue
+		}
+		n.log.Warn("node is gone, removing its epoch", "gone", e.Name, "gone_id", e.Node, "epoch", e.Epoch)
+		n.removeEpoch(e.Epoch)
+	}
+}
+
+// waitWired holds a callback of the cluster back until open has come past it. It
+// returns false when it never will.
+func (n *Node) waitWired() bool {
+	select {
+	case <-n.wired:
+		return true
+	case <-n.stopped:
+		return false
+	}
+}
+
+// removeEpoch proposes the end of an epoch and does not wait.
+func (n *Node) removeEpoch(epoch uint64) <-chan cluster.Answer {
+	answer := make(chan cluster.Answer, 1)
+	batch := command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.EpochRemove{Epoch: epoch})
+	n.cluster.Propose(batch, func(a cluster.Answer) { answer <- a })
+	return answer
+}
+
+// snapshots takes a snapshot whenever enough log has been applied. Bodies are
+// part of the snapshot, so one that is large has to be worth it.
+func (n *Node) snapshots(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		_, held := n.bodies.Count()
+		if n.replica.BytesSinceSnapshot() < max(n.cfg.SnapshotBytes, held) {
+			continue
+		}
+		start := time.Now()
+		if err := n.cluster.Snapshot(); err != nil {
+			n.log.Error("snapshot", "err", err)
+			continue
+		}
+		n.log.Info("snapshot taken", "took", time.Since(start), "body_bytes", held)
+	}
+}
+
+// Close stops the node: leadership is handed over, clients are told (320), and
+// what they held is given back to the cluster before the node goes.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	if n.closing {
+		n.mu.Unlock()
+		return errors.New("node is closing already")
+	}
+	n.closing = true
+	n.mu.Unlock()
+	n.log.Info("node is stopping")
+
+	// No new clients.
+	n.amqp.Close()
+	// Leadership first: the others go on while our clients say good-bye.
+	if n.cluster.IsLeader() {
+		tctx, cancel := context.WithTimeout(ctx, closeTransfer)
+		if err := n.cluster.TransferLeadership(tctx, ""); err != nil {
+			n.log.Info("leadership was not handed over", "err", err)
+		}
+		cancel()
+	}
+	// Clients get 320; their sessions propose the end of what they held.
+	n.stop()
+	wait(ctx, closeSessions, &n.clients)
+	// The epoch ends here, not when somebody notices.
+	if epoch := n.proposer.Epoch(); epoch != 0 {
+		select {
+		case <-n.removeEpoch(epoch):
+		case <-time.After(closeEpoch):
+		case <-ctx.Done():
+		}
+	}
+	n.proposer.Close()
+	err := n.cluster.Shutdown(ctx)
+	n.closeHTTP()
+	n.work.Wait()
+	if err != nil {
+		return fmt.Errorf("close cluster: %w", err)
+	}
+	n.log.Info("node stopped")
+	n.end(nil)
+	return nil
+}
+
+func (n *Node) closeHTTP() {
+	if n.http == nil {
+		n.web.Close()
+		return
+	}
+	n.http.Close()
+}
+
+// abandon undoes a start that failed.
+func (n *Node) abandon() {
+	n.stop()
+	for _, l := range []net.Listener{n.amqp, n.web} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if n.proposer != nil {
+		n.proposer.Close()
+	}
+	n.work.Wait()
+}
+
+// wait waits for wg, d at most.
+func wait(ctx context.Context, d time.Duration, wg *sync.WaitGroup) {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,396 @@
+// Package proposer turns the commands of all sessions of a node into batches, one
+// log entry each, and sees to it that every batch is applied exactly once.
+//
+// There is no timer in the way of a command: an idle node proposes at once; while
+// Window batches are on their way the open batch grows, and goes when one returns.
+// That is the group commit.
+//
+// A batch carries the node's epoch and a sequence in it. The state machine
+// applies the sequences of an epoch in order and passes repeats over, so the
+// proposer need not know what became of a batch that was under way when a
+// leader went: it proposes again, in order, all that it has not seen applied.
+package proposer
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"warren/fsm/command"
+)
+
+// Defaults of Config.
+const (
+	DefaultWindow     = 4
+	DefaultMaxBatch   = 1 << 20
+	DefaultMaxPending = 16 << 20
+	DefaultStallAfter = time.Second
+)
+
+const (
+	// resendMin and resendMax bound the wait before batches that were refused
+	// are proposed again to the same leader.
+	resendMin = 10 * time.Millisecond
+	resendMax = 500 * time.Millisecond
+	// silence is how long a leader may leave the oldest batch unapplied before it
+	// is proposed again without any sign of failure: a net under the signs.
+	silence = 5 * time.Second
+)
+
+// Config is what a Proposer needs. Zero numbers mean the defaults.
+type Config struct {
+	NodeID, NodeName string
+
+	// Submit puts a batch on its way to the log and returns at once. Batches of
+	// consecutive calls reach the leader in that order. done is called later, from
+	// any goroutine: with false when the batch may not have got into the log.
+	Submit func(batch []byte, done func(ok bool))
+
+	// OnStall is called with true when there has been no leader for StallAfter, or
+	// one under which nothing was applied for three times as long (there is no
+	// quorum), and with false when it goes on.
+	OnStall func(stalled bool)
+
+	Window     int // batches under way at once
+	MaxBatch   int // bytes at which the open batch is closed
+	MaxPending int // bytes not yet applied above which Room says wait
+	StallAfter time.Duration
+	Logger     *slog.Logger
+}
+
+// A Proposer is one per node. Its methods may be called from any goroutine, and
+// those named Applied, EpochOpened, EpochRemoved and Restored only from the one
+// that applies the log.
+type Proposer struct {
+	cfg  Config
+	wake chan struct{} // capacity 1: there is something for the loop
+	stop chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex
+	epoch   uint64 // 0: none yet
+	nonce   uint64 // of the epoch being opened
+	opened  chan struct{}
+	next    uint64   // sequence of the next batch to go
+	open    *batch   // takes commands
+	closed  []*batch // full, waiting for the window
+	flight  []*batch // proposed, not seen applied; by sequence
+	pending int      // bytes of open, closed and flight
+	room    chan struct{}
+
+	leader     bool      // one is known
+	leaderLost time.Time // when it ceased to be
+	opening    bool      // an EpochOpen is under way
+	resend     bool      // the flight has to be proposed again
+	round      uint64
+	delay      time.Duration
+	notUntil   time.Time // no resend before
+	progress   time.Time // of the last apply or of the first batch of a new flight
+	stalled    bool      // what OnStall was last told
+}
+
+type batch struct {
+	buf      []byte
+	sequence uint64
+	sent     bool // in the present round
+	waiters  []command.Waiter
+}
+
+// New returns a running proposer that opens an epoch as soon as there is a leader.
+func New(cfg Config) *Proposer {
+	if cfg.Window == 0 {
+		cfg.Window = DefaultWindow
+	}
+	if cfg.MaxBatch == 0 {
+		cfg.MaxBatch = DefaultMaxBatch
+	}
+	if cfg.MaxPending == 0 {
+		cfg.MaxPending = DefaultMaxPending
+	}
+	if cfg.StallAfter == 0 {
+		cfg.StallAfter = DefaultStallAfter
+	}
+	if cfg.OnStall == nil {
+		cfg.OnStall = func(bool) {}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p := &Proposer{
+		cfg:    cfg,
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+		open:   newBatch(),
+		opened: make(chan struct{}),
+		nonce:  newNonce(),
+		delay:  resendMin,
+
+		leaderLost: time.Now(),
+		progress:   time.Now(),
+	}
+	go p.loop()
+	return p
+}
+
+// Close stops the proposer. Commands that were not applied get no result.
+func (p *Proposer) Close() {
+	close(p.stop)
+	<-p.done
+}
+
+func newBatch() *batch { return &batch{buf: command.NewBatch(nil, 0, 0)} }
+
+func newNonce() uint64 { return rand.Uint64() | 1 }
+
+// Propose appends cmd to the open batch and returns; cmd may be reused at once. Its
+// result goes to to.Result with the token, in the order of the proposals of this
+// node. to is nil when nobody waits.
+func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint64) {
+	p.mu.Lock()
+	before := len(p.open.buf)
+	p.open.buf = command.AppendToBatch(p.open.buf, cmd)
+	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
+	p.pending += len(p.open.buf) - before
+	if len(p.open.buf) >= p.cfg.MaxBatch {
+		p.closed = append(p.closed, p.open)
+		p.open = newBatch()
+	}
+	p.mu.Unlock()
+	p.signal()
+}
+
+func (p *Proposer) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Room returns nil when there is room for more. Otherwise it returns a channel
+// that is closed when there is.
+func (p *Proposer) Room() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending < p.cfg.MaxPending {
+		return nil
+	}
+	if p.room == nil {
+		p.room = make(chan struct{})
+	}
+	return p.room
+}
+
+// Epoch is the node's present epoch, 0 while it has none.
+func (p *Proposer) Epoch() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.epoch
+}
+
+// Opened returns a channel that is closed while the node has an epoch. After
+// the epoch was lost a new call gives the channel of the next one.
+func (p *Proposer) Opened() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opened
+}
+
+// LeaderChanged says that the cluster has another leader, or (known false) none.
+// All that was under way is proposed again to a new one.
+func (p *Proposer) LeaderChanged(known bool) {
+	p.mu.Lock()
+	if p.leader && !known {
+		p.leaderLost = time.Now()
+	}
+	p.leader = known
+	p.opening = false
+	p.resend = true
+	p.delay = resendMin
+	p.notUntil = time.Time{}
+	p.mu.Unlock()
+	p.signal()
+}
+
+// Applied says that the batch (epoch, sequence) was applied, and returns who waits
+// for the results of its commands. It returns nil for a batch that is not ours.
+func (p *Proposer) Applied(epoch, sequence uint64) []command.Waiter {
+	p.mu.Lock()
+	if epoch == 0 || epoch != p.epoch || len(p.flight) == 0 || p.flight[0].sequence != sequence {
+		p.mu.Unlock()
+		return nil
+	}
+	b := p.flight[0]
+	p.flight = p.flight[1:]
+	p.took(len(b.buf))
+	p.progress = time.Now()
+	p.delay = resendMin
+	p.mu.Unlock()
+	p.signal()
+	return b.waiters
+}
+
+// took lowers the pending bytes. The header that NewBatch made is not pending.
+func (p *Proposer) took(bytes int) {
+	p.pending -= bytes - command.BatchHeader
+	if p.room != nil && p.pending < p.cfg.MaxPending {
+		close(p.room)
+		p.room = nil
+	}
+}
+
+// Refused says that the state machine refused a batch of ours, because an earlier
+// one is missing: what is under way is proposed again.
+func (p *Proposer) Refused(epoch uint64) {
+	p.mu.Lock()
+	if epoch == p.epoch {
+		p.askResend()
+	}
+	p.mu.Unlock()
+	p.signal()
+}
+
+// askResend asks for a new round after a growing delay.
+func (p *Proposer) askResend() {
+	if p.resend {
+		return
+	}
+	p.resend = true
+	p.opening = false
+	p.notUntil = time.Now().Add(p.delay)
+	p.delay = min(2*p.delay, resendMax)
+}
+
+// EpochOpened says that an epoch of this node began, and that it was asked for
+// with the nonce.
+func (p *Proposer) EpochOpened(epoch, nonce uint64) {
+	p.mu.Lock()
+	if nonce != p.nonce || p.epoch != 0 {
+		p.mu.Unlock()
+		return
+	}
+	p.epoch, p.next, p.opening = epoch, 1, false
+	p.progress = time.Now()
+	close(p.opened)
+	p.mu.Unlock()
+	p.cfg.Logger.Info("epoch opened", "epoch", epoch)
+	p.signal()
+}
+
+// EpochRemoved says that the cluster ended an epoch of this node. When it is the
+// present one it returns true: commands that only meant something in that epoch
+// have been answered as lost, all others go again in the next epoch, which is
+// asked for at once.
+func (p *Proposer) EpochRemoved(epoch uint64) bool {
+	p.mu.Lock()
+	if epoch == 0 || epoch != p.epoch {
+		p.mu.Unlock()
+		return false
+	}
+	old := append(append(p.flight, p.closed...), p.open)
+	p.epoch, p.nonce, p.opening, p.resend = 0, newNonce(), false, false
+	p.opened = make(chan struct{})
+	p.flight, p.closed, p.open = nil, nil, newBatch()
+	p.pending = 0
+	var lost []lostCommand
+	for _, b := range old {
+		lost = append(lost, p.carryOver(b)...)
+	}
+	if p.room != nil && p.pending < p.cfg.MaxPending {
+		close(p.room)
+		p.room = nil
+	}
+	p.mu.Unlock()
+	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost))
+	for _, l := range lost {
+		if l.waiter.To != nil {
+			l.waiter.To.Result(l.waiter.Token, &command.Result{Kind: l.kind, Lost: true})
+		}
+	}
+	p.signal()
+	return true
+}
+
+type lostCommand struct {
+	kind   command.Kind
+	waiter command.Waiter
+}
+
+// carryOver puts the commands of b that stand on their own into the open batch,
+// and returns the others.
+func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
+	_, rest, err := command.ReadHeader(b.buf)
+	for i := 0; len(rest) > 0 && err == nil; i++ {
+		var kind command.Kind
+		var payload []byte
+		if kind, payload, rest, err = command.Next(rest); err != nil {
+			break
+		}
+		if !standsAlone(kind, payload) {
+			lost = append(lost, lostCommand{kind, b.waiters[i]})
+			continue
+		}
+		before := len(p.open.buf)
+		p.open.buf = command.AppendEncoded(p.open.buf, kind, payload)
+		p.open.waiters = append(p.open.waiters, b.waiters[i])
+		p.pending += len(p.open.buf) - before
+		if len(p.open.buf) >= p.cfg.MaxBatch {
+			p.closed = append(p.closed, p.open)
+			p.open = newBatch()
+		}
+	}
+	if err != nil {
+		panic("proposer: own batch does not decode: " + err.Error())
+	}
+	return lost
+}
+
+// standsAlone tells the commands that mean the same in any epoch from those
+// that name a channel's consumers, deliveries or exclusive queues.
+func standsAlone(kind command.Kind, payload []byte) bool {
+	switch kind {
+	case command.KindPublish, command.KindExchangeDeclare, command.KindExchangeDelete,
+		command.KindBind, command.KindUnbind, command.KindQueueDelete, command.KindQueuePurge:
+		return true
+	case command.KindQueueDeclare:
+		var d command.QueueDeclare
+		return command.Decode(payload, &d) == nil && !d.Exclusive
+	}
+	return false
+}
+
+// Restored says that a snapshot took the place of log entries that were not seen:
+// applied is the last sequence of our epoch in it. What was applied unseen is
+// answered as such. It is not to be called when the epoch is gone: EpochRemoved is.
+func (p *Proposer) Restored(applied uint64) {
+	p.mu.Lock()
+	var seen []*batch
+	for len(p.flight) > 0 && p.flight[0].sequence <= applied {
+		seen = append(seen, p.flight[0])
+		p.took(len(p.flight[0].buf))
+		p.flight = p.flight[1:]
+	}
+	p.progress = time.Now()
+	p.mu.Unlock()
+	p.signal()
+	for _, b := range seen {
+		answerApplied(b)
+	}
+}
+
+func answerApplied(b *batch) {
+	_, rest, err := command.ReadHeader(b.buf)
+	for i := 0; len(rest) > 0 && err == nil; i++ {
+		var kind command.Kind
+		if kind, _, rest, err = command.Next(rest); err != nil {
+			break
+		}
+		if w := b.waiters[i]; w.To != nil {
+			w.To.Result(w.Token, &command.Result{Kind: kind, Lost: true, Applied: true})
+		}
+	}
+	if err != nil {
+		panic("proposer: own batch does not decode: " + err.Error())
+	}
+}

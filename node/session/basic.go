@@ -1,0 +1,298 @@
+package session
+
+import (
+	"math"
+
+	"warren/fsm/command"
+	"warren/protocol"
+)
+
+func (ch *channel) basicMethod(m protocol.Method) error {
+	switch m := m.(type) {
+	case *protocol.BasicQos:
+		return ch.qos(m)
+	case *protocol.BasicConsume:
+		return ch.consume(m)
+	case *protocol.BasicCancel:
+		ch.cancel(m)
+		return nil
+	case *protocol.BasicGet:
+		return ch.get(m)
+	case *protocol.BasicRecover:
+		return ch.recover(m.ID(), m.Requeue, false)
+	case *protocol.BasicRecoverAsync:
+		return ch.recover(m.ID(), m.Requeue, true)
+	}
+	return unimplemented(m)
+}
+
+// publish proposes the publish whose content is complete, or adds it to the open
+// transaction.
+func (ch *channel) publish(body []byte) {
+	t, c := &ch.content, ch.c
+	cmd := &c.publish
+	*cmd = command.Publish{
+		VHost: c.vhostBytes, Exchange: t.exchange, Key: t.key, Mandatory: t.mandatory,
+		Properties: t.properties, Body: body,
+	}
+	if ch.tx != nil {
+		ch.tx.publishes++
+		ch.buffer(cmd)
+	} else {
+		if ch.gathered.any && ch.gathered.outcome != command.Ack {
+			ch.flushSettles()
+		}
+		ch.sent++
+		c.flight.start(len(body) + len(t.properties) + frameCost)
+		if len(body) > roomBytes {
+			c.unasked = 0
+		}
+		c.cfg.Proposer.Propose(cmd, c.s, uint64(newToken(ch.number, ch.incarnation, forPublish, ch.sent)))
+	}
+	*cmd = command.Publish{}
+	c.charge(-len(t.body))
+	kept := t.body[:0]
+	if cap(kept) > keepBody {
+		kept = nil
+	}
+	ch.content = content{body: kept}
+}
+
+// publishResult takes the result of a publish that is not simply done.
+func (ch *channel) publishResult(t token, r *command.Result) {
+	switch {
+	case r.Lost && !r.Applied:
+		ch.c.fail(lostAnswer(protocol.IDBasicPublish, r))
+		return
+	case r.Err != nil:
+		ch.fail(refused(protocol.IDBasicPublish, r.Err))
+		return
+	}
+	if r.Message != nil {
+		ch.giveBack(r.Message)
+	}
+	ch.published(t, 1)
+}
+
+// giveBack sends basic.return for a mandatory message that no queue took.
+func (ch *channel) giveBack(m *command.Message) {
+	body, ok := ch.load(m)
+	if !ok {
+		return
+	}
+	ch.c.out.Return(ch.number, protocol.NoRoute, protocol.CodeName(protocol.NoRoute), m.Exchange, m.Key)
+	ch.c.out.Content(ch.number, m.Properties, body)
+}
+
+// load returns the body of a message. When it cannot be read the connection ends.
+func (ch *channel) load(m *command.Message) ([]byte, bool) {
+	if m.Body.Data != nil || m.Body.Size == 0 {
+		return m.Body.Data, true
+	}
+	body, err := ch.c.cfg.Load(m.Body)
+	if err != nil {
+		ch.c.log.Error("cannot read the body of a message", "channel", ch.number, "exchange", m.Exchange, "error", err)
+		ch.c.fail(protocol.Errorf(protocol.InternalError, 0, "cannot read the body of a message; see the broker logfile"))
+		return nil, false
+	}
+	return body, true
+}
+
+// deliver sends a message to a consumer.
+func (ch *channel) deliver(e *event) {
+	if e.ordinal > 0 {
+		ch.ordinal = e.ordinal
+		if ch.recovering {
+			return // it goes back with all others that the Recover finds
+		}
+	}
+	k := ch.consumers[e.tag]
+	if k == nil {
+		if e.ordinal > 0 {
+			ch.sendBack(e.ordinal)
+		}
+		return
+	}
+	body, ok := ch.load(e.message)
+	if !ok {
+		return
+	}
+	tag := ch.record(e.ordinal)
+	ch.c.out.Deliver(ch.number, k.tag, tag, e.redelivered, e.message.Exchange, e.message.Key)
+	ch.c.out.Content(ch.number, e.message.Properties, body)
+	ch.topUp(k, len(body))
+}
+
+// sendBack returns a delivery for which there is no consumer any more.
+func (ch *channel) sendBack(ordinal uint64) {
+	ch.flushSettles()
+	ch.c.cfg.Proposer.Propose(&command.Settle{
+		Channel: ch.name(), From: ordinal, To: ordinal, Outcome: command.Requeue,
+	}, nil, 0)
+}
+
+// record gives out the next delivery tag. Deliveries without an ordinal need no
+// acknowledgement.
+func (ch *channel) record(ordinal uint64) uint64 {
+	ch.deliveryTag++
+	if ordinal > 0 {
+		ch.unacked.push(ch.deliveryTag, ordinal)
+	}
+	return ch.deliveryTag
+}
+
+// qos is basic.qos: the prefetch of consumers to come, or, with global, that of the
+// channel (https://www.rabbitmq.com/docs/consumer-prefetch).
+func (ch *channel) qos(m *protocol.BasicQos) error {
+	if m.PrefetchSize != 0 {
+		return protocol.Errorf(protocol.NotImplemented, m.ID(), "prefetch_size!=0 (%d)", m.PrefetchSize)
+	}
+	n := uint32(m.PrefetchCount)
+	if !m.Global {
+		ch.prefetch = n
+		ch.send(&protocol.BasicQosOk{})
+		return nil
+	}
+	ch.keeps()
+	ch.call(m.ID(), &command.Qos{Channel: ch.name(), Prefetch: n}, func(*command.Result) {
+		ch.global = n
+		ch.send(&protocol.BasicQosOk{})
+	})
+	return nil
+}
+
+func (ch *channel) consume(m *protocol.BasicConsume) error {
+	queue, err := ch.queueName(m.ID(), m.Queue)
+	if err != nil {
+		return err
+	}
+	tag := m.ConsumerTag
+	if tag == "" {
+		tag = generatedName("amq.ctag-")
+	}
+	if _, taken := ch.consumers[tag]; taken {
+		return protocol.Errorf(protocol.NotAllowed, m.ID(), "attempt to reuse consumer tag '%s'", tag)
+	}
+	k := &consumer{tag: tag, limit: math.MaxUint64}
+	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {
+		k.windowed, k.limit = true, firstWindow
+	}
+	cmd := &command.Consume{
+		VHost: ch.c.vhost, Channel: ch.name(), Queue: queue, Tag: tag,
+		NoAck: m.NoAck, Exclusive: m.Exclusive, Prefetch: ch.prefetch, Limit: k.limit, Args: m.Arguments,
+	}
+	if m.NoAck {
+		cmd.Prefetch = 0
+	}
+	ch.keeps()
+	ch.call(m.ID(), cmd, func(*command.Result) {
+		ch.consumers[tag] = k
+		ch.reply(m.NoWait, &protocol.BasicConsumeOk{ConsumerTag: tag})
+	})
+	return nil
+}
+
+// cancel is basic.cancel. A tag that is not there is fine.
+func (ch *channel) cancel(m *protocol.BasicCancel) {
+	ok := &protocol.BasicCancelOk{ConsumerTag: m.ConsumerTag}
+	if ch.consumers[m.ConsumerTag] == nil {
+		ch.reply(m.NoWait, ok)
+		return
+	}
+	ch.call(m.ID(), &command.Cancel{Channel: ch.name(), Tag: m.ConsumerTag}, func(*command.Result) {
+		delete(ch.consumers, m.ConsumerTag)
+		ch.reply(m.NoWait, ok)
+	})
+}
+
+// cancelled takes note that the broker ended a consumer, and tells the client if
+// it wants to know (https://www.rabbitmq.com/docs/consumer-cancel).
+func (ch *channel) cancelled(tag string) {
+	if ch.consumers[tag] == nil {
+		return
+	}
+	delete(ch.consumers, tag)
+	if ch.c.can.cancelNotify {
+		ch.send(&protocol.BasicCancel{ConsumerTag: tag, NoWait: true})
+	}
+}
+
+func (ch *channel) get(m *protocol.BasicGet) error {
+	queue, err := ch.queueName(m.ID(), m.Queue)
+	if err != nil {
+		return err
+	}
+	if !m.NoAck {
+		ch.keeps()
+	}
+	cmd := &command.Get{VHost: ch.c.vhost, Channel: ch.name(), Queue: queue, NoAck: m.NoAck}
+	ch.call(m.ID(), cmd, ch.got)
+	return nil
+}
+
+// got takes what basic.get found.
+func (ch *channel) got(r *command.Result) {
+	if r.Message == nil {
+		ch.send(&protocol.BasicGetEmpty{})
+		return
+	}
+	body, ok := ch.load(r.Message)
+	if !ok {
+		return
+	}
+	if r.Ordinal > 0 {
+		ch.ordinal = r.Ordinal
+	}
+	tag := ch.record(r.Ordinal)
+	ch.c.out.GetOk(ch.number, tag, r.Redelivered, r.Message.Exchange, r.Message.Key, r.Messages)
+	ch.c.out.Content(ch.number, r.Message.Properties, body)
+}
+
+// recover is basic.recover and basic.recover-async, which has no answer.
+func (ch *channel) recover(id protocol.ID, requeue, async bool) error {
+	if !requeue {
+		return protocol.Errorf(protocol.NotImplemented, id, "requeue=false")
+	}
+	done := func(*command.Result) {
+		ch.recovering = false
+		ch.reply(async, &protocol.BasicRecoverOk{})
+	}
+	switch {
+	case !ch.known:
+		done(nil)
+	case ch.tx != nil && len(ch.tx.settled) > 0:
+		ch.recoverOutsideTx(id, done)
+	default:
+		ch.unacked.clear()
+		ch.recovering = true
+		ch.call(id, &command.Recover{Channel: ch.name()}, done)
+	}
+	return nil
+}
+
+// recoverOutsideTx requeues what is unsettled, but not what the open transaction
+// has settled: it is neither one nor the other yet.
+func (ch *channel) recoverOutsideTx(id protocol.ID, done func(*command.Result)) {
+	taken, _ := ch.unacked.takeTo(0)
+	var ranges []command.Settle
+	for _, u := range taken {
+		switch n := len(ranges); {
+		case u.settled:
+		case n > 0 && ranges[n-1].To+1 == u.ordinal:
+			ranges[n-1].To = u.ordinal
+		default:
+			ranges = append(ranges, command.Settle{
+				Channel: ch.name(), From: u.ordinal, To: u.ordinal, Outcome: command.Requeue,
+			})
+		}
+	}
+	if len(ranges) == 0 {
+		done(nil)
+		return
+	}
+	last := len(ranges) - 1
+	for i := range ranges[:last] {
+		ch.c.cfg.Proposer.Propose(&ranges[i], nil, 0)
+	}
+	ch.call(id, &ranges[last], done)
+}

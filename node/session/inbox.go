@@ -1,0 +1,177 @@
+package session
+
+import (
+	"sync"
+
+	"warren/fsm/command"
+)
+
+type eventKind uint8
+
+const (
+	// evPublished: count publishes, beginning with that of the token, are done.
+	evPublished eventKind = iota
+	// evResult: any other result.
+	evResult
+	evDeliver
+	evCancel
+	evEpochLost
+	evRestored
+)
+
+// An event is what the log brought for this connection.
+type event struct {
+	kind        eventKind
+	redelivered bool
+	channel     uint16 // evDeliver, evCancel
+	count       uint32 // evPublished
+	token       token  // evPublished, evResult
+	ordinal     uint64 // evDeliver
+	tag         string
+	message     *command.Message
+	result      *command.Result
+	state       *command.ConnState
+}
+
+// requests are what other goroutines want of the session.
+type requests struct {
+	close   *closeRequest
+	blocked *string // the reason; empty: unblocked; nil: no change
+	infos   []chan<- Info
+}
+
+type closeRequest struct {
+	code uint16
+	text string
+}
+
+// An inbox carries events and requests to the loop. It is the one thing of a
+// session that other goroutines write to. It does not bound its length: credit
+// bounds the deliveries, and the limit of unanswered publishes the results.
+type inbox struct {
+	wake chan struct{} // capacity 1: something is here
+
+	mu     sync.Mutex
+	closed bool
+	events []event
+	asked  requests
+}
+
+func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
+
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add appends an event. Only the first after a take wakes the loop.
+func (b *inbox) add(e event) {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return
+	}
+	b.events = append(b.events, e)
+	first := len(b.events) == 1
+	b.mu.Unlock()
+	if first {
+		b.signal()
+	}
+}
+
+// addPublished appends the event that one publish is done, or counts it in the
+// event before, when that is of the publish before.
+func (b *inbox) addPublished(t token) {
+	b.mu.Lock()
+	if n := len(b.events); n > 0 && !b.closed {
+		e := &b.events[n-1]
+		if e.kind == evPublished && e.token+token(e.count) == t && uint64(t)&publishMask != 0 {
+			e.count++
+			b.mu.Unlock()
+			return
+		}
+	}
+	b.mu.Unlock()
+	b.add(event{kind: evPublished, token: t, count: 1})
+}
+
+// ask changes the requests. It reports whether the loop still runs.
+func (b *inbox) ask(change func(*requests)) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	change(&b.asked)
+	b.mu.Unlock()
+	b.signal()
+	return true
+}
+
+// take empties the inbox. spare becomes the inbox's next list.
+func (b *inbox) take(spare []event) ([]event, requests) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	events, asked := b.events, b.asked
+	b.events, b.asked = spare[:0], requests{}
+	return events, asked
+}
+
+// takeRequests takes the requests and leaves the events.
+func (b *inbox) takeRequests() requests {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	asked := b.asked
+	b.asked = requests{}
+	return asked
+}
+
+// close drops what is here and all that comes later, and returns the last requests.
+func (b *inbox) close() requests {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	asked := b.asked
+	b.events, b.asked = nil, requests{}
+	return asked
+}
+
+// Result takes the answer to a command of this session.
+func (s *Session) Result(t uint64, r *command.Result) {
+	tok := token(t)
+	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied) && r.Message == nil {
+		s.inbox.addPublished(tok)
+		return
+	}
+	kept := *r
+	s.inbox.add(event{kind: evResult, token: tok, result: &kept})
+}
+
+// Effect takes a delivery or a cancel for a consumer of this connection.
+func (s *Session) Effect(e *command.Effect) {
+	switch e.Kind {
+	case command.EffectDeliver:
+		s.inbox.add(event{
+			kind: evDeliver, channel: e.To.Number, tag: e.Tag,
+			ordinal: e.Ordinal, redelivered: e.Redelivered, message: e.Message,
+		})
+	case command.EffectCancel:
+		s.inbox.add(event{kind: evCancel, channel: e.To.Number, tag: e.Tag})
+	}
+}
+
+// EpochLost says that the cluster has removed what this connection had in it.
+func (s *Session) EpochLost() { s.inbox.add(event{kind: evEpochLost}) }
+
+// Restored says what the machine holds of this connection after a snapshot
+// took the place of entries that were not seen.
+func (s *Session) Restored(c *command.ConnState) {
+	e := event{kind: evRestored, state: new(command.ConnState)}
+	if c != nil {
+		*e.state = *c
+		e.state.Channels = append([]command.ChannelState(nil), c.Channels...)
+	}
+	s.inbox.add(e)
+}

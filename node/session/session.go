@@ -1,0 +1,159 @@
+// Package session is one AMQP 0-9-1 connection and its channels, as a client of
+// RabbitMQ knows them: methods in, commands out, and back again results and
+// deliveries of the replicated state machine as methods.
+//
+// It keeps what belongs to the conversation (channel states, delivery tags,
+// publish sequence numbers, open transactions) and nothing else: queues,
+// exchanges and messages live in the machine, and how commands get there is
+// the Proposer's matter. DESIGN.md beside this file tells who owns what.
+package session
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"warren/fsm/command"
+)
+
+// Defaults of Config.
+const (
+	DefaultFrameMax         = 131072
+	DefaultChannelMax       = 2047
+	DefaultHeartbeat        = 60 * time.Second
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultCloseTimeout     = 10 * time.Second
+	DefaultMaxMessageSize   = 16 << 20
+	DefaultMaxInFlight      = 16 << 20
+	DefaultMaxTransaction   = 32 << 20
+)
+
+// A Proposer puts commands into the replicated log.
+type Proposer interface {
+	// Propose encodes cmd before it returns, and never blocks. The result comes to
+	// to.Result with the token, in the order of the calls. to may be nil.
+	Propose(cmd command.Command, to command.Receiver, token uint64)
+	// Room returns nil when more may be proposed; otherwise a channel that is
+	// closed when there is room again.
+	Room() <-chan struct{}
+}
+
+// Config is what a session needs. Zero numbers mean the defaults above.
+type Config struct {
+	Conn net.Conn
+	ID   uint64 // number of the connection, never used twice by this process
+
+	Proposer Proposer
+	// Load returns the bytes of a message body. It may read from disk.
+	Load func(command.Body) ([]byte, error)
+	// Authenticate returns nil when the user may log in from the address. Its error
+	// is logged and not told to the client.
+	Authenticate func(user, password string, remote net.Addr) error
+	// VHost reports whether a virtual host exists.
+	VHost func(name string) bool
+
+	FrameMax         int           // bytes of a frame, 4096 or more
+	ChannelMax       int           // highest number of a channel, 1 to 65535
+	Heartbeat        time.Duration // what we propose; the client's word counts
+	HandshakeTimeout time.Duration // from accept to connection.open
+	CloseTimeout     time.Duration // how long a closing connection may take
+	MaxMessageSize   int           // bytes of a body
+	MaxInFlight      int           // bytes published on the connection and not yet applied
+	MaxTransaction   int           // bytes buffered by one transaction
+
+	Product, Version, Node string
+	ClusterName            func() string
+
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.FrameMax, DefaultFrameMax)
+	setDefault(&c.ChannelMax, DefaultChannelMax)
+	setDefault(&c.Heartbeat, DefaultHeartbeat)
+	setDefault(&c.HandshakeTimeout, DefaultHandshakeTimeout)
+	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
+	setDefault(&c.MaxMessageSize, DefaultMaxMessageSize)
+	setDefault(&c.MaxInFlight, DefaultMaxInFlight)
+	setDefault(&c.MaxTransaction, DefaultMaxTransaction)
+	setDefault(&c.Product, "Warren")
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.ClusterName == nil {
+		c.ClusterName = func() string { return "" }
+	}
+	return c
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// A Session is one client connection. It is a command.Receiver for what the log
+// brings for it. Serve runs it; all other exported methods may be called from
+// any goroutine, before, during and after.
+type Session struct {
+	cfg   Config
+	log   *slog.Logger
+	inbox inbox
+	base  Info          // what never changes of Info
+	done  chan struct{} // closed when Serve is about to return
+	stats stats
+
+	conn connection // the loop's
+}
+
+// stats are counted by reader and writer, and read by anyone.
+type stats struct {
+	received, receivedReads atomic.Uint64 // bytes, reads
+	sent, sentWrites        atomic.Uint64
+}
+
+var _ command.Receiver = (*Session)(nil)
+
+// New returns a session for an accepted connection, which it owns from now on.
+func New(cfg Config) *Session {
+	cfg = cfg.withDefaults()
+	s := &Session{cfg: cfg, inbox: newInbox(), done: make(chan struct{})}
+	s.base = baseInfo(cfg, time.Now())
+	s.log = cfg.Logger.With("connection", s.base.Name)
+	s.conn.init(s)
+	return s
+}
+
+// Serve runs the connection until it has ended and everything that belonged to
+// it is told to the machine. It returns nil when it was closed in good order by
+// either side, else why it ended. When ctx ends the client is closed with 320
+// CONNECTION_FORCED.
+func (s *Session) Serve(ctx context.Context) error {
+	defer close(s.done)
+	err := s.conn.serve(ctx)
+	s.inbox.close()
+	return err
+}
+
+// Close asks the session to close the connection with an AMQP reply code and a
+// text (without the name of the code). It returns at once. The client is given
+// CloseTimeout to agree, then its socket is closed.
+func (s *Session) Close(code uint16, text string) {
+	s.inbox.ask(func(r *requests) { r.close = &closeRequest{code: code, text: text} })
+}
+
+// Blocked stops the connection from publishing until Unblocked: the next
+// publish that it sends is not read on, and neither is what follows it. A client
+// that publishes is told the reason with connection.blocked, if it knows the method.
+// See https://www.rabbitmq.com/docs/connection-blocked.
+func (s *Session) Blocked(reason string) {
+	s.inbox.ask(func(r *requests) { r.blocked = &reason })
+}
+
+// Unblocked ends what Blocked began.
+func (s *Session) Unblocked() {
+	s.inbox.ask(func(r *requests) { r.blocked = new(string) })
+}

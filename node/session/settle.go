@@ -1,0 +1,111 @@
+package session
+
+import (
+	"warren/fsm/command"
+	"warren/protocol"
+)
+
+// gathered is a range of deliveries that the client has settled alike and that
+// the machine does not know of yet.
+type gathered struct {
+	from, to uint64 // ordinals
+	outcome  command.Outcome
+	any      bool
+}
+
+// settleFrame is basic.ack, basic.nack or basic.reject.
+func (ch *channel) settleFrame(payload []byte) error {
+	v := &ch.c.acking
+	if err := v.Parse(payload); err != nil {
+		return err
+	}
+	outcome := command.Ack
+	switch {
+	case v.ID == protocol.IDBasicAck:
+	case v.Requeue:
+		outcome = command.Requeue
+	default:
+		outcome = command.Reject
+	}
+	if v.Multiple {
+		return ch.settleTo(v.ID, v.DeliveryTag, outcome)
+	}
+	u, ok := ch.unacked.take(v.DeliveryTag)
+	if !ok {
+		return unknownTag(v.ID, v.DeliveryTag)
+	}
+	if ch.tx != nil {
+		ch.tx.settled = append(ch.tx.settled, u)
+	}
+	ch.gather(u.ordinal, u.ordinal, outcome)
+	return nil
+}
+
+// settleTo settles all deliveries up to a tag; 0 means all.
+func (ch *channel) settleTo(id protocol.ID, tag uint64, outcome command.Outcome) error {
+	taken, ok := ch.unacked.takeTo(tag)
+	if !ok {
+		return unknownTag(id, tag)
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	if ch.tx != nil {
+		for _, u := range taken {
+			if !u.settled {
+				ch.tx.settled = append(ch.tx.settled, u)
+			}
+		}
+		// In a transaction the holes are only settled once it is committed, so they
+		// must not be settled by the range.
+		ch.gatherEach(taken, outcome)
+		return nil
+	}
+	ch.gather(taken[0].ordinal, taken[len(taken)-1].ordinal, outcome)
+	return nil
+}
+
+// gatherEach gathers deliveries without the holes between them.
+func (ch *channel) gatherEach(taken []unacked, outcome command.Outcome) {
+	for _, u := range taken {
+		if !u.settled && ch.open {
+			ch.gather(u.ordinal, u.ordinal, outcome)
+		}
+	}
+}
+
+// gather adds a range to the gathered one, if they are neighbours, or makes it the
+// gathered one.
+func (ch *channel) gather(from, to uint64, outcome command.Outcome) {
+	g := &ch.gathered
+	switch {
+	case !g.any || g.outcome != outcome:
+	case from <= g.to+1 && to+1 >= g.from:
+		g.from, g.to = min(g.from, from), max(g.to, to)
+		return
+	}
+	ch.flushSettles()
+	if !ch.open {
+		return
+	}
+	*g = gathered{from: from, to: to, outcome: outcome, any: true}
+	ch.touch()
+}
+
+// flushSettles proposes what was gathered, or adds it to the open transaction. It
+// comes before any other command of the channel, but for publishes when it is an
+// ack: nobody can tell which of the two came first.
+func (ch *channel) flushSettles() {
+	g := ch.gathered
+	if !g.any || !ch.open {
+		return
+	}
+	ch.gathered = gathered{}
+	cmd := &ch.c.settle
+	*cmd = command.Settle{Channel: ch.name(), From: g.from, To: g.to, Outcome: g.outcome}
+	if ch.tx != nil {
+		ch.buffer(cmd)
+		return
+	}
+	ch.c.cfg.Proposer.Propose(cmd, nil, 0)
+}
