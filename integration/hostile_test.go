@@ -329,7 +329,7 @@ func TestServerProperties(t *testing.T) {
 	}
 	capabilities, _ := conn.Properties["capabilities"].(amqp.Table)
 	for _, name := range []string{"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
-		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to"} {
+		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos"} {
 		if capabilities[name] != true {
 			t.Errorf("capability %s is %v", name, capabilities[name])
 		}

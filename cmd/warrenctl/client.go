@@ -83,7 +83,7 @@ func (o *options) do(ctx context.Context, method, path string, header http.Heade
 		case status == http.StatusServiceUnavailable && method == http.MethodGet:
 			failed = append(failed, fmt.Errorf("%s: %s", n, reason(body, status)))
 		default:
-			return nil, n, answerError(n, status, body)
+			return nil, n, answerError(n, o.user, status, body)
 		}
 	}
 	return nil, "", &exitError{code: exitUnavailable, err: errors.Join(failed...), hint: "Is the node running? 'warren serve' starts one; --node URL or WARREN_NODES names another."}
@@ -138,12 +138,13 @@ func reason(body []byte, status int) string {
 	return fmt.Sprintf("%d %s", status, http.StatusText(status))
 }
 
-func answerError(node string, status int, body []byte) error {
+func answerError(node, user string, status int, body []byte) error {
 	e := &exitError{code: exitSoftware, err: fmt.Errorf("node %s: %s", node, reason(body, status))}
 	switch status {
 	case http.StatusUnauthorized:
 		e.code = exitNoPerm
 		if strings.Contains(string(body), `"not_authorized"`) { // as opposed to not_authorised, a refusal
+			e.err = fmt.Errorf("node %s refuses the login of user '%s'", node, user)
 			e.hint = "--user and --password, or WARRENCTL_USER and WARRENCTL_PASSWORD, name whom to log in as."
 		}
 	case http.StatusServiceUnavailable:

@@ -136,17 +136,23 @@ func (t *table) json(w io.Writer) error {
 }
 
 func field(b *bytes.Buffer, name string, v any) error {
-	key, err := json.Marshal(name)
-	if err != nil {
+	if err := encode(b, name, ""); err != nil {
 		return err
 	}
-	value, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b.Write(key)
 	b.WriteByte(':')
-	b.Write(value)
+	return encode(b, v, "")
+}
+
+// encode appends v as JSON. Characters that matter in HTML only stay as they
+// are: names of connections have a '>'.
+func encode(b *bytes.Buffer, v any, indent string) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	b.Truncate(b.Len() - 1) // the newline
 	return nil
 }
 
@@ -208,10 +214,11 @@ func (t *table) pretty(w io.Writer) error {
 
 // printObject writes a value as indented JSON.
 func (o *options) printObject(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	if err := encode(&b, v, "  "); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(o.out, "%s\n", b)
+	b.WriteByte('\n')
+	_, err := o.out.Write(b.Bytes())
 	return err
 }

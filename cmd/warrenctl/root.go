@@ -121,7 +121,7 @@ func (o *options) check() error {
 		return usageError("formatter %q is not known: use one of %s", o.format, strings.Join(formats, ", "))
 	}
 	if !(o.timeout > 0) || o.timeout > maxTimeout {
-		return usageError("timeout must be more than 0 seconds and at most %v, not %v", float64(maxTimeout), o.timeout)
+		return usageError("timeout must be more than 0 seconds and at most %d, not %v", maxTimeout, o.timeout)
 	}
 	for i, n := range o.nodes {
 		u, err := nodeURL(n)

@@ -149,8 +149,8 @@ func (c *call) bind(toExchange bool) error {
 	if err != nil {
 		return err
 	}
-	at := strings.TrimSuffix(c.r.URL.EscapedPath(), "/") + "/" + url.PathEscape(propertiesKey(body.Key, args))
-	c.w.Header().Set("Location", at)
+	// Relative to the path of the request, as RabbitMQ's.
+	c.w.Header().Set("Location", url.PathEscape(c.params["destination"])+"/"+url.QueryEscape(propertiesKey(body.Key, args)))
 	c.w.WriteHeader(http.StatusCreated)
 	return nil
 }

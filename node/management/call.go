@@ -1,6 +1,7 @@
 package management
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (c *call) login() error {
 		c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
 	}
 	c.w.Header().Set("WWW-Authenticate", `Basic realm="Warren Management"`)
-	return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
+	return &failure{http.StatusUnauthorized, "not_authorized", "Not_Authorized"}
 }
 
 func remoteAddr(r *http.Request) net.Addr {
@@ -65,8 +66,10 @@ func (c *call) decode(v any) error {
 
 // json answers with a status and a value.
 func (c *call) json(status int, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // names of connections have a '>'
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	h := c.w.Header()
@@ -74,7 +77,7 @@ func (c *call) json(status int, v any) error {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	c.w.WriteHeader(status)
-	if _, err := c.w.Write(append(b, '\n')); err != nil {
+	if _, err := c.w.Write(b.Bytes()); err != nil {
 		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)
 	}
 	return nil

@@ -3,6 +3,8 @@ package management
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -16,7 +18,8 @@ const (
 	maxPageSize     = 500
 )
 
-// query is what all lists understand
+// query is what all lists understand. As in RabbitMQ, names are filtered where
+// pages are asked for only
 // (https://www.rabbitmq.com/docs/http-api-reference#pagination-parameters).
 type query struct {
 	paged      bool
@@ -28,17 +31,16 @@ type query struct {
 }
 
 func parseQuery(v url.Values) (query, error) {
-	q := query{page: 1, size: defaultPageSize, paged: v.Has("page") || v.Get("pagination") == "true"}
+	q := query{paged: v.Has("page") || v.Get("pagination") == "true"}
 	var err error
-	if q.page, err = positive(v, "page", q.page, 0); err != nil {
-		return q, err
-	}
-	if q.size, err = positive(v, "page_size", q.size, maxPageSize); err != nil {
-		return q, err
-	}
-	if name := v.Get("name"); name != "" {
-		if q.keep, err = nameFilter(name, v.Get("use_regex") == "true"); err != nil {
+	if q.paged {
+		if q.page, q.size, err = parsePage(v); err != nil {
 			return q, err
+		}
+		if name := v.Get("name"); name != "" {
+			if q.keep, err = nameFilter(name, v.Get("use_regex") == "true"); err != nil {
+				return q, err
+			}
 		}
 	}
 	if s := v.Get("sort"); s != "" {
@@ -53,19 +55,21 @@ func parseQuery(v url.Values) (query, error) {
 	return q, nil
 }
 
-func positive(v url.Values, name string, otherwise, most int) (int, error) {
-	s := v.Get(name)
-	if s == "" {
-		return otherwise, nil
+// parsePage reads the number of a page, from 1, and the size of pages.
+func parsePage(v url.Values) (page, size int, err error) {
+	page, size = 1, defaultPageSize
+	for name, n := range map[string]*int{"page": &page, "page_size": &size} {
+		if s := v.Get(name); s != "" {
+			if *n, err = strconv.Atoi(s); err != nil {
+				return 0, 0, errBadRequest("Pagination parameters are invalid")
+			}
+		}
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, errBadRequest("%s must be a positive number, not %q", name, s)
+	if page < 1 || size < 1 || size > maxPageSize {
+		return 0, 0, &failure{http.StatusBadRequest, "invalid_pagination_parameters",
+			fmt.Sprintf("Invalid pagination parameters: page number %d, page size %d", page, size)}
 	}
-	if most > 0 && n > most {
-		return 0, errBadRequest("%s must not be greater than %d", name, most)
-	}
-	return n, nil
+	return page, size, nil
 }
 
 // nameFilter matches a part of the name or a regular expression, in any case.
@@ -113,8 +117,8 @@ func (c *call) list(items []object) error {
 	p := page{Total: total, Filtered: len(items), Page: q.page, Size: q.size}
 	p.Pages = max(1, (len(items)+q.size-1)/q.size)
 	if q.page > p.Pages {
-		return &failure{400, "page_out_of_range", "page: " + strconv.Itoa(q.page) +
-			" size: " + strconv.Itoa(q.size) + " len: " + strconv.Itoa(len(items))}
+		return &failure{http.StatusBadRequest, "page_out_of_range",
+			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, len(items))}
 	}
 	start := (q.page - 1) * q.size
 	p.Objects = q.project(items[start:min(start+q.size, len(items))])

@@ -490,10 +490,11 @@ func TestBindings(t *testing.T) {
 		{`{"routing_key":"k","arguments":{"b":1,"a":"x"}}`, ""},
 	} {
 		w := a.request("POST", pair, c.body)
-		at := w.Header().Get("Location")
-		if w.Code != 201 || !strings.HasPrefix(at, pair+"/") {
-			t.Fatalf("%s: %d, location %q: %s", c.body, w.Code, at, w.Body)
+		location := w.Header().Get("Location")
+		if w.Code != 201 || !strings.HasPrefix(location, "q/") {
+			t.Fatalf("%s: %d, location %q: %s", c.body, w.Code, location, w.Body)
 		}
+		at := strings.TrimSuffix(pair, "q") + location
 		var b struct {
 			Key string `json:"properties_key"`
 		}
@@ -580,9 +581,15 @@ func TestLists(t *testing.T) {
 	a.do("GET", "/api/queues?page=1&page_size=1&sort=message_stats.publish&sort_reverse=true&columns=name,message_stats.publish", "", 200, `{"items":[{"name":"q07","message_stats":{"publish":1}}]}`)
 	a.do("GET", "/api/queues?page=1&page_size=1&sort=auto_delete&sort_reverse=true&columns=name", "", 200, `{"items":[{"name":"Other"}]}`)
 	a.do("GET", "/api/queues?page=1&name=nothing", "", 200, `{"filtered_count":0,"page_count":1,"items":[]}`)
-	a.do("GET", "/api/queues?page=4&page_size=10", "", 400, `{"error":"page_out_of_range","reason":"page: 4 size: 10 len: 26"}`)
-	for _, bad := range []string{"page=0", "page=x", "page=1&page_size=501", "page=1&page_size=0", "page=1&name=(&use_regex=true"} {
-		a.do("GET", "/api/queues?"+bad, "", 400, `{"error":"bad_request"}`)
+	a.do("GET", "/api/queues?page=4&page_size=10", "", 400, `{"error":"page_out_of_range","reason":"Page out of range, page: 4 page size: 10, len: 26"}`)
+	for query, want := range map[string]string{
+		"page=0":                       "invalid_pagination_parameters",
+		"page=1&page_size=501":         "invalid_pagination_parameters",
+		"page=1&page_size=0":           "invalid_pagination_parameters",
+		"page=x":                       "bad_request",
+		"page=1&name=(&use_regex=true": "bad_request",
+	} {
+		a.do("GET", "/api/queues?"+query, "", 400, `{"error":"`+want+`"}`)
 	}
 }
 

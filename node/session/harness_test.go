@@ -223,7 +223,7 @@ type peer struct {
 	conn    net.Conn
 	w       *protocol.Writer
 	frames  chan protocol.Frame
-	readErr error         // why frames is closed
+	readErr error                         // why frames is closed
 	slow    atomic.Pointer[chan struct{}] // not nil: reads nothing until it is closed
 	served  chan error
 	session *Session

@@ -1,0 +1,87 @@
+package fsm
+
+import (
+	"fmt"
+
+	"warren/fsm/queue"
+)
+
+// Check returns the first invariant that it finds broken, and the number of
+// different messages that the machine holds. It walks over the whole state and is
+// for tests.
+func (m *Machine) Check() (messages int, err error) {
+	var census queue.Census
+	var queues []*queue.Queue
+	m.eachQueue(func(v *vhost, q *queue.Queue) {
+		queues = append(queues, q)
+		if err == nil {
+			err = m.checkQueue(v, q, &census)
+		}
+	})
+	m.eachEpoch(func(e *epoch) {
+		for _, number := range sortedKeys(e.connections) {
+			if err == nil {
+				err = m.checkConnection(e, e.connections[number], &census)
+			}
+		}
+	})
+	if err == nil {
+		err = census.Verdict(queues)
+	}
+	if err == nil {
+		err = m.checkBindings()
+	}
+	return census.Messages(), err
+}
+
+func (m *Machine) checkQueue(v *vhost, q *queue.Queue, census *queue.Census) error {
+	if err := census.Queue(q); err != nil {
+		return err
+	}
+	var err error
+	q.EachConsumer(func(c *queue.Consumer) {
+		e := m.epochs[c.Channel.Owner.Epoch]
+		if e == nil || e.knownChannel(c.Channel.Owner.Channel) != c.Channel {
+			err = fmt.Errorf("queue %q has a consumer of a channel that is gone", q.Spec.Name)
+		}
+	})
+	if q.Spec.Exclusive && (m.epochs[q.Owner.Epoch] == nil || m.epochs[q.Owner.Epoch].connections[q.Owner.Conn] == nil) {
+		err = fmt.Errorf("exclusive queue %q of vhost %q has no owner", q.Spec.Name, v.name)
+	}
+	return err
+}
+
+func (m *Machine) checkConnection(e *epoch, c *connection, census *queue.Census) error {
+	if len(c.channels) == 0 && len(c.exclusive) == 0 {
+		return fmt.Errorf("connection %d of epoch %d is kept for nothing", c.number, e.number)
+	}
+	for _, number := range sortedKeys(c.channels) {
+		if err := census.Channel(c.channels[number]); err != nil {
+			return err
+		}
+	}
+	for _, q := range c.exclusive {
+		if m.vhosts[q.Spec.VHost].queues[q.Spec.Name] != q {
+			return fmt.Errorf("connection %d of epoch %d owns queue %q, which is gone", c.number, e.number, q.Spec.Name)
+		}
+	}
+	return nil
+}
+
+// checkBindings checks that both ends of all bindings are there.
+func (m *Machine) checkBindings() error {
+	for _, name := range sortedKeys(m.vhosts) {
+		v := m.vhosts[name]
+		for _, b := range v.topology.Bindings() {
+			_, from := v.topology.Exchange(b.Source)
+			to := v.queues[b.Destination] != nil
+			if b.ToExchange {
+				_, to = v.topology.Exchange(b.Destination)
+			}
+			if !from || !to {
+				return fmt.Errorf("binding from %q to %q lacks an end", b.Source, b.Destination)
+			}
+		}
+	}
+	return nil
+}

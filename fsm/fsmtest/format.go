@@ -1,0 +1,161 @@
+package fsmtest
+
+import (
+	"fmt"
+	"strings"
+
+	"warren/fsm"
+	"warren/fsm/command"
+)
+
+// Format writes an output for people: the verdict when there are no results, and
+// else each result with the effects of its command behind it.
+func Format(out *fsm.Output) string {
+	var b strings.Builder
+	if out.Verdict != fsm.Applied && out.Verdict != fsm.Unsequenced {
+		fmt.Fprintln(&b, out.Verdict)
+	}
+	effects := out.Effects
+	for i := range out.Results {
+		fmt.Fprintln(&b, formatResult(&out.Results[i]))
+		for len(effects) > 0 && effects[0].Command == i {
+			fmt.Fprintln(&b, "  "+formatEffect(&effects[0]))
+			effects = effects[1:]
+		}
+	}
+	for i := range effects {
+		fmt.Fprintln(&b, "effect of no command: "+formatEffect(&effects[i]))
+	}
+	return b.String()
+}
+
+func formatResult(r *command.Result) string {
+	if r.Err != nil {
+		return fmt.Sprintf("error %d %s", r.Err.Code, r.Err.Text)
+	}
+	parts := []string{"ok"}
+	switch r.Kind {
+	case command.KindQueueDeclare:
+		parts = append(parts, r.Name, fmt.Sprintf("messages=%d consumers=%d", r.Messages, r.Consumers))
+	case command.KindQueueDelete, command.KindQueuePurge:
+		parts = append(parts, fmt.Sprintf("messages=%d", r.Messages))
+	case command.KindGet:
+		if r.Message == nil {
+			parts = append(parts, "empty")
+			break
+		}
+		parts = append(parts, formatMessage(r.Message), fmt.Sprintf("left=%d", r.Messages))
+		parts = append(parts, formatOrdinal(r.Ordinal, r.Redelivered)...)
+	default:
+		if r.Message != nil {
+			parts = append(parts, formatMessage(r.Message))
+		}
+	}
+	if r.Unroutable {
+		parts = append(parts, "unroutable")
+	}
+	for _, m := range r.Returned {
+		parts = append(parts, "returned", formatMessage(m))
+	}
+	return strings.Join(parts, " ")
+}
+
+func formatOrdinal(ordinal uint64, redelivered bool) []string {
+	var parts []string
+	if ordinal != 0 {
+		parts = append(parts, fmt.Sprintf("#%d", ordinal))
+	}
+	if redelivered {
+		parts = append(parts, "redelivered")
+	}
+	return parts
+}
+
+func formatMessage(m *command.Message) string {
+	return fmt.Sprintf("%q/%s=%s", m.Exchange, m.Key, m.Body.Data)
+}
+
+func formatOwner(o command.Owner) string {
+	return fmt.Sprintf("%d:%d/%d", o.Epoch, o.Conn, o.Number)
+}
+
+func formatEffect(e *command.Effect) string {
+	switch e.Kind {
+	case command.EffectDeliver:
+		parts := append([]string{"deliver", formatOwner(e.To), e.Tag, e.Queue, formatMessage(e.Message)},
+			formatOrdinal(e.Ordinal, e.Redelivered)...)
+		return strings.Join(parts, " ")
+	case command.EffectCancel:
+		return strings.Join([]string{"cancel", formatOwner(e.To), e.Tag, e.Queue}, " ")
+	case command.EffectEpochOpened:
+		return fmt.Sprintf("epoch %d of %s opened, nonce %d", e.To.Epoch, e.Node, e.Nonce)
+	case command.EffectEpochRemoved:
+		return fmt.Sprintf("epoch %d of %s removed", e.To.Epoch, e.Node)
+	default:
+		return fmt.Sprintf("effect of unknown kind %d", e.Kind)
+	}
+}
+
+// Dump writes the state of a machine for people.
+func Dump(m *fsm.Machine) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "index %d, now %d\n", m.Index(), m.Now())
+	for _, e := range m.Epochs() {
+		fmt.Fprintf(&b, "epoch %d of %s, sequence %d%s\n", e.Epoch, e.Node, e.Sequence, flagText(e.Witness, "witness"))
+		for _, conn := range m.Connections(e.Epoch) {
+			dumpConnection(&b, m.ConnState(e.Epoch, conn))
+		}
+	}
+	for _, vhost := range m.VHosts() {
+		dumpVHost(&b, m, vhost)
+	}
+	return b.String()
+}
+
+func flagText(set bool, name string) string {
+	if set {
+		return " " + name
+	}
+	return ""
+}
+
+func dumpConnection(b *strings.Builder, c *command.ConnState) {
+	fmt.Fprintf(b, "  connection %d", c.Conn)
+	if len(c.Exclusive) > 0 {
+		fmt.Fprintf(b, ", exclusive %s", strings.Join(c.Exclusive, " "))
+	}
+	fmt.Fprintln(b)
+	for _, ch := range c.Channels {
+		fmt.Fprintf(b, "    channel %d, ordinal %d\n", ch.Number, ch.Ordinal)
+		for _, s := range ch.Consumers {
+			fmt.Fprintf(b, "      consumer %s of %s, delivered %d of %d\n", s.Tag, s.Queue, s.Delivered, s.Limit)
+		}
+		for i := range ch.Unsettled {
+			fmt.Fprintf(b, "      unsettled %s\n", formatEffect(&ch.Unsettled[i]))
+		}
+	}
+}
+
+func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
+	fmt.Fprintf(b, "vhost %s\n", vhost)
+	for _, x := range m.Exchanges(vhost) {
+		if x.Name == "" || strings.HasPrefix(x.Name, "amq.") {
+			continue
+		}
+		fmt.Fprintf(b, "  exchange %s %s%s%s%s\n", x.Name, x.Type, flagText(x.Durable, "durable"),
+			flagText(x.AutoDelete, "auto-delete"), flagText(x.Internal, "internal"))
+	}
+	for _, x := range m.Bindings(vhost) {
+		if x.Source != "" {
+			fmt.Fprintf(b, "  binding %s -> %s %q%s\n", x.Source, x.Destination, x.Key, flagText(x.ToExchange, "exchange"))
+		}
+	}
+	for _, q := range m.Queues(vhost) {
+		fmt.Fprintf(b, "  queue %s%s%s%s ready=%d unacked=%d bytes=%d+%d consumers=%d\n", q.Name,
+			flagText(q.Durable, "durable"), flagText(q.AutoDelete, "auto-delete"), flagText(q.Exclusive, "exclusive"),
+			q.Ready, q.Unacked, q.ReadyBytes, q.UnackedBytes, q.Consumers)
+		fmt.Fprintf(b, "    published=%d delivered=%d+%d got=%d+%d empty=%d redelivered=%d acked=%d rejected=%d requeued=%d purged=%d\n",
+			q.Published, q.Delivered, q.DeliveredAuto, q.Got, q.GotAuto, q.GotEmpty, q.Redelivered,
+			q.Acked, q.Rejected, q.Requeued, q.Purged)
+	}
+}

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"go.uber.org/goleak"
+)
+
+func testConfig(dir string) Config {
+	return Config{
+		DataDir: dir, NodeName: "n1", Version: "test",
+		AMQPAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", ClusterAddr: "127.0.0.1:0",
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+}
+
+func start(t *testing.T, cfg Config) *Node {
+	t.Helper()
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-n.Ready():
+	case <-time.After(time.Minute):
+		t.Fatal("not ready")
+	}
+	return n
+}
+
+func dial(t *testing.T, n *Node) (*amqp.Connection, *amqp.Channel) {
+	t.Helper()
+	conn, err := amqp.Dial("amqp://guest:guest@" + n.AMQPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, ch
+}
+
+func stop(t *testing.T, n *Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := n.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node that is closed tells its clients 320, leaves no goroutine, and comes
+// back as the same node with its durable messages and without the others' queues.
+func TestCloseAndReturn(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	cfg := testConfig(t.TempDir())
+	n := start(t, cfg)
+	conn, ch := dial(t, n)
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	for _, durable := range []bool{true, false} {
+		name := map[bool]string{true: "durable", false: "transient"}[durable]
+		if _, err := ch.QueueDeclare(name, durable, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := ch.Confirm(false); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ch.PublishWithDeferredConfirm("", name, false, false, amqp.Publishing{Body: []byte(name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Wait() {
+			t.Fatal("not confirmed")
+		}
+	}
+	id := n.id
+	stop(t, n)
+	if e := <-closed; e == nil || e.Code != 320 {
+		t.Errorf("the client was closed with %v, want 320", e)
+	}
+
+	n = start(t, cfg)
+	defer stop(t, n)
+	if n.id != id {
+		t.Errorf("came back as %s, was %s", n.id, id)
+	}
+	conn, ch = dial(t, n)
+	defer conn.Close()
+	m, ok, err := ch.Get("durable", true)
+	if err != nil || !ok || string(m.Body) != "durable" {
+		t.Errorf("durable message: %q, %v, %v", m.Body, ok, err)
+	}
+	_, err = ch.QueueDeclarePassive("transient", false, false, false, false, nil)
+	var refused *amqp.Error
+	if !errors.As(err, &refused) || refused.Code != 404 {
+		t.Errorf("the transient queue after a restart of the whole cluster: %v", err)
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, set := range []func(*Config){
+		func(c *Config) { c.AMQPAddr = l.Addr().String() },
+		func(c *Config) { c.HTTPAddr = l.Addr().String() },
+		func(c *Config) { c.ClusterAddr = l.Addr().String() },
+	} {
+		cfg := testConfig(t.TempDir())
+		set(&cfg)
+		if _, err := Open(cfg); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("error %v, want address in use", err)
+		}
+	}
+}
+
+func TestDamagedIdentity(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "node-id")
+	if err := os.WriteFile(path, []byte("rubbish\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(testConfig(dir))
+	if err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v, want one that names %s", err, path)
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+	mapped := &net.TCPAddr{IP: net.ParseIP("::ffff:127.0.0.1"), Port: 1}
+	far := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	cfg := Config{DefaultUser: "guest", DefaultPass: "secret"}.withDefaults()
+	for _, c := range []struct {
+		name, user, pass string
+		from             net.Addr
+		loopback         []string
+		ok               bool
+	}{
+		{"right", "guest", "secret", local, []string{"guest"}, true},
+		{"right, IPv4 in IPv6", "guest", "secret", mapped, []string{"guest"}, true},
+		{"wrong password", "guest", "Secret", local, []string{"guest"}, false},
+		{"no password", "guest", "", local, []string{"guest"}, false},
+		{"wrong user", "root", "secret", local, []string{"guest"}, false},
+		{"from afar", "guest", "secret", far, []string{"guest"}, false},
+		{"from afar, allowed", "guest", "secret", far, []string{}, true},
+		{"from nowhere", "guest", "secret", nil, []string{"guest"}, false},
+	} {
+		cfg.LoopbackUsers = c.loopback
+		n := &Node{cfg: cfg}
+		if err := n.authenticate(c.user, c.pass, c.from); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
