@@ -128,9 +128,9 @@ func (c *Cluster) open() (err error) {
 
 	// What handlers of connections use, then the mux, then what dials.
 	c.streams = newStreams(c)
-	c.transport = newTransport(c.streams, c.cfg.Timing.RPC, newRaftLog(c.log))
-	c.peers = newPeers(c)
 	c.notices = newNotices(c)
+	c.transport = newTransport(c.streams, c.cfg.Timing.RPC, newRaftLog(c.log), c.notices.took)
+	c.peers = newPeers(c)
 	c.proposals = newProposals(c)
 	c.leaders = newLeaderWatch(c)
 	c.failover = newFailover(c)
@@ -161,6 +161,9 @@ func (c *Cluster) open() (err error) {
 			mux.Call: c.answerCalls, mux.Propose: c.takeBatches,
 		},
 	})
+	if len(s.Voters) == 1 && s.Voters[0] == c.cfg.ID && len(c.servers()) == 1 {
+		c.standFirst() // nobody else can lead: there is no leader to wait for
+	}
 	for _, run := range []func(){c.leaders.run, c.leaders.announce, c.failover.run, c.down.run, c.down.announce, c.steward, c.seek} {
 		c.wg.Go(run)
 	}
@@ -409,6 +412,9 @@ func (c *Cluster) IsLeader() bool { return c.leaders.get().Self }
 // With nothing new since the last one it does nothing.
 func (c *Cluster) Snapshot() error {
 	r := c.raftNow()
+	if snaps, err := c.stores.snaps.List(); err == nil && len(snaps) > 0 && snaps[0].Index >= r.AppliedIndex() {
+		return nil
+	}
 	n, err := c.stores.log.trailing()
 	if err != nil {
 		return fmt.Errorf("snapshot: count log: %w", err)

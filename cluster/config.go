@@ -225,9 +225,9 @@ func (e *RemoteError) Error() string {
 	return fmt.Sprintf("%s on node %s: %s", e.Method, e.Node, e.Message)
 }
 
-// MaxBatch is the largest batch that Propose takes, in bytes: a little above
-// the largest message that a node may be set to accept in one batch.
-const MaxBatch = 256 << 20
+// MaxBatch is the largest batch that Propose takes, in bytes. hashicorp/raft-wal
+// keeps no entry above 64 MiB; the rest is room for what Raft adds.
+const MaxBatch = 60 << 20
 
 // MaxCall is the largest payload of a Call or of its answer, in bytes.
 const MaxCall = 64 << 20

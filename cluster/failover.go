@@ -21,6 +21,9 @@ type failover struct {
 const (
 	// standStep is what each voter with a longer log makes this one wait.
 	standStep = 100 * time.Millisecond
+	// stagger parts voters that each found the other's log longer, because both
+	// grew while they asked.
+	stagger = 30 * time.Millisecond
 	// positionTime bounds the question how long the others' logs are.
 	positionTime = 50 * time.Millisecond
 )
@@ -65,8 +68,10 @@ func (f *failover) succeed(ctx context.Context, id string) {
 		return
 	}
 	f.tried = l
-	rank := f.rank(ctx, id)
-	pause(ctx, time.Duration(rank)*standStep)
+	rank, place := f.rank(ctx, id)
+	if rank > 0 {
+		pause(ctx, time.Duration(rank)*standStep+time.Duration(place)*stagger)
+	}
 	if now, broken := f.broken(id); !broken || now != l || ctx.Err() != nil {
 		return
 	}
@@ -77,18 +82,22 @@ func (f *failover) succeed(ctx context.Context, id string) {
 }
 
 // rank counts the voters that should stand before this one: those with a longer
-// log, or with an equal one and a lower id.
-func (f *failover) rank(ctx context.Context, gone string) int {
+// log, or with an equal one and a lower id. Its own length is read before it asks,
+// so that two which ask each other while their logs grow rather both give way than
+// both stand. place is how many of them have a lower id.
+func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
 	ctx, cancel := context.WithTimeout(ctx, positionTime)
 	defer cancel()
 	own := f.c.position()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	rank := 0
 	for _, s := range f.c.servers() {
 		id := string(s.ID)
 		if id == f.c.cfg.ID || id == gone || s.Suffrage != raft.Voter {
 			continue
+		}
+		if id < f.c.cfg.ID {
+			place++
 		}
 		wg.Go(func() {
 			p, err := f.c.askPosition(ctx, id)
@@ -103,7 +112,7 @@ func (f *failover) rank(ctx context.Context, gone string) int {
 		})
 	}
 	wg.Wait()
-	return rank
+	return rank, place
 }
 
 // position is how far a node's log goes.

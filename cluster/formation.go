@@ -43,7 +43,9 @@ func (c *Cluster) form(ctx context.Context) {
 	case s.Promise != nil:
 		c.keepPromise(ctx, s.Promise)
 	case c.startsAlone():
-		c.found(&attempt{Cluster: newClusterID(), Coordinator: c.cfg.ID, Nodes: []string{c.cfg.ID}})
+		if c.found(&attempt{Cluster: newClusterID(), Coordinator: c.cfg.ID, Nodes: []string{c.cfg.ID}}) {
+			c.standFirst()
+		}
 	default:
 		c.findOthers(ctx)
 	}
@@ -119,9 +121,25 @@ func (c *Cluster) coordinate(ctx context.Context, nodes []string) {
 		pause(ctx, mrand.N(c.cfg.Timing.Retry))
 		return
 	}
-	c.found(a)
+	if !c.found(a) {
+		return
+	}
 	if err := c.askAll(ctx, a, methodFounded); err != nil {
 		c.log.Info("not every founding node has heard yet; they ask by themselves", "error", err)
+	}
+	c.standFirst()
+}
+
+// standFirst makes this node a candidate at once where no leader can be yet.
+func (c *Cluster) standFirst() {
+	if !c.isVoter(c.cfg.ID) {
+		return
+	}
+	if _, id := c.raftNow().LeaderWithID(); id != "" || c.raftNow().State() != raft.Follower {
+		return
+	}
+	if err := c.transport.stand(c.cfg.ID, c.cfg.Timing.Election); err != nil {
+		c.log.Debug("could not stand for the first election", "error", err)
 	}
 }
 
@@ -160,8 +178,9 @@ func (c *Cluster) abort(a *attempt) {
 	c.log.Info("gave up founding a cluster", "cluster", a.Cluster)
 }
 
-// found makes the decision: from here on the cluster exists.
-func (c *Cluster) found(a *attempt) {
+// found makes the decision: from here on the cluster exists. It reports whether
+// it could be made.
+func (c *Cluster) found(a *attempt) bool {
 	err := c.state.try(func(s *savedState) error {
 		if s.Cluster != "" || (len(a.Nodes) > 1 && (s.Attempt == nil || s.Attempt.Cluster != a.Cluster)) {
 			return errBusy
@@ -171,10 +190,11 @@ func (c *Cluster) found(a *attempt) {
 	})
 	if err != nil {
 		c.log.Error("cannot found the cluster", "cluster", a.Cluster, "error", err)
-		return
+		return false
 	}
 	c.log.Info("cluster is founded", "cluster", a.Cluster, "nodes", a.Nodes)
 	c.became()
+	return true
 }
 
 // errBusy refuses a promise or a decision that does not fit the node's state.

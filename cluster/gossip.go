@@ -115,7 +115,9 @@ func (g *gossip) refresh() {
 	g.mu.Lock()
 	g.meta = meta
 	g.mu.Unlock()
-	if err := g.list.UpdateNode(0); err != nil {
+	// The update is on its way when this returns, also with an error: it only says
+	// that it was not waited for.
+	if err := g.list.UpdateNode(time.Nanosecond); err != nil {
 		g.c.log.Debug("gossip: update", "error", err)
 	}
 }

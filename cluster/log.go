@@ -32,8 +32,31 @@ func slogLevel(l hclog.Level) slog.Level {
 	}
 }
 
+// ordinary are messages that hashicorp/raft thinks errors or warnings, many a
+// second, while a node is away or a commit notice overtakes an entry. What an
+// operator must know of it, this package says itself.
+var ordinary = map[string]bool{
+	"failed to heartbeat to":                                   true,
+	"failed to appendEntries to":                               true,
+	"failed to pipeline appendEntries":                         true,
+	"failed to start pipeline replication to":                  true,
+	"failed to make requestVote RPC":                           true,
+	"failed to decode incoming command":                        true,
+	"failed to flush response":                                 true,
+	"failed to get previous log":                               true,
+	"appendEntries rejected, sending older logs":               true,
+	"rejecting pre-vote request since we have a leader":        true,
+	"rejecting vote request since we have a leader":            true,
+	"no known peers, aborting election":                        true,
+	"peer has newer term, stopping replication":                true,
+	"unable to get address for server, using fallback address": true,
+}
+
 func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 	at := slogLevel(level)
+	if ordinary[msg] {
+		at = slog.LevelDebug
+	}
 	if level == hclog.Off || !l.to.Enabled(context.Background(), at) {
 		return
 	}

@@ -28,33 +28,44 @@ func newNotices(c *Cluster) *notices { return &notices{c: c, busy: make(map[raft
 // committed is called by the state machine's goroutine, on every node. It only
 // starts work, and only on the leader.
 func (n *notices) committed(index, term uint64) {
-	if n.c.raftNow() == nil || n.c.raftNow().State() != raft.Leader {
+	if r := n.c.raftNow(); r == nil || r.State() != raft.Leader {
 		return
 	}
+	servers := n.c.servers()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
-		return
-	}
 	n.index, n.term = index, term
-	for _, s := range n.c.servers() {
-		if string(s.ID) == n.c.cfg.ID || n.busy[s.ID] || n.c.transport.knows(s.ID, index) || !n.c.peers.isUp(string(s.ID)) {
-			continue
-		}
-		n.busy[s.ID] = true
-		n.wg.Add(1)
-		go n.send(s)
+	for _, s := range servers {
+		n.start(s.ID)
 	}
 }
 
-func (n *notices) send(s raft.Server) {
+// took is called when a follower has got entries: one that is slower than the
+// quorum hears of the commit now.
+func (n *notices) took(id raft.ServerID, _ uint64) {
+	n.mu.Lock()
+	n.start(id)
+	n.mu.Unlock()
+}
+
+// start begins to send when there is something to tell. Called with the lock held.
+func (n *notices) start(id raft.ServerID) {
+	if n.closed || n.index == 0 || n.busy[id] || string(id) == n.c.cfg.ID || !n.c.transport.wants(id, n.index) {
+		return
+	}
+	n.busy[id] = true
+	n.wg.Add(1)
+	go n.send(id)
+}
+
+func (n *notices) send(id raft.ServerID) {
 	defer n.wg.Done()
 	var sent uint64
 	for {
 		n.mu.Lock()
 		index, term := n.index, n.term
-		if n.closed || index == sent || n.c.transport.knows(s.ID, index) {
-			n.busy[s.ID] = false
+		if n.closed || index == sent || !n.c.transport.wants(id, index) {
+			n.busy[id] = false
 			n.mu.Unlock()
 			return
 		}
@@ -67,8 +78,8 @@ func (n *notices) send(s raft.Server) {
 				Term:      leading, Leader: self,
 				PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
 			}
-			if err := n.c.transport.AppendEntries(s.ID, s.Address, req, &raft.AppendEntriesResponse{}); err != nil {
-				n.c.log.Debug("commit notice", "node", s.ID, "error", err)
+			if err := n.c.transport.AppendEntries(id, raft.ServerAddress(id), req, &raft.AppendEntriesResponse{}); err != nil {
+				n.c.log.Debug("commit notice", "follower", id, "error", err)
 			}
 		}
 	}

@@ -118,9 +118,17 @@ func (ps *peers) regreet() {
 		p.mu.Lock()
 		if p.conn != nil {
 			_ = p.conn.Close() // its reader sees it
+			p.drop()
 		}
 		p.mu.Unlock()
 	}
+}
+
+// drop takes the connection out of use; whoever calls waits for the next one.
+// Called with the lock held.
+func (p *peer) drop() {
+	p.conn = nil
+	p.up = make(chan struct{})
 }
 
 // forgive lets all silences begin now, after this process itself stood still.
@@ -207,9 +215,11 @@ func (p *peer) dial(ctx context.Context, last string) (net.Conn, mux.Welcome, er
 	return c.dialContext(ctx, mux.Call, p.id, addr, c.cfg.Timing.Dial)
 }
 
-// note takes in that an attempt to connect failed.
+// note takes in that an attempt to connect failed. That another node answers at
+// the address says as much of the one that was there as a refusal.
 func (p *peer) note(err error) {
-	refused := errors.Is(err, syscall.ECONNREFUSED)
+	var other *mux.RefusedError
+	refused := errors.Is(err, syscall.ECONNREFUSED) || (errors.As(err, &other) && other.Node != p.id)
 	p.mu.Lock()
 	p.failure = err
 	close(p.failed)
@@ -256,8 +266,9 @@ func (p *peer) serve(ctx context.Context, conn net.Conn, w mux.Welcome) {
 	}
 
 	p.mu.Lock()
-	p.conn = nil
-	p.up = make(chan struct{})
+	if p.conn == conn {
+		p.drop()
+	}
 	pending := p.pending
 	p.pending = make(map[uint64]chan reply)
 	p.mu.Unlock()

@@ -18,8 +18,7 @@ import (
 // up to about 1 MiB, some of them much more.
 const (
 	cacheBytes      = 32 << 20 // newest log entries held in memory
-	trailingBytes   = 64 << 20 // of log that stays behind a snapshot, for nodes that lag a little
-	trailingEntries = 10_000   // at most, so that counting the bytes stays cheap
+	trailingEntries = 10_000   // that stay behind a snapshot at most, so that counting their bytes stays cheap
 	// maxAppendEntries is in one AppendEntries request, one group commit and one
 	// ApplyBatch: some 8 MiB at most when the log is loaded.
 	maxAppendEntries = 8
@@ -28,6 +27,9 @@ const (
 	// process still holds.
 	lockTimeout = 2 * time.Second
 )
+
+// trailingBytes of log stay behind a snapshot, for nodes that lag a little.
+var trailingBytes = 64 << 20
 
 // stores are a node's files for Raft.
 type stores struct {
@@ -71,7 +73,9 @@ func openStores(cfg Config, logStoreName string) (s *stores, err error) {
 		s.close = append(s.close, w.Close)
 		inner = w
 	}
-	s.log = newLogStore(inner)
+	if s.log, err = newLogStore(inner); err != nil {
+		return s, fmt.Errorf("open log store: %w", err)
+	}
 
 	s.snaps = cfg.SnapshotStore
 	if s.snaps == nil {
@@ -101,14 +105,19 @@ type logStore struct {
 	monotonic bool
 
 	mu    sync.Mutex
+	low   uint64 // index of the oldest entry, 0 when there is none
 	first uint64 // index of logs[0]
 	logs  []*raft.Log
 	bytes int
 }
 
-func newLogStore(inner raft.LogStore) *logStore {
+func newLogStore(inner raft.LogStore) (*logStore, error) {
 	m, ok := inner.(raft.MonotonicLogStore)
-	return &logStore{inner: inner, monotonic: ok && m.IsMonotonic()}
+	low, err := inner.FirstIndex()
+	if err != nil {
+		return nil, fmt.Errorf("read first index: %w", err)
+	}
+	return &logStore{inner: inner, low: low, monotonic: ok && m.IsMonotonic()}, nil
 }
 
 // IsMonotonic implements raft.MonotonicLogStore.
@@ -117,8 +126,15 @@ func (s *logStore) IsMonotonic() bool { return s.monotonic }
 func (s *logStore) FirstIndex() (uint64, error) { return s.inner.FirstIndex() }
 func (s *logStore) LastIndex() (uint64, error)  { return s.inner.LastIndex() }
 
+// GetLog implements raft.LogStore. raft-wal goes on to serve entries that were
+// deleted from the head of its newest segment, until it is opened again; this
+// does not, so that a node behaves the same before and after a restart.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 	s.mu.Lock()
+	if s.low == 0 || index < s.low {
+		s.mu.Unlock()
+		return raft.ErrLogNotFound
+	}
 	if index >= s.first && index-s.first < uint64(len(s.logs)) {
 		*log = *s.logs[index-s.first]
 		s.mu.Unlock()
@@ -136,6 +152,9 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.low == 0 && len(logs) > 0 {
+		s.low = logs[0].Index
+	}
 	for _, l := range logs {
 		if len(s.logs) == 0 || l.Index != s.first+uint64(len(s.logs)) {
 			s.drop()
@@ -155,8 +174,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
-// DeleteRange forgets all that is in memory: it happens at a snapshot or when a
-// leader overwrites what an earlier one wrote.
+// DeleteRange implements raft.LogStore: the head goes at a snapshot, the tail
+// when a leader overwrites what an earlier one wrote.
 func (s *logStore) DeleteRange(lo, hi uint64) error {
 	s.mu.Lock()
 	// A compaction cuts off the head and leaves the newest entries valid.
@@ -174,7 +193,17 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 		s.drop()
 	}
 	s.mu.Unlock()
-	return s.inner.DeleteRange(lo, hi)
+	if err := s.inner.DeleteRange(lo, hi); err != nil {
+		return err
+	}
+	low, err := s.inner.FirstIndex()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.low = low
+	s.mu.Unlock()
+	return nil
 }
 
 func (s *logStore) drop() { s.logs, s.bytes, s.first = nil, 0, 0 }

@@ -82,18 +82,26 @@ type transport struct {
 	once sync.Once
 	wg   sync.WaitGroup
 
-	mu   sync.Mutex
-	told map[raft.ServerID]uint64 // highest LeaderCommitIndex sent
+	took func(id raft.ServerID, index uint64) // a follower has entries up to index
+
+	mu       sync.Mutex
+	progress map[raft.ServerID]progress
 }
 
-func newTransport(s *streams, timeout time.Duration, logger hclog.Logger) *transport {
+// progress is what the leader's requests to a follower tell of it.
+type progress struct {
+	told uint64 // highest commit index sent
+	has  uint64 // highest entry that it took
+}
+
+func newTransport(s *streams, timeout time.Duration, logger hclog.Logger, took func(raft.ServerID, uint64)) *transport {
 	t := &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: s, MaxPool: 4, Timeout: timeout, Logger: logger, MsgpackUseNewTimeFormat: true,
 		}),
 		rpc:  make(chan raft.RPC),
 		stop: make(chan struct{}),
-		told: make(map[raft.ServerID]uint64),
+		took: took, progress: make(map[raft.ServerID]progress),
 	}
 	t.wg.Add(1)
 	go t.forward()
@@ -159,26 +167,37 @@ func (t *transport) stand(id string, wait time.Duration) error {
 	}
 }
 
-// note remembers that a follower was told of a commit.
-func (t *transport) note(id raft.ServerID, req *raft.AppendEntriesRequest) {
+// note takes in that a request was sent to a follower, or with ok that the
+// follower took it.
+func (t *transport) note(id raft.ServerID, req *raft.AppendEntriesRequest, ok bool) {
+	var has uint64
 	t.mu.Lock()
-	if req.LeaderCommitIndex > t.told[id] {
-		t.told[id] = req.LeaderCommitIndex
+	p := t.progress[id]
+	p.told = max(p.told, req.LeaderCommitIndex)
+	if ok {
+		p.has = max(p.has, req.PrevLogEntry+uint64(len(req.Entries)))
 	}
+	has = p.has
+	t.progress[id] = p
 	t.mu.Unlock()
+	if ok && len(req.Entries) > 0 {
+		t.took(id, has)
+	}
 }
 
-// knows reports whether a follower was sent the news of a commit.
-func (t *transport) knows(id raft.ServerID, index uint64) bool {
+// wants reports whether a follower has an entry and was not told yet that it is
+// committed.
+func (t *transport) wants(id raft.ServerID, index uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.told[id] >= index
+	p := t.progress[id]
+	return p.has >= index && p.told < index
 }
 
-// forget is for a new term: followers may have been restarted since.
+// forget is for a new term: followers may have lost what they had.
 func (t *transport) forget() {
 	t.mu.Lock()
-	clear(t.told)
+	clear(t.progress)
 	t.mu.Unlock()
 }
 
@@ -186,30 +205,70 @@ func (t *transport) forget() {
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success {
-		t.note(id, req)
+		t.note(id, req, true)
 	}
 	return err
 }
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
 	if err != nil {
 		return nil, err
 	}
-	return &pipeline{AppendPipeline: p, t: t, id: id}, nil
+	p := &pipeline{AppendPipeline: inner, t: t, id: id, done: make(chan raft.AppendFuture), stop: make(chan struct{})}
+	t.wg.Add(1)
+	go p.relay()
+	return p, nil
 }
 
+// pipeline looks at what goes through hashicorp/raft's.
 type pipeline struct {
 	raft.AppendPipeline
-	t  *transport
-	id raft.ServerID
+	t    *transport
+	id   raft.ServerID
+	done chan raft.AppendFuture
+	stop chan struct{}
+	once sync.Once
 }
 
+// AppendEntries implements raft.AppendPipeline.
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	f, err := p.AppendPipeline.AppendEntries(req, resp)
 	if err == nil {
-		p.t.note(p.id, req)
+		p.t.note(p.id, req, false)
 	}
 	return f, err
+}
+
+// Consumer implements raft.AppendPipeline.
+func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.done }
+
+func (p *pipeline) relay() {
+	defer p.t.wg.Done()
+	for {
+		select {
+		case f := <-p.AppendPipeline.Consumer():
+			if f.Error() == nil && f.Response().Success {
+				p.t.note(p.id, f.Request(), true)
+			}
+			select {
+			case p.done <- f:
+			case <-p.stop:
+				return
+			case <-p.t.stop:
+				return
+			}
+		case <-p.stop:
+			return
+		case <-p.t.stop:
+			return
+		}
+	}
+}
+
+// Close implements raft.AppendPipeline.
+func (p *pipeline) Close() error {
+	p.once.Do(func() { close(p.stop) })
+	return p.AppendPipeline.Close()
 }

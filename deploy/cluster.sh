@@ -10,7 +10,7 @@ HTTP_PORT=${HTTP_PORT:-15672}
 for i in 0 1 2; do
   export "AMQP_PORT_$i=$((AMQP_PORT + i))" "HTTP_PORT_$i=$((HTTP_PORT + i))"
 done
-login=${RABBITMQ_DEFAULT_USER:-guest}:${RABBITMQ_DEFAULT_PASS:-guest}
+export WARRENCTL_USER=${RABBITMQ_DEFAULT_USER:-guest} WARRENCTL_PASSWORD=${RABBITMQ_DEFAULT_PASS:-guest}
 
 compose() {
   if docker compose version >/dev/null 2>&1; then
@@ -20,14 +20,12 @@ compose() {
   fi
 }
 
-ask() { ../bin/warren healthcheck --timeout 2s --url "http://$1" 2>&1; }
-
 # leader prints the name of the node that leads, as the first node that answers sees it.
 leader() {
-  local i answer
+  local i status
   for i in 0 1 2; do
-    if answer=$(ask "$login@127.0.0.1:$((HTTP_PORT + i))/api/cluster"); then
-      sed -n 's/.*"leader": *"\([^"]\{1,\}\)".*/\1/p' <<<"$answer"
+    if status=$(../bin/warrenctl -t 2 -n "127.0.0.1:$((HTTP_PORT + i))" cluster_status --formatter json 2>/dev/null); then
+      sed -n 's/.*"leader": *"\([^"]\{1,\}\)".*/\1/p' <<<"$status"
       return
     fi
   done
@@ -35,26 +33,22 @@ leader() {
   return 1
 }
 
-# healthy waits until all nodes say that they are well.
+# healthy waits until all nodes serve clients.
 healthy() {
-  local i said
-  for i in 0 1 2; do
-    for _ in $(seq 120); do
-      if said=$(ask "127.0.0.1:$((HTTP_PORT + i))/health"); then
-        echo "node$i is up: amqp://127.0.0.1:$((AMQP_PORT + i)) http://127.0.0.1:$((HTTP_PORT + i))"
-        continue 2
-      fi
-      sleep 0.5
-    done
-    echo "node$i is not well after a minute: $said" >&2
-    compose logs --tail 20 "node$i" >&2
+  local i
+  if ! ../bin/warrenctl -t 60 -n "127.0.0.1:$HTTP_PORT_0,127.0.0.1:$HTTP_PORT_1,127.0.0.1:$HTTP_PORT_2" await_startup; then
+    compose logs --tail 20 >&2
     return 1
+  fi
+  for i in 0 1 2; do
+    echo "node$i: amqp://127.0.0.1:$((AMQP_PORT + i)) http://127.0.0.1:$((HTTP_PORT + i))"
   done
 }
 
 case ${1:-} in
 up)
-  compose up -d --build
+  compose build node0 # the image is one for all
+  compose up -d
   healthy
   echo "leader: $(leader)"
   ;;

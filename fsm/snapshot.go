@@ -28,7 +28,8 @@ var (
 // the machine goes on, and may be used by another goroutine.
 type Snapshot struct {
 	index  uint64
-	meta   []byte // all but messages and deliveries, encoded
+	meta   []byte         // all but messages and deliveries, encoded
+	order  []*queue.Queue // by vhost and name; while capturing only
 	queues []queue.Contents
 	holds  []queue.Ledger
 	alive  map[*queue.Queue]struct{} // the queues that were there
@@ -49,7 +50,10 @@ func (m *Machine) capture() *Snapshot {
 	m.writeMachine(w)
 	m.writeVHosts(w, s)
 	m.writeChannels(w, s)
-	m.writeLines(w)
+	for _, q := range s.order {
+		q.WriteLine(w)
+	}
+	s.order = nil // changes as the machine goes on
 	w.Fail(w.Flush())
 	s.meta = meta.Bytes()
 	return s
@@ -135,6 +139,7 @@ func (m *Machine) writeVHosts(w *stream.Writer, s *Snapshot) {
 		for _, name := range sortedKeys(v.queues) {
 			q := v.queues[name]
 			q.Write(w)
+			s.order = append(s.order, q)
 			s.queues = append(s.queues, q.Capture())
 			s.alive[q] = struct{}{}
 		}
@@ -181,10 +186,6 @@ func (s *state) eachQueue(f func(*vhost, *queue.Queue)) {
 			f(v, v.queues[name])
 		}
 	}
-}
-
-func (m *Machine) writeLines(w *stream.Writer) {
-	m.eachQueue(func(_ *vhost, q *queue.Queue) { q.WriteLine(w) })
 }
 
 // Restore replaces the whole state by that of a snapshot. It may read further

@@ -212,8 +212,9 @@ func (m *Machine) Totals() Totals {
 	t := Totals{VHosts: len(m.vhosts)}
 	for _, name := range sortedKeys(m.vhosts) {
 		v := m.vhosts[name]
-		t.Exchanges += len(v.topology.Exchanges())
-		t.Bindings += len(v.topology.Bindings())
+		exchanges, bindings := v.topology.Count()
+		t.Exchanges += exchanges
+		t.Bindings += bindings
 	}
 	m.eachQueue(func(_ *vhost, q *queue.Queue) { t.add(q) })
 	m.eachEpoch(func(e *epoch) {

@@ -38,6 +38,9 @@ type node struct {
 	args              []string
 	url               string
 
+	container string // its id, when the node is a container and not our process
+	up        bool   // whether that runs
+
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd was waited for; then err is valid
 	err    error
@@ -221,6 +224,9 @@ func (n *node) start(t testing.TB) {
 }
 
 func (n *node) startProcess() error {
+	if n.container != "" {
+		return n.startContainer()
+	}
 	if n.running() {
 		return fmt.Errorf("%s runs already", n.name)
 	}
@@ -253,6 +259,9 @@ func withoutSettings(env []string) []string {
 
 // running says that the process was started and has not ended.
 func (n *node) running() bool {
+	if n.container != "" {
+		return n.up
+	}
 	if n.cmd == nil {
 		return false
 	}
@@ -287,6 +296,9 @@ func (n *node) stop(t testing.TB) {
 func (n *node) endProcess(s syscall.Signal) error {
 	if !n.running() {
 		return nil
+	}
+	if n.container != "" {
+		return n.killContainer()
 	}
 	if err := n.cmd.Process.Signal(s); err != nil && n.running() {
 		return err
@@ -353,6 +365,9 @@ func (n *node) tryClient() error {
 
 // logTail is the end of the node's log, for failures.
 func (n *node) logTail() string {
+	if n.container != "" {
+		return n.containerLog()
+	}
 	text, err := os.ReadFile(n.log)
 	if err != nil {
 		return err.Error()
@@ -408,7 +423,7 @@ func (n *node) ctl(t testing.TB, args ...string) string {
 }
 
 func (n *node) tryCtl(args ...string) (string, error) {
-	cmd := exec.Command(n.ctlBin, append([]string{"--url", "http://" + n.http}, args...)...)
+	cmd := exec.Command(n.ctlBin, append([]string{"--node", "http://" + n.http}, args...)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -96,7 +96,7 @@ var hostiles = []hostile{
 		r.write(protocolHeader)
 		r.expectMethod(0, 10, 10)
 		r.method(1, 20, 10, r.shortstr(""))
-		r.expectCut(503, 504)
+		r.expectCut(503, 504, 505)
 	}},
 	{"bad frame end", afterOpen(func(r *rawClient) {
 		f := rawFrame(frameMethod, 1, append(append(r.short(20), r.short(20)...), 1))
@@ -322,7 +322,7 @@ func TestTune(t *testing.T) {
 // TestServerProperties checks what a client learns in connection.start.
 func TestServerProperties(t *testing.T) {
 	conn := dial(t, sharedCluster(t, 1).node(0))
-	for _, name := range []string{"product", "version", "platform", "copyright", "information", "cluster_name"} {
+	for _, name := range []string{"product", "version", "platform", "information", "cluster_name"} {
 		if text, ok := conn.Properties[name].(string); !ok || text == "" {
 			t.Errorf("server property %s is %v", name, conn.Properties[name])
 		}

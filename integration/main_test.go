@@ -55,7 +55,7 @@ func buildPrograms() {
 
 // goBuild builds packages of this module, as they are shipped (no cgo), into dir.
 func goBuild(dir string, packages ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...)
+	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + "/"}, packages...)...)
 	cmd.Dir = moduleRoot()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -50,7 +50,8 @@ func startProgram(t testing.TB, dir string, env []string, path string, args ...s
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("output of %s %s:\n%s", path, strings.Join(args, " "), strings.Join(p.output(), "\n"))
+			out := p.output()
+			t.Logf("the end of the output of %s %s:\n%s", path, strings.Join(args, " "), strings.Join(out[max(0, len(out)-50):], "\n"))
 		}
 	})
 	return p

@@ -139,17 +139,17 @@ func awaitCommits(t testing.TB, all []*committer, more int) {
 func drainTyped(t testing.TB, n *node, queue string) map[string]int {
 	t.Helper()
 	ch := open(t, n)
+	count, _ := depth(t, ch, queue)
+	deliveries, err := ch.Consume(queue, "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	counts := map[string]int{}
-	for {
-		d, ok, err := ch.Get(queue, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !ok {
-			return counts
-		}
+	for range count {
+		d := receive(t, "delivery", deliveries)
 		counts[d.Type+" "+d.MessageId]++
 	}
+	return counts
 }
 
 // checkCommits judges what both queues held.

@@ -4,10 +4,10 @@
 package clustertest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -99,8 +99,18 @@ func (m *Machine) Snapshot() (raft.FSMSnapshot, error) {
 // Restore implements raft.FSM.
 func (m *Machine) Restore(r io.ReadCloser) error {
 	var entries []Entry
-	if err := json.NewDecoder(r).Decode(&entries); err != nil {
-		return err
+	for in := bufio.NewReader(r); ; {
+		var head [16]byte
+		if _, err := io.ReadFull(in, head[:]); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+		e := Entry{Index: binary.BigEndian.Uint64(head[:]), Data: make([]byte, binary.BigEndian.Uint64(head[8:]))}
+		if _, err := io.ReadFull(in, e.Data); err != nil {
+			return err
+		}
+		entries = append(entries, e)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,8 +124,14 @@ func (m *Machine) Restore(r io.ReadCloser) error {
 type snapshot []Entry
 
 func (s snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := json.NewEncoder(sink).Encode([]Entry(s)); err != nil {
-		return errors.Join(err, sink.Cancel())
+	for _, e := range s {
+		head := binary.BigEndian.AppendUint64(nil, e.Index)
+		head = binary.BigEndian.AppendUint64(head, uint64(len(e.Data)))
+		for _, b := range [][]byte{head, e.Data} {
+			if _, err := sink.Write(b); err != nil {
+				return errors.Join(err, sink.Cancel())
+			}
+		}
 	}
 	return sink.Close()
 }

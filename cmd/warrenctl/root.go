@@ -39,6 +39,9 @@ func usageError(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
+// version is set by the linker (see the Makefile).
+var version string
+
 // options are the flags that all commands have.
 type options struct {
 	nodes    []string
@@ -78,8 +81,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func (o *options) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "warrenctl",
-		Short: "Look at a Warren cluster and operate it",
+		Use:     "warrenctl",
+		Short:   "Look at a Warren cluster and operate it",
+		Version: cmp.Or(version, "devel"),
 		Long: `Look at a Warren cluster and operate it, over the HTTP API of any of its nodes.
 
 Commands, columns and output are those of rabbitmqctl where both have them.`,

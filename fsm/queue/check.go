@@ -3,7 +3,6 @@ package queue
 import (
 	"fmt"
 	"math/bits"
-
 )
 
 // A Census is what Check finds out about a set of queues and channels. Start
@@ -190,4 +189,3 @@ func (s *Census) checkHolds(q *Queue) error {
 	})
 	return err
 }
-

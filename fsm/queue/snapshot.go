@@ -110,7 +110,7 @@ func (l *Loader) intern(s string) string {
 // Write writes what a queue is, without its messages and consumers.
 func (q *Queue) Write(w *stream.Writer) {
 	w.Uint(q.ID)
-	w.Bytes(q.Spec.Append(nil))
+	w.Encoded(&q.Spec)
 	w.Uint(q.Owner.Epoch)
 	w.Uint(q.Owner.Conn)
 	w.Uint(q.Created)
@@ -121,8 +121,8 @@ func (q *Queue) Write(w *stream.Writer) {
 }
 
 // list returns the counters in the order of a snapshot.
-func (c *Counters) list() []*uint64 {
-	return []*uint64{
+func (c *Counters) list() [11]*uint64 {
+	return [...]*uint64{
 		&c.Published, &c.Delivered, &c.DeliveredAuto, &c.Got, &c.GotAuto, &c.GotEmpty,
 		&c.Redelivered, &c.Acked, &c.Rejected, &c.Requeued, &c.Purged,
 	}
@@ -190,7 +190,7 @@ func (ch *Channel) WriteConsumers(w *stream.Writer) {
 	for _, c := range ch.consumers {
 		w.Uint(c.ID)
 		w.Uint(c.Queue.ID)
-		w.Bytes(c.Spec.Append(nil))
+		w.Encoded(&c.Spec)
 		w.Uint(uint64(c.Priority))
 		w.Uint(c.Limit)
 		w.Uint(c.Delivered)

@@ -2,7 +2,6 @@ package topology
 
 import (
 	"bytes"
-	"math"
 	"slices"
 	"strings"
 
@@ -82,13 +81,17 @@ func (h *headerSet) table() wire.Table {
 	return h.sorted
 }
 
-// sameValue compares a binding's value with a header's as RabbitMQ does: the type
-// tag does not count, the value does. So 1 is 1 in any integer width and as a
-// timestamp, but neither 1.0 nor "1"; a long string equals a byte array of the
-// same bytes. Inside tables and arrays the tags count.
+// sameValue compares a binding's value with a header's as RabbitMQ does: of
+// numbers and strings the type tag does not count, the value does. So 1 is 1 in
+// any integer width, but neither 1.0 nor "1"; a long string equals a byte array
+// of the same bytes. Inside tables and arrays the tags count.
+//
+// A timestamp equals the same timestamp and nothing else. RabbitMQ 4 compares
+// the seconds of the binding with the milliseconds of the message, so that one
+// never matches itself.
 func sameValue(a, b any) bool {
-	if x, ok := integer(a); ok {
-		y, ok := integer(b)
+	if x, ok := wire.Int(a); ok {
+		y, ok := wire.Int(b)
 		return ok && x == y
 	}
 	if x, ok := wire.Float(a); ok {
@@ -100,13 +103,6 @@ func sameValue(a, b any) bool {
 		return ok && x == y
 	}
 	return identical(a, b)
-}
-
-func integer(v any) (int64, bool) {
-	if ts, ok := v.(wire.Timestamp); ok && ts <= math.MaxInt64 {
-		return int64(ts), true
-	}
-	return wire.Int(v)
 }
 
 func text(v any) (string, bool) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"warren/fsm/command"
@@ -14,11 +15,12 @@ import (
 // unsigned varint:
 //
 //	exchanges, sorted by name, without the predeclared: name, type, flags, arguments
-//	queues, sorted: name
+//	queues, in the order of their declaration: name
 //	bindings, in the order of their making: source, destination, flags, key, arguments
 //
 // Strings stand behind their length, arguments are a field table. The order of
-// the bindings is state: routing follows it.
+// the bindings is state: routing follows it. Nothing that may be large is sorted:
+// the state machine stands still while a snapshot is taken.
 const snapshotVersion = 1
 
 // ErrSnapshot is returned, wrapped, for bytes that AppendSnapshot cannot have written.
@@ -33,6 +35,8 @@ const (
 // AppendSnapshot appends the whole state. Equal states, made by equal histories,
 // give equal bytes.
 func (t *Topology) AppendSnapshot(dst []byte) []byte {
+	const guess = 48 // bytes that a binding takes, as a rule
+	dst = slices.Grow(dst, guess*(len(t.queues)+t.all.n))
 	dst = append(dst, snapshotVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(t.exchanges)-len(predeclared)))
 	for _, name := range t.exchangeNames() {
@@ -41,8 +45,8 @@ func (t *Topology) AppendSnapshot(dst []byte) []byte {
 		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(t.queues)))
-	for _, name := range t.queueNames() {
-		dst = appendString(dst, name)
+	for q := t.firstQueue; q != nil; q = q.next {
+		dst = appendString(dst, q.name)
 	}
 	dst = binary.AppendUvarint(dst, uint64(t.all.n))
 	for b := t.all.first; b != nil; b = b.links[inAll].next {
@@ -134,17 +138,15 @@ func (t *Topology) readExchanges(r *reader) {
 }
 
 func (t *Topology) readQueues(r *reader) {
-	last, first := "", true
 	for n := r.uint(); n > 0 && r.err == nil; n-- {
 		name := r.string()
 		switch {
 		case r.err != nil:
-		case !first && name <= last:
-			r.fail("queue %q behind %q", name, last)
+		case t.queues[name] != nil:
+			r.fail("queue %q twice", name)
 		default:
 			t.DeclareQueue(name)
 		}
-		last, first = name, false
 	}
 }
 

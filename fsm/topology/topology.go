@@ -53,6 +53,8 @@ type Topology struct {
 	bindings  map[identity]*binding
 	all       list // every explicit binding, in the order of their making
 
+	firstQueue, lastQueue *destination // the queues, in the order of their declaration
+
 	emptied []*exchange // auto-delete exchanges that have just lost their last binding
 
 	round   uint64      // number of the present Route, for marks
@@ -82,6 +84,8 @@ type destination struct {
 	in       list
 	exchange *exchange // nil: a queue
 	met      uint64    // Route that has given it
+
+	prev, next *destination // queues
 }
 
 // predeclared are the exchanges that every vhost has. They cannot be deleted.
@@ -231,9 +235,17 @@ func (t *Topology) RemoveTransient() {
 // DeclareQueue makes a queue known: bindings may lead to it, and the default
 // exchange routes to it by its name. A queue that is known already stays as it is.
 func (t *Topology) DeclareQueue(name string) {
-	if t.queues[name] == nil {
-		t.queues[name] = &destination{name: name, in: list{kind: inDestination}}
+	if t.queues[name] != nil {
+		return
 	}
+	q := &destination{name: name, in: list{kind: inDestination}, prev: t.lastQueue}
+	t.queues[name] = q
+	if q.prev == nil {
+		t.firstQueue = q
+	} else {
+		q.prev.next = q
+	}
+	t.lastQueue = q
 }
 
 // RemoveQueue forgets a queue and its bindings, and deletes the auto-delete
@@ -244,6 +256,16 @@ func (t *Topology) RemoveQueue(name string) {
 		return
 	}
 	delete(t.queues, name)
+	if q.prev == nil {
+		t.firstQueue = q.next
+	} else {
+		q.prev.next = q.next
+	}
+	if q.next == nil {
+		t.lastQueue = q.prev
+	} else {
+		q.next.prev = q.prev
+	}
 	t.dropAll(&q.in)
 	t.sweep()
 }
@@ -286,6 +308,12 @@ func (t *Topology) Exchanges() []Exchange {
 		all[i] = t.exchanges[name].Exchange
 	}
 	return all
+}
+
+// Count returns how many exchanges and bindings there are; the default exchange's
+// binding for each queue counts.
+func (t *Topology) Count() (exchanges, bindings int) {
+	return len(t.exchanges), len(t.queues) + t.all.n
 }
 
 func (t *Topology) exchangeNames() []string {

@@ -208,6 +208,9 @@ func TestBindingsSorted(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
+	if x, b := top.Count(); x != len(predeclared) || b != len(want) {
+		t.Errorf("counted %d exchanges, %d bindings", x, b)
+	}
 }
 
 func TestAutoDelete(t *testing.T) {

@@ -138,6 +138,9 @@ func (c *call) bind(toExchange bool) error {
 	if err := c.decode(&body); err != nil {
 		return err
 	}
+	if err := shortEnough("routing_key", body.Key); err != nil {
+		return err
+	}
 	args, err := tableFromJSON(body.Arguments)
 	if err != nil {
 		return err

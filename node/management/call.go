@@ -64,6 +64,14 @@ func (c *call) decode(v any) error {
 	}
 }
 
+// shortEnough refuses a name or key that AMQP could not carry.
+func shortEnough(what, s string) error {
+	if len(s) > maxShortString {
+		return errBadRequest("%s is longer than %d bytes", what, maxShortString)
+	}
+	return nil
+}
+
 // json answers with a status and a value.
 func (c *call) json(status int, v any) error {
 	var b bytes.Buffer

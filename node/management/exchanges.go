@@ -81,13 +81,16 @@ func (c *call) declareExchange() error {
 	if err := c.needVHost(c.params["vhost"]); err != nil {
 		return err
 	}
+	if err := shortEnough("exchange name", c.exchangeName()); err != nil {
+		return err
+	}
 	body := struct {
 		Type       string         `json:"type"`
 		Durable    bool           `json:"durable"`
 		AutoDelete bool           `json:"auto_delete"`
 		Internal   bool           `json:"internal"`
 		Arguments  map[string]any `json:"arguments"`
-	}{Type: topology.Direct, Durable: true}
+	}{Type: topology.Direct}
 	if err := c.decode(&body); err != nil {
 		return err
 	}

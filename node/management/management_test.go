@@ -435,8 +435,8 @@ func TestConnectionsAndChannels(t *testing.T) {
 func TestExchanges(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/exchanges/%2F?columns=name,type", "", 200, `[{"name":"","type":"direct"},{"name":"amq.direct"},{"name":"amq.fanout"},{"name":"amq.headers"},{"name":"amq.match"},{"name":"amq.rabbitmq.trace"},{"name":"amq.topic"}]`)
-	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 201, "")
-	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 204, "")
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","durable":true,"auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 201, "")
+	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"topic","durable":true,"auto_delete":true,"arguments":{"alternate-exchange":"y"}}`, 204, "")
 	a.do("GET", "/api/exchanges/%2F/x", "", 200, `{"name":"x","vhost":"/","type":"topic","durable":true,"auto_delete":true,"internal":false,"arguments":{"alternate-exchange":"y"}}`)
 	a.do("PUT", "/api/exchanges/%2F/x", `{"type":"fanout"}`, 400, `{"error":"bad_request","reason":"inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'topic'"}`)
 	a.do("PUT", "/api/exchanges/%2F/x", `{"type":`, 400, `{"error":"bad_request"}`)
@@ -465,9 +465,9 @@ func TestQueues(t *testing.T) {
 	a.do("GET", "/api/queues/%2F/private", "", 200, `{"exclusive":true,"owner_pid_details":{"name":"127.0.0.1:4000 -> 127.0.0.1:5672"}}`)
 	a.do("GET", "/api/consumers", "", 200, `[{"consumer_tag":"worker"}]`)
 	a.do("GET", "/api/consumers/%2F", "", 200, `[{"consumer_tag":"worker"}]`)
-	a.do("PUT", "/api/queues/%2F/new", `{"auto_delete":true,"arguments":{"x-message-ttl":1000,"f":1.5,"n":{"a":[true,null,"x"]}}}`, 201, "")
+	a.do("PUT", "/api/queues/%2F/new", `{"durable":true,"auto_delete":true,"arguments":{"x-message-ttl":1000,"f":1.5,"n":{"a":[true,null,"x"]}}}`, 201, "")
 	a.do("GET", "/api/queues/%2F/new", "", 200, `{"auto_delete":true,"durable":true,"arguments":{"x-message-ttl":1000,"f":1.5,"n":{"a":[true,null,"x"]}}}`)
-	a.do("PUT", "/api/queues/%2F/jobs", `{"durable":false}`, 400, `{"error":"bad_request"}`)
+	a.do("PUT", "/api/queues/%2F/jobs", `{}`, 400, `{"error":"bad_request"}`)
 	a.do("PUT", "/api/queues/other/q", `{}`, 404, notFoundBody)
 	a.do("DELETE", "/api/queues/%2F/jobs?if-unused=true", "", 400, `{"reason":"queue 'jobs' in vhost '/' in use"}`)
 	a.do("DELETE", "/api/queues/%2F/jobs?if-empty=true", "", 400, `{"reason":"queue 'jobs' in vhost '/' not empty"}`)
@@ -591,6 +591,16 @@ func TestLists(t *testing.T) {
 	} {
 		a.do("GET", "/api/queues?"+query, "", 400, `{"error":"`+want+`"}`)
 	}
+}
+
+func TestNamesTooLong(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
+	long := strings.Repeat("x", 256)
+	a.do("PUT", "/api/queues/%2F/"+long, "", 400, `{"reason":"queue name is longer than 255 bytes"}`)
+	a.do("PUT", "/api/queues/%2F/"+long[1:], "", 201, "")
+	a.do("PUT", "/api/exchanges/%2F/"+long, "", 400, `{"reason":"exchange name is longer than 255 bytes"}`)
+	a.do("POST", "/api/bindings/%2F/e/amq.topic/q/q", `{"routing_key":"`+long+`"}`, 400, `{"reason":"routing_key is longer than 255 bytes"}`)
 }
 
 func TestBodyTooLarge(t *testing.T) {

@@ -47,8 +47,8 @@ func (c *call) publish() error {
 	if err != nil {
 		return err
 	}
-	if len(*body.Key) > maxShortString {
-		return errBadRequest("routing_key is longer than %d bytes", maxShortString)
+	if err := shortEnough("routing_key", *body.Key); err != nil {
+		return err
 	}
 	res, err := c.propose(&command.Publish{
 		VHost: []byte(c.params["vhost"]), Exchange: []byte(c.exchangeName()), Key: []byte(*body.Key),

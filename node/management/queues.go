@@ -162,11 +162,14 @@ func (c *call) declareQueue() error {
 	if err := c.needVHost(c.params["vhost"]); err != nil {
 		return err
 	}
-	body := struct {
+	if err := shortEnough("queue name", c.params["queue"]); err != nil {
+		return err
+	}
+	var body struct {
 		Durable    bool           `json:"durable"`
 		AutoDelete bool           `json:"auto_delete"`
 		Arguments  map[string]any `json:"arguments"`
-	}{Durable: true}
+	}
 	if err := c.decode(&body); err != nil {
 		return err
 	}

@@ -102,15 +102,19 @@ func (ch *channel) load(m *command.Message) ([]byte, bool) {
 func (ch *channel) deliver(e *event) {
 	if e.ordinal > 0 {
 		ch.ordinal = e.ordinal
-		if ch.recovering {
-			return // it goes back with all others that the Recover finds
-		}
 	}
 	k := ch.consumers[e.tag]
-	if k == nil {
-		if e.ordinal > 0 {
-			ch.sendBack(e.ordinal)
+	switch {
+	case e.ordinal > 0 && ch.recovering:
+		// It goes back with all others that the Recover finds, but it counts.
+		if k != nil {
+			ch.topUp(k, e.message.Body.Size)
 		}
+		return
+	case e.ordinal > 0 && k == nil:
+		ch.sendBack(e.ordinal)
+		return
+	case k == nil:
 		return
 	}
 	body, ok := ch.load(e.message)

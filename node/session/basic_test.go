@@ -522,13 +522,26 @@ func TestEpochLost(t *testing.T) {
 		call[*protocol.ConfirmSelectOk](publisher, 1, &protocol.ConfirmSelect{})
 		call[*protocol.BasicConsumeOk](consumer, 1, &protocol.BasicConsume{Queue: "q"})
 		call[*protocol.QueueDeclareOk](owner, 1, &protocol.QueueDeclare{Exclusive: true})
+		for range 3 { // nothing is left of these
+			publisher.publish(1, "", "other", "m")
+			publisher.declare(1, "other")
+			publisher.publish(1, "", "other", "m")
+			publisher.flush()
+			receive[*protocol.BasicAck](publisher, 1)
+		}
+		for range 3 {
+			publisher.send(1, &protocol.BasicGet{Queue: "other"}, &protocol.BasicAck{Multiple: true})
+			receive[*protocol.BasicGetOk](publisher, 1)
+			publisher.content(1)
+		}
+		publisher.silent()
 		k.loseEpoch()
 		consumer.dies(320, text, 0)
 		owner.dies(320, text, 0)
 		publisher.publish(1, "", "q", "m")
 		publisher.publish(1, "", "q", "m")
 		publisher.flush()
-		for last := uint64(0); last < 2; {
+		for last := uint64(0); last < 8; {
 			last = receive[*protocol.BasicAck](publisher, 1).DeliveryTag
 		}
 		// Its prefetch holds in the new epoch too.
@@ -536,6 +549,14 @@ func TestEpochLost(t *testing.T) {
 		receive[*protocol.BasicDeliver](publisher, 1)
 		publisher.content(1)
 		publisher.silent()
+		// The machine counts its deliveries anew, and so do we.
+		k.setHold(true)
+		publisher.send(1, &protocol.BasicAck{DeliveryTag: 4})
+		synctest.Wait()
+		k.skip()
+		receive[*protocol.BasicDeliver](publisher, 1)
+		publisher.content(1)
+		k.setHold(false)
 		publisher.bye()
 	})
 }

@@ -280,6 +280,9 @@ func TestChannelNumberIsReused(t *testing.T) {
 		p.publish(1, "", "none", "m")
 		p.publish(1, "", "none", "m")
 		p.flush()
+		synctest.Wait()
+		k.step() // the publish of the channel before
+		p.silent()
 		k.setHold(false)
 		var last uint64
 		for last != 2 {

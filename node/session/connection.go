@@ -528,7 +528,6 @@ func (c *connection) failWith(err error) {
 
 // shut sends connection.close and lets the machine forget the connection.
 func (c *connection) shut(e *protocol.Error) {
-	c.log.Info("closing connection", "code", e.Code, "text", e.ReplyText())
 	c.finishGathered()
 	c.dropChannels()
 	c.leave()

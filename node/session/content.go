@@ -137,6 +137,10 @@ func (ch *channel) bodyFrame(payload []byte) error {
 		if !ch.c.charge(len(payload)) {
 			return nil
 		}
+		if have > cap(t.body) {
+			// Never more than twice of what has come, whatever the header promised.
+			t.body = append(make([]byte, 0, min(t.size, 2*have)), t.body...)
+		}
 		t.body = append(t.body, payload...)
 		if have == t.size {
 			ch.publish(t.body)

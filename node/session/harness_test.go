@@ -129,6 +129,15 @@ func (k *cluster) setHold(hold bool) {
 	k.signal()
 }
 
+// step applies the first command that is held.
+func (k *cluster) step() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.pending[0]
+	k.pending = k.pending[1:]
+	k.applyOne(p, true)
+}
+
 func (k *cluster) run() {
 	defer close(k.stopped)
 	for {

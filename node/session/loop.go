@@ -110,9 +110,10 @@ func (c *connection) handleEvents() {
 	}
 }
 
-// reusable returns the list of handled events for reuse, cleared of what it refers to.
+// reusable returns the list of handled events for reuse, cleared of what it refers
+// to, unless it is far too large for what there was.
 func (c *connection) reusable() []event {
-	if cap(c.events) > keepEvents {
+	if cap(c.events) > keepEvents || len(c.events) < cap(c.events)/16 {
 		return nil
 	}
 	clear(c.events)
@@ -135,6 +136,7 @@ func (c *connection) handleRequests(r requests) {
 // error of the session.
 func (c *connection) forced(code uint16, text string) {
 	if c.state == stateRunning {
+		c.log.Info("closing connection", "code", code, "reason", text)
 		c.shut(&protocol.Error{Code: code, Text: text})
 	}
 }
@@ -323,7 +325,7 @@ func (c *connection) lostError(err error) error {
 
 // beat sends a heartbeat when nothing went out since the last tick.
 func (c *connection) beat() {
-	if c.quiet && c.idle() {
+	if c.quiet && c.idle() && (c.state == stateRunning || c.state == stateFinishing) {
 		c.out.Heartbeat()
 	}
 	c.quiet = true

@@ -12,7 +12,6 @@ func (c *connection) epochLost() {
 	if c.state != stateRunning {
 		return
 	}
-	c.known = false
 	if len(c.exclusive) > 0 {
 		c.fail(errEpochLost())
 		return
@@ -36,7 +35,6 @@ func (ch *channel) newEpoch() {
 	if !ch.open {
 		return
 	}
-	ch.known = false
 	ch.ordinal = 0 // the machine counts anew
 	ch.gathered = gathered{}
 	if ch.global != 0 {

@@ -26,7 +26,7 @@ const (
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultCloseTimeout     = 10 * time.Second
 	DefaultMaxMessageSize   = 16 << 20
-	DefaultMaxInFlight      = 16 << 20
+	DefaultMaxInFlight      = 4 << 20
 	DefaultMaxTransaction   = 32 << 20
 )
 

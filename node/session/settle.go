@@ -56,22 +56,10 @@ func (ch *channel) settleTo(id protocol.ID, tag uint64, outcome command.Outcome)
 				ch.tx.settled = append(ch.tx.settled, u)
 			}
 		}
-		// In a transaction the holes are only settled once it is committed, so they
-		// must not be settled by the range.
-		ch.gatherEach(taken, outcome)
-		return nil
 	}
+	// The range covers the holes too: they were settled before, so it passes them over.
 	ch.gather(taken[0].ordinal, taken[len(taken)-1].ordinal, outcome)
 	return nil
-}
-
-// gatherEach gathers deliveries without the holes between them.
-func (ch *channel) gatherEach(taken []unacked, outcome command.Outcome) {
-	for _, u := range taken {
-		if !u.settled && ch.open {
-			ch.gather(u.ordinal, u.ordinal, outcome)
-		}
-	}
 }
 
 // gather adds a range to the gathered one, if they are neighbours, or makes it the

@@ -9,6 +9,9 @@ type unacked struct {
 	settled bool   // has been, and waits for those before it to leave the list
 }
 
+// keepUnacked is the longest list that is kept when nothing is in it.
+const keepUnacked = 4096
+
 // unackedList holds the unsettled deliveries of a channel, ordered by delivery
 // tag and so by ordinal too. Those settled out of order stay as holes until
 // they reach the front or there are more holes than deliveries.
@@ -89,6 +92,9 @@ func (l *unackedList) trim() {
 	}
 	if l.live == 0 {
 		l.items, l.head = l.items[:0], 0
+		if cap(l.items) > keepUnacked {
+			l.items = nil
+		}
 	}
 }
 

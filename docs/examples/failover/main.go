@@ -5,9 +5,11 @@
 //
 //	go run ./docs/examples/failover -urls amqp://guest:guest@localhost:5672/,amqp://...
 //
-// A client whose own node goes connects to the next one. It cannot know whether
-// the message that it was waiting for was taken, so it publishes it again: that one
-// may arrive twice, and is counted as repeated.
+// A client whose own node goes connects to the next one. The publisher cannot
+// know whether the message that it was waiting for was taken, so it publishes it
+// again: that one may arrive twice. What the consumer's node had been given and the
+// consumer had not acknowledged comes again, behind newer messages, once the cluster
+// has seen that the node is gone: until then those are counted as missing.
 package main
 
 import (
@@ -34,7 +36,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
-	var t tally
+	if err := prepare(nodes); err != nil {
+		fmt.Fprintln(os.Stderr, "failover:", err)
+		os.Exit(1)
+	}
+	t := tally{missing: map[int]bool{}}
 	var clients sync.WaitGroup
 	clients.Go(func() { t.run(ctx, "publisher", nodes, 0, t.publish) })
 	clients.Go(func() { t.run(ctx, "consumer", nodes, len(nodes)-1, t.consume) })
@@ -55,7 +61,8 @@ func main() {
 type tally struct {
 	mu                  sync.Mutex
 	confirmed, received int
-	missing, repeated   int
+	missing             map[int]bool // numbers below received that have not come yet
+	late, repeated      int          // came behind a higher number; came more than once
 	lastConfirm         time.Time
 	silence             time.Duration // longest since the last line
 	longest             time.Duration // longest of all
@@ -75,19 +82,25 @@ func (t *tally) confirm(n int) {
 func (t *tally) receive(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n <= t.received {
+	switch {
+	case n > t.received:
+		for m := t.received + 1; m < n; m++ {
+			t.missing[m] = true
+		}
+		t.received = n
+	case t.missing[n]:
+		delete(t.missing, n)
+		t.late++
+	default:
 		t.repeated++
-		return
 	}
-	t.missing += n - t.received - 1
-	t.received = n
 }
 
 func (t *tally) print() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Printf("confirmed %d  received %d  missing %d  repeated %d  longest silence %v (of all: %v)\n", t.confirmed, t.received,
-		t.missing, t.repeated, t.silence.Round(time.Millisecond), t.longest.Round(time.Millisecond))
+	fmt.Printf("confirmed %d  received %d  missing %d  late %d  repeated %d  longest silence %v (of all: %v)\n", t.confirmed, t.received,
+		len(t.missing), t.late, t.repeated, t.silence.Round(time.Millisecond), t.longest.Round(time.Millisecond))
 	t.silence = 0
 }
 
@@ -126,24 +139,33 @@ func session(ctx context.Context, url string, client func(context.Context, *amqp
 	if err != nil {
 		return true, err
 	}
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
-		return true, err
-	}
 	return true, client(ctx, ch)
+}
+
+// prepare makes the queue, empty, on the first node that answers.
+func prepare(nodes []string) (err error) {
+	for _, url := range nodes {
+		_, err = session(context.Background(), url, func(_ context.Context, ch *amqp.Channel) error {
+			if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
+				return err
+			}
+			_, err := ch.QueueDeclare(queue, true, false, false, false, nil)
+			return err
+		})
+		if err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // publish goes on where the last session ended.
 func (t *tally) publish(ctx context.Context, ch *amqp.Channel) error {
-	if t.confirmed == 0 { // only this goroutine writes it
-		if _, err := ch.QueuePurge(queue, false); err != nil {
-			return err
-		}
-	}
 	if err := ch.Confirm(false); err != nil {
 		return err
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	for n := t.confirmed + 1; ; n++ {
+	for n := t.confirmed + 1; ; n++ { // only this goroutine writes it
 		confirm, err := ch.PublishWithDeferredConfirmWithContext(ctx, "", queue, false, false, amqp.Publishing{
 			DeliveryMode: amqp.Persistent,
 			Body:         []byte(strconv.Itoa(n)),
@@ -166,6 +188,9 @@ func (t *tally) publish(ctx context.Context, ch *amqp.Channel) error {
 }
 
 func (t *tally) consume(ctx context.Context, ch *amqp.Channel) error {
+	if err := ch.Qos(100, 0, false); err != nil {
+		return err
+	}
 	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
 	if err != nil {
 		return err

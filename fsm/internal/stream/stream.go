@@ -27,6 +27,7 @@ const bufferSize = 64 << 10
 type Writer struct {
 	w       io.Writer
 	buf     []byte
+	scratch []byte
 	sum     uint64
 	written int64
 	err     error
@@ -67,6 +68,12 @@ func (w *Writer) String(s string) {
 		return
 	}
 	w.buf = append(w.buf, s...)
+}
+
+// Encoded writes the length and bytes of what x appends of itself.
+func (w *Writer) Encoded(x interface{ Append([]byte) []byte }) {
+	w.scratch = x.Append(w.scratch[:0])
+	w.Bytes(w.scratch)
 }
 
 // Raw writes bytes without a length.

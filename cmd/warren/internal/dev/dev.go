@@ -164,6 +164,7 @@ func (d *developer) restart(i int) error {
 		return err
 	}
 	d.printf("%s started, pid %d\n", nodeName(i), d.procs[i].pid())
+	d.told = "" // say how the cluster is, also when it is as before
 	return nil
 }
 

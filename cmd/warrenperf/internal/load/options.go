@@ -1,0 +1,129 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"warren/cmd/warrenperf/internal/client"
+)
+
+// Options say what load to make. Names and meanings are those of RabbitMQ's
+// PerfTest where it has them (https://perftest.rabbitmq.com).
+type Options struct {
+	URIs      []client.Endpoint // clients go round-robin over them, producers first
+	Producers int
+	Consumers int
+
+	Queues       int
+	Queue        string // the name, when there is one queue
+	QueuePattern string // the names, when there are more: %d is the number, from 1
+	Quorum       bool   // x-queue-type: quorum, durable
+	AutoDelete   bool
+	Predeclared  bool // declare, bind and delete nothing
+	KeepQueues   bool // do not delete at the end what was declared
+
+	Exchange   string // "" is the default exchange: the routing key is the queue's name
+	Type       string // of the exchange
+	RoutingKey string // default: the queue's name
+
+	Size       int // bytes of body
+	Persistent bool
+	Mandatory  bool
+	Confirm    int     // at most so many publishes unconfirmed a producer; 0: no confirms
+	Rate       float64 // publishes a second and producer; 0: no limit
+	PMessages  uint64  // publishes a producer; 0: no limit
+
+	QoS       int // prefetch count a consumer; 0: no limit
+	MultiAck  int // one ack for so many deliveries
+	AutoAck   bool
+	CMessages uint64 // deliveries a consumer; 0: no limit
+
+	Time        time.Duration // of the measurement; 0: until the counts are reached
+	Warmup      time.Duration // before it, not measured
+	IdleTimeout time.Duration // how long nothing may come while messages are awaited
+	Shutdown    time.Duration // for outstanding confirms at the end
+
+	Verify     bool  // number messages, and look for lost and doubled ones
+	ServerPIDs []int // whose CPU and memory is told; found for loopback URIs when empty
+}
+
+// Sizes of what stands in a body's first bytes.
+const (
+	stampSize  = 8             // time of the publish, nanoseconds since 1970
+	numberSize = stampSize + 8 // producer and number of the message, for Verify
+	maxSize    = 1 << 30       // bytes of body
+	maxClients = 60_000        // a producer's number has 16 bits
+	batchBytes = 128 << 10     // about so much is sent with one write
+	maxWindow  = 1 << 20       // of Confirm
+)
+
+// names returns the names of the queues.
+func (o *Options) names() []string {
+	if o.Queues == 1 && o.Queue != "" {
+		return []string{o.Queue}
+	}
+	names := make([]string, o.Queues)
+	for i := range names {
+		names[i] = o.name(uint64(i) + 1)
+	}
+	return names
+}
+
+// name makes a name of the pattern.
+func (o *Options) name(number uint64) string {
+	return strings.ReplaceAll(o.QueuePattern, "%d", fmt.Sprint(number))
+}
+
+// everyQueue reports whether each message is routed to all queues.
+func (o *Options) everyQueue() bool {
+	return o.Exchange != "" && (o.Type == "fanout" || o.RoutingKey != "")
+}
+
+// copies returns how many queues a message comes into.
+func (o *Options) copies() int {
+	if o.everyQueue() {
+		return o.Queues
+	}
+	return 1
+}
+
+// check refuses what cannot be, and says what to do about it.
+func (o *Options) check() error {
+	switch {
+	case len(o.URIs) == 0:
+		return errors.New("no URI is given")
+	case o.Producers < 0 || o.Consumers < 0 || o.Producers+o.Consumers == 0:
+		return errors.New("there is neither a producer nor a consumer")
+	case o.Producers > maxClients || o.Consumers > maxClients:
+		return fmt.Errorf("more than %d producers or consumers", maxClients)
+	case o.Queues < 1:
+		return errors.New("there is no queue: --queues must be at least 1")
+	case o.Queues > 1 && o.Queue != "":
+		return errors.New("--queue names one queue: for more of them use --queue-pattern")
+	case (o.Queues > 1 || o.Queue == "") && !strings.Contains(o.QueuePattern, "%d"):
+		return fmt.Errorf("--queue-pattern %q does not hold %%d", o.QueuePattern)
+	case o.Size < 0 || o.Size > maxSize:
+		return fmt.Errorf("--size must be from 0 to %d bytes", maxSize)
+	case o.Verify && o.Size < numberSize:
+		return fmt.Errorf("--verify needs messages of at least %d bytes: see --size", numberSize)
+	case o.Confirm < 0 || o.Confirm > maxWindow:
+		return fmt.Errorf("--confirm must be from 0 to %d", maxWindow)
+	case o.Verify && o.Producers > 0 && o.Confirm == 0:
+		return errors.New("--verify needs --confirm: what was not confirmed may be lost")
+	case o.Rate < 0:
+		return errors.New("--rate must not be negative")
+	case o.QoS < 0 || o.QoS > 65535:
+		return errors.New("--qos must be from 0 to 65535")
+	case o.MultiAck < 1:
+		return errors.New("--multi-ack-every must be at least 1")
+	case o.QoS > 0 && o.MultiAck > o.QoS && !o.AutoAck:
+		return fmt.Errorf("--multi-ack-every %d would wait for ever with --qos %d", o.MultiAck, o.QoS)
+	case o.Time < 0 || o.Warmup < 0 || o.IdleTimeout <= 0 || o.Shutdown <= 0:
+		return errors.New("durations must be positive")
+	case o.Predeclared && o.Exchange != "" && o.everyQueue() && o.Queues > 1 && o.Verify:
+		return errors.New("--verify cannot know the bindings of predeclared queues: use one queue")
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package load
+
+import "sync"
+
+// A bitset of message numbers grows with the greatest.
+type bitset []uint64
+
+// set sets a bit and reports whether it was set before.
+func (b *bitset) set(i uint64) (before bool) {
+	word, bit := i/64, uint64(1)<<(i%64)
+	for uint64(len(*b)) <= word {
+		*b = append(*b, 0)
+	}
+	before = (*b)[word]&bit != 0
+	(*b)[word] |= bit
+	return before
+}
+
+func (b bitset) has(i uint64) bool {
+	return i/64 < uint64(len(b)) && b[i/64]&(1<<(i%64)) != 0
+}
+
+// A tracker knows which messages of each producer were confirmed, and which came
+// out of each queue. Two phases of one run, as fill and drain, share one.
+type tracker struct {
+	since     int64 // messages stamped before are of another run
+	confirmed []ledger
+	queues    []ledger2
+}
+
+// A ledger holds the messages of one producer.
+type ledger struct {
+	mu  sync.Mutex
+	has bitset
+}
+
+// A ledger2 holds what came out of one queue, by producer.
+type ledger2 struct {
+	mu         sync.Mutex
+	seen       []bitset
+	received   uint64
+	foreign    uint64
+	duplicates uint64 // came again without being marked redelivered
+	repeated   uint64 // came again, marked redelivered
+}
+
+func newTracker(producers, queues int, since int64) *tracker {
+	t := &tracker{since: since, confirmed: make([]ledger, producers), queues: make([]ledger2, queues)}
+	for i := range t.queues {
+		t.queues[i].seen = make([]bitset, producers)
+	}
+	return t
+}
+
+// confirm notes the confirm of a message.
+func (t *tracker) confirm(producer int, number uint64) {
+	l := &t.confirmed[producer]
+	l.mu.Lock()
+	l.has.set(number)
+	l.mu.Unlock()
+}
+
+// A delivered message, for tracker.receive.
+type delivered struct {
+	id          messageID
+	stamp       int64
+	redelivered bool
+}
+
+// receive notes messages that came out of a queue.
+func (t *tracker) receive(queue int, messages []delivered) {
+	q := &t.queues[queue]
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, m := range messages {
+		p := m.id.producer()
+		switch {
+		case m.stamp < t.since || p >= len(q.seen):
+			q.foreign++
+		case !q.seen[p].set(m.id.number()):
+			q.received++
+		case m.redelivered:
+			q.repeated++
+		default:
+			q.duplicates++
+		}
+	}
+}
+
+// Verification is what became of the numbered messages. The counts are of
+// messages and queues: one that is missing in two queues counts twice.
+type Verification struct {
+	Confirmed  uint64 `json:"confirmed"`
+	Received   uint64 `json:"received"`    // each counted once a queue
+	Lost       uint64 `json:"lost"`        // confirmed, and not received
+	Duplicates uint64 `json:"duplicates"`  // received again without the redelivered flag
+	Repeated   uint64 `json:"redelivered"` // received again with it
+	Foreign    uint64 `json:"foreign"`     // of another run
+	Extra      uint64 `json:"unconfirmed"` // received, though never confirmed: allowed
+}
+
+// result compares what was confirmed with what came. producerQueue names the only
+// queue of a producer's messages, nil when they go to all.
+func (t *tracker) result(producerQueue func(producer int) int) *Verification {
+	v := &Verification{}
+	for i := range t.queues {
+		q := &t.queues[i]
+		v.Received += q.received
+		v.Duplicates += q.duplicates
+		v.Repeated += q.repeated
+		v.Foreign += q.foreign
+		for p := range t.confirmed {
+			if producerQueue != nil && producerQueue(p) != i {
+				continue
+			}
+			lost, confirmed, extra := q.compare(t.confirmed[p].has, p)
+			v.Lost += lost
+			v.Confirmed += confirmed
+			v.Extra += extra
+		}
+	}
+	return v
+}
+
+func (q *ledger2) compare(confirmed bitset, producer int) (lost, all, extra uint64) {
+	seen := q.seen[producer]
+	for n := range uint64(64 * max(len(confirmed), len(seen))) {
+		switch c, s := confirmed.has(n), seen.has(n); {
+		case c && s:
+			all++
+		case c:
+			all++
+			lost++
+		case s:
+			extra++
+		}
+	}
+	return lost, all, extra
+}

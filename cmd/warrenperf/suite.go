@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"warren/cmd/warrenperf/internal/suite"
+)
+
+func suiteCommand() *cobra.Command {
+	var out output
+	var targets, rows []string
+	var seconds, warmup float64
+	var verbose bool
+	plan := suite.Plan{Repeat: 1}
+	cmd := &cobra.Command{
+		Use:   "suite",
+		Short: "Measure brokers side by side and print the table of ratios",
+		Long: `Measure brokers side by side: each row of work on one broker after the other, as often as
+--repeat says, and print the medians and the median of the paired runs' ratios as a table
+in Markdown. The first target is compared with the others; goals are for the second.
+
+Rows:
+` + rowList(),
+		Example: `  warrenperf suite --target warren=amqp://n1,amqp://n2,amqp://n3 --target peer=amqp://p1,amqp://p2,amqp://p3 --repeat 5
+  warrenperf suite --target warren=amqp://localhost --rows 16b,rpc --time 5`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, t := range targets {
+				target, err := suite.ParseTarget(t)
+				if err != nil {
+					return err
+				}
+				plan.Targets = append(plan.Targets, target)
+			}
+			var err error
+			if plan.Rows, err = suite.Choose(rows); err != nil {
+				return err
+			}
+			switch {
+			case len(plan.Targets) == 0:
+				return errors.New("no target is given: --target NAME=URI,URI")
+			case plan.Repeat < 1 || plan.Repeat > 1000:
+				return errors.New("--repeat must be from 1 to 1000")
+			case !(seconds > 0) || seconds > 1e6 || warmup < 0 || warmup > 1e6:
+				return errors.New("--time must be more than 0, --warmup at least 0, both at most 1e6 seconds")
+			}
+			plan.Time = time.Duration(seconds * float64(time.Second))
+			plan.Warmup = time.Duration(warmup * float64(time.Second))
+			plan.Log = cmd.ErrOrStderr()
+			if verbose {
+				plan.Progress = cmd.ErrOrStderr()
+			}
+			result, err := suite.Run(cmd.Context(), plan)
+			return out.finish(cmd, result, true, err)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVar(&targets, "target", nil, "`NAME=URI,URI` of a broker's nodes; may be given again")
+	f.StringSliceVar(&rows, "rows", nil, "`ROW`s to measure, separated by commas; without it all")
+	f.Float64VarP(&seconds, "time", "z", 10, "`SECONDS` of a row")
+	f.Float64Var(&warmup, "warmup", 2, "`SECONDS` of load before each measurement")
+	f.IntVar(&plan.Repeat, "repeat", 1, "measure each row `N` times on each target, in turn")
+	f.Uint64Var(&plan.Messages, "messages", 200_000, "`N` messages of the backlog")
+	f.DurationVar(&plan.Settle, "settle", 10*time.Second, "`DURATION` without load before memory is looked at")
+	f.BoolVarP(&verbose, "verbose", "v", false, "print the progress of each run, a line a second")
+	f.BoolVar(&out.json, "json", false, "print the result as JSON")
+	return cmd
+}
+
+func rowList() string {
+	var b strings.Builder
+	for _, r := range suite.Rows() {
+		fmt.Fprintf(&b, "  %-12s%s\n", r.Name, r.About)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,232 @@
+package fsmtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/protocol/wire"
+)
+
+// A Generator makes random log entries: all kinds of command, from several nodes,
+// on few names, so that they meet. Some entries are repeats, leave a gap, or come from an
+// epoch that is gone. Equal seeds give equal entries, as long as Saw is told equal outputs.
+type Generator struct {
+	r         *rand.Rand
+	stamp     int64
+	epochs    map[string]uint64 // by node, also when they are over
+	sequences map[uint64]uint64 // last one applied, by epoch
+	bodies    int
+}
+
+// NewGenerator returns a generator for a seed.
+func NewGenerator(seed uint64) *Generator {
+	return &Generator{
+		r: rand.New(rand.NewPCG(seed, 0)), epochs: make(map[string]uint64), sequences: make(map[uint64]uint64),
+	}
+}
+
+// Saw tells the generator what became of its last entry.
+func (g *Generator) Saw(out *fsm.Output) {
+	if out.Verdict == fsm.Applied {
+		g.sequences[out.Header.Epoch] = out.Header.Sequence
+	}
+	for i := range out.Effects {
+		if e := &out.Effects[i]; e.Kind == command.EffectEpochOpened {
+			g.epochs[e.Node] = e.To.Epoch
+		}
+	}
+}
+
+func (g *Generator) chance(percent int) bool { return g.r.IntN(100) < percent }
+
+func (g *Generator) pick(all ...string) string { return all[g.r.IntN(len(all))] }
+
+func (g *Generator) node() string  { return g.pick("n1", "n2", "n3") }
+func (g *Generator) queue() string { return g.pick("a", "b", "c", "d", "amq.gen-x", "") }
+func (g *Generator) exchange() string {
+	return g.pick("", "", "", "x", "y", "z", "amq.fanout", "amq.topic")
+}
+func (g *Generator) key() string { return g.pick("a", "b", "c", "d", "a.b", "#", "*.b", "") }
+func (g *Generator) tag() string { return g.pick("s", "t", "u") }
+
+func (g *Generator) vhost() string {
+	if g.chance(2) {
+		return "elsewhere"
+	}
+	return "/"
+}
+
+func (g *Generator) conn() uint64 { return uint64(g.r.IntN(3) + 1) }
+
+func (g *Generator) channel() command.Channel {
+	return command.Channel{Conn: g.conn(), Number: uint16(g.r.IntN(2) + 1)}
+}
+
+// Next returns the next entry.
+func (g *Generator) Next() []byte {
+	node := g.node()
+	epoch := g.epochs[node]
+	g.stamp += int64(g.r.IntN(5)) - 1
+	if epoch == 0 || g.chance(3) {
+		return g.finish(command.NewBatch(nil, 0, 0), g.outside(node))
+	}
+	sequence := g.sequences[epoch] + 1
+	switch g.r.IntN(60) {
+	case 0:
+		sequence--
+	case 1:
+		sequence++
+	case 2:
+		epoch = uint64(g.r.IntN(40))
+	}
+	var commands []command.Command
+	for range 1 + g.r.IntN(6) {
+		commands = append(commands, g.command())
+	}
+	return g.finish(command.NewBatch(nil, epoch, sequence), commands...)
+}
+
+func (g *Generator) finish(batch []byte, commands ...command.Command) []byte {
+	command.Stamp(batch, g.stamp, g.epochs[g.node()])
+	for _, c := range commands {
+		batch = command.AppendToBatch(batch, c)
+	}
+	return batch
+}
+
+// outside makes a command that travels in no epoch, now and then one that may not.
+func (g *Generator) outside(node string) command.Command {
+	switch g.r.IntN(8) {
+	case 0:
+		return &command.EpochRemove{Epoch: g.epochs[g.node()]}
+	case 1:
+		return &command.Tick{}
+	case 2:
+		return g.command()
+	default:
+		return &command.EpochOpen{Node: node, Name: "name of " + node, Nonce: uint64(g.r.IntN(4))}
+	}
+}
+
+// command makes a command of any kind; publishes and settles are the most frequent.
+func (g *Generator) command() command.Command {
+	switch n := g.r.IntN(100); {
+	case n < 35:
+		return g.publish()
+	case n < 55:
+		return g.settle()
+	case n < 64:
+		return g.consume()
+	case n < 70:
+		return g.declare()
+	default:
+		return g.rare()
+	}
+}
+
+func (g *Generator) publish() *command.Publish {
+	g.bodies++
+	return &command.Publish{
+		VHost: []byte(g.vhost()), Exchange: []byte(g.exchange()), Key: []byte(g.key()),
+		Mandatory: g.chance(30), Properties: []byte{0, 0},
+		Body: fmt.Appendf(nil, "%d%s", g.bodies, make([]byte, g.r.IntN(3))),
+	}
+}
+
+func (g *Generator) settle() *command.Settle {
+	from := uint64(g.r.IntN(20))
+	to := from + uint64(g.r.IntN(6))
+	if g.chance(5) {
+		from, to = 0, ^uint64(0)
+	}
+	return &command.Settle{Channel: g.channel(), From: from, To: to, Outcome: command.Outcome(g.r.IntN(3))}
+}
+
+func (g *Generator) consume() *command.Consume {
+	c := &command.Consume{
+		VHost: g.vhost(), Channel: g.channel(), Queue: g.queue(), Tag: g.tag(), NoAck: g.chance(20),
+		Exclusive: g.chance(10), Prefetch: uint32(g.r.IntN(4)), Limit: uint64(g.r.IntN(12)),
+	}
+	if g.chance(30) {
+		c.Args = wire.Table{{Name: "x-priority", Value: int32(g.r.IntN(3))}}
+	}
+	return c
+}
+
+func (g *Generator) declare() *command.QueueDeclare {
+	d := &command.QueueDeclare{
+		VHost: g.vhost(), Conn: g.conn(), Name: g.queue(), Passive: g.chance(10), Durable: g.chance(70),
+		Exclusive: g.chance(15), AutoDelete: g.chance(15), Generated: g.chance(50),
+	}
+	if g.chance(20) {
+		d.Args = wire.Table{{Name: "x-message-ttl", Value: int32(g.r.IntN(3) - 1)}}
+	}
+	return d
+}
+
+func (g *Generator) binding() command.Binding {
+	b := command.Binding{
+		VHost: g.vhost(), Conn: g.conn(), Source: g.exchange(), Destination: g.queue(), Key: g.key(), ToExchange: g.chance(20),
+	}
+	if b.ToExchange {
+		b.Destination = g.exchange()
+	}
+	return b
+}
+
+func (g *Generator) rare() command.Command {
+	switch g.r.IntN(24) {
+	case 0, 1, 2:
+		return &command.ExchangeDeclare{
+			VHost: g.vhost(), Name: g.exchange(), Type: g.pick("direct", "fanout", "topic", "headers"),
+			Passive: g.chance(10), Durable: g.chance(50), AutoDelete: g.chance(20), Internal: g.chance(10),
+		}
+	case 3:
+		return &command.ExchangeDelete{VHost: g.vhost(), Name: g.exchange(), IfUnused: g.chance(50)}
+	case 4, 5, 6, 7:
+		return &command.Bind{Binding: g.binding()}
+	case 8:
+		return &command.Unbind{Binding: g.binding()}
+	case 9:
+		return &command.QueueDelete{
+			VHost: g.vhost(), Conn: g.conn(), Name: g.queue(), IfUnused: g.chance(50), IfEmpty: g.chance(50),
+		}
+	case 10:
+		return &command.QueuePurge{VHost: g.vhost(), Conn: g.conn(), Name: g.queue()}
+	case 11, 12:
+		return &command.Cancel{Channel: g.channel(), Tag: g.tag()}
+	case 13, 14:
+		return &command.Get{VHost: g.vhost(), Channel: g.channel(), Queue: g.queue(), NoAck: g.chance(40)}
+	case 15, 16, 17:
+		return &command.Credit{Channel: g.channel(), Tag: g.tag(), Limit: uint64(g.r.IntN(60))}
+	case 18:
+		return &command.Qos{Channel: g.channel(), Prefetch: uint32(g.r.IntN(5))}
+	case 19:
+		return &command.Recover{Channel: g.channel()}
+	case 20:
+		return &command.ChannelClose{Channel: g.channel()}
+	case 21:
+		return &command.ConnectionClose{Conn: g.conn()}
+	case 22:
+		return &command.Tick{}
+	default:
+		return g.commit()
+	}
+}
+
+func (g *Generator) commit() *command.Commit {
+	c := &command.Commit{VHost: g.vhost(), Channel: g.channel()}
+	for range g.r.IntN(5) {
+		var part command.Command = g.publish()
+		switch {
+		case g.chance(40):
+			part = g.settle()
+		case g.chance(3):
+			part = &command.Tick{}
+		}
+		c.Commands = command.AppendCommand(c.Commands, part)
+	}
+	return c
+}

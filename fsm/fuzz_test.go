@@ -1,0 +1,172 @@
+package fsm_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc64"
+	"testing"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/fsm/fsmtest"
+)
+
+// busyMachine returns a machine with something of everything, and its snapshot.
+func busyMachine(tb testing.TB, seed uint64, entries int) (*fsm.Machine, []byte) {
+	tb.Helper()
+	g := fsmtest.NewGenerator(seed)
+	m := fsm.New(new(fsmtest.Bodies))
+	var out fsm.Output
+	for i := range entries {
+		if err := m.Apply(fsm.Meta{Index: uint64(i + 1), Term: 1}, g.Next(), &out); err != nil {
+			tb.Fatal(err)
+		}
+		g.Saw(&out)
+	}
+	return m, snapshotOf(tb, m)
+}
+
+func snapshotOf(tb testing.TB, m *fsm.Machine) []byte {
+	tb.Helper()
+	s := m.Capture()
+	defer s.Release()
+	var b bytes.Buffer
+	n, err := s.WriteTo(&b)
+	if err != nil || n != int64(b.Len()) {
+		tb.Fatalf("wrote %d of %d bytes: %v", n, b.Len(), err)
+	}
+	return b.Bytes()
+}
+
+// TestRestoreRefusesDamage flips each byte of a snapshot and cuts it at each
+// length: all are errors, and the machine stays as it was.
+func TestRestoreRefusesDamage(t *testing.T) {
+	_, snapshot := busyMachine(t, 3, 120)
+	bodies := new(fsmtest.Bodies)
+	m := fsm.New(bodies)
+	before := m.StateHash()
+	for i := range snapshot {
+		damaged := bytes.Clone(snapshot)
+		damaged[i] ^= 1 << (i % 8)
+		if err := m.Restore(bytes.NewReader(damaged)); err == nil {
+			t.Errorf("byte %d of %d was changed, and nobody saw it", i, len(snapshot))
+		}
+		if err := m.Restore(bytes.NewReader(snapshot[:i])); err == nil {
+			t.Errorf("cut at %d of %d, and nobody saw it", i, len(snapshot))
+		}
+	}
+	if m.StateHash() != before || bodies.Live() != 0 {
+		t.Errorf("a refused snapshot left something: %d bodies", bodies.Live())
+	}
+}
+
+// TestRestoreReplaces checks that the old state goes with its bodies.
+func TestRestoreReplaces(t *testing.T) {
+	want, snapshot := busyMachine(t, 5, 300)
+	bodies := new(fsmtest.Bodies)
+	m := fsm.New(bodies)
+	for range 3 {
+		if err := m.Restore(bytes.NewReader(snapshot)); err != nil {
+			t.Fatal(err)
+		}
+		if err := fsmtest.CheckMachine(m, bodies); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.StateHash() != want.StateHash() || m.Hash() != want.Hash() || m.Index() != want.Index() {
+		t.Error("the restored machine is in another state")
+	}
+	if bodies.Live() == 0 {
+		t.Error("the test has no messages")
+	}
+	if !bytes.Equal(snapshotOf(t, m), snapshot) {
+		t.Error("the same state gives other bytes")
+	}
+}
+
+// FuzzRestore restores anything: an error, or a machine that keeps its invariants.
+func FuzzRestore(f *testing.F) {
+	for seed := range uint64(4) {
+		_, snapshot := busyMachine(f, seed, 40)
+		f.Add(snapshot)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bodies := new(fsmtest.Bodies)
+		m := fsm.New(bodies)
+		if err := m.Restore(bytes.NewReader(b)); err != nil {
+			if bodies.Live() != 0 {
+				t.Fatalf("a refused snapshot left %d bodies", bodies.Live())
+			}
+			return
+		}
+		if !bytes.HasPrefix(b, snapshotOf(t, m)) {
+			t.Fatal("a restored snapshot gives other bytes")
+		}
+	})
+}
+
+// FuzzRestoreSummed restores anything behind a checksum that is right, to get behind it.
+func FuzzRestoreSummed(f *testing.F) {
+	for seed := range uint64(4) {
+		_, snapshot := busyMachine(f, seed, 40)
+		f.Add(snapshot[:len(snapshot)-8])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bodies := new(fsmtest.Bodies)
+		m := fsm.New(bodies)
+		if err := m.Restore(bytes.NewReader(withSum(b))); err == nil {
+			// Whatever it is, using it must not fail.
+			m.Totals()
+			fsmtest.Dump(m)
+			var out fsm.Output
+			for _, e := range m.Epochs() {
+				batch := command.NewBatch(nil, 0, 0)
+				batch = command.AppendToBatch(batch, &command.EpochRemove{Epoch: e.Epoch})
+				if err := m.Apply(fsm.Meta{Index: m.Index() + 1}, batch, &out); err != nil && m.Index() != ^uint64(0) {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzApply applies anything: an error, or a machine that keeps its invariants.
+func FuzzApply(f *testing.F) {
+	g := fsmtest.NewGenerator(1)
+	m := fsm.New(new(fsmtest.Bodies))
+	var out fsm.Output
+	for i := range 200 {
+		batch := g.Next()
+		f.Add(batch)
+		if err := m.Apply(fsm.Meta{Index: uint64(i + 1), Term: 1}, batch, &out); err != nil {
+			f.Fatal(err)
+		}
+		g.Saw(&out)
+	}
+	_, snapshot := busyMachine(f, 1, 100)
+	f.Fuzz(func(t *testing.T, batch []byte) {
+		bodies := new(fsmtest.Bodies)
+		m := fsm.New(bodies)
+		if err := m.Restore(bytes.NewReader(snapshot)); err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) >= 38 { // of an epoch that is there, and next in it
+			for _, e := range m.Epochs() {
+				command.SetSequence(batch, e.Epoch, e.Sequence+1)
+			}
+		}
+		var out fsm.Output
+		if err := m.Apply(fsm.Meta{Index: m.Index() + 1, Term: 1}, batch, &out); err != nil {
+			return
+		}
+		if err := fsmtest.CheckMachine(m, bodies); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// withSum appends the checksum that a snapshot ends with.
+func withSum(b []byte) []byte {
+	sum := crc64.Checksum(b, crc64.MakeTable(crc64.ECMA))
+	return binary.BigEndian.AppendUint64(bytes.Clone(b), sum)
+}

@@ -1,0 +1,197 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"warren/fsm/command"
+	"warren/fsm/internal/stream"
+)
+
+type countingBodies struct{ live int }
+
+func (b *countingBodies) Put(data []byte) command.Body {
+	b.live++
+	return command.Body{Size: len(data), Data: data}
+}
+func (b *countingBodies) Drop(command.Body) { b.live-- }
+
+// taker remembers what was delivered.
+type taker struct{ got []string }
+
+func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, m *command.Message) {
+	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body.Data, redelivered))
+}
+
+func newQueue() (*Store, *countingBodies, *Queue) {
+	bodies := new(countingBodies)
+	s := NewStore(bodies)
+	return s, bodies, s.NewQueue(1, command.QueueDeclare{Name: "q"})
+}
+
+func fill(s *Store, q *Queue, n int) {
+	for i := range n {
+		q.Push(s.NewMessage("", nil, nil, fmt.Appendf(nil, "%d", i), 1))
+	}
+}
+
+func check(t *testing.T, q *Queue, channels ...*Channel) {
+	t.Helper()
+	var census Census
+	err := census.Queue(q)
+	for _, ch := range channels {
+		if err == nil {
+			err = census.Channel(ch)
+		}
+	}
+	if err == nil {
+		err = census.Verdict([]*Queue{q})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestManyChunks takes messages of many chunks, gives some back, and sees them
+// come again in the original order.
+func TestManyChunks(t *testing.T) {
+	const n = 5*chunkSize + 17
+	s, bodies, q := newQueue()
+	fill(s, q, n)
+	ch := s.NewChannel(command.Owner{})
+	for range n - 10 {
+		ch.Get(q)
+	}
+	check(t, q, ch)
+	// Every third goes back, the rest is done with.
+	for o := uint64(1); o <= ch.Ordinal; o++ {
+		outcome := command.Ack
+		if o%3 == 0 {
+			outcome = command.Requeue
+		}
+		ch.Settle(o, o, outcome)
+	}
+	check(t, q, ch)
+	var want, got []string
+	for i := range n {
+		if i >= n-10 || (i+1)%3 == 0 {
+			want = append(want, fmt.Sprint(i))
+		}
+	}
+	for {
+		m := q.Get().Message
+		if m == nil {
+			break
+		}
+		got = append(got, string(m.Body.Data))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d messages came back, %d expected, or in another order", len(got), len(want))
+	}
+	if bodies.live != 0 {
+		t.Errorf("%d bodies are left", bodies.live)
+	}
+}
+
+// TestReleaseAtAnyEnd checks that bodies go with purge, delete and reject.
+func TestReleaseAtAnyEnd(t *testing.T) {
+	s, bodies, q := newQueue()
+	fill(s, q, 3000)
+	ch := s.NewChannel(command.Owner{})
+	for range 1500 {
+		ch.Get(q)
+	}
+	if n := q.Purge(); n != 1500 || bodies.live != 1500 {
+		t.Fatalf("%d purged, %d bodies left", n, bodies.live)
+	}
+	ch.Settle(1, 100, command.Reject)
+	check(t, q, ch)
+	if bodies.live != 1400 || q.Rejected != 100 {
+		t.Fatalf("%d rejected, %d bodies left", q.Rejected, bodies.live)
+	}
+	fill(s, q, 10)
+	if n := q.Delete(); n != 10 || bodies.live != 0 {
+		t.Fatalf("%d deleted, %d bodies left", n, bodies.live)
+	}
+	ch.Recover() // nothing is there any more
+	if bodies.live != 0 {
+		t.Fatalf("%d bodies left", bodies.live)
+	}
+}
+
+// TestHostileRanges checks that settling the widest range again and again costs
+// nothing once all is settled.
+func TestHostileRanges(t *testing.T) {
+	s, _, q := newQueue()
+	fill(s, q, 2*chunkSize)
+	ch := s.NewChannel(command.Owner{})
+	for range 2 * chunkSize {
+		ch.Get(q)
+	}
+	ch.Settle(0, ^uint64(0), command.Ack)
+	for range 1_000_000 {
+		ch.Settle(0, ^uint64(0), command.Requeue)
+	}
+	check(t, q, ch)
+	if q.Acked != 2*chunkSize || q.Unacked() != 0 {
+		t.Errorf("%d acked, %d unacked", q.Acked, q.Unacked())
+	}
+}
+
+// TestPriorityLevels checks who is served first, and that equals take turns.
+func TestPriorityLevels(t *testing.T) {
+	s, _, q := newQueue()
+	ch := s.NewChannel(command.Owner{})
+	add := func(id uint64, tag string, priority int64, prefetch uint32) {
+		s.Consume(id, command.Consume{Tag: tag, Limit: 100, Prefetch: prefetch}, priority, q, ch)
+	}
+	add(1, "low", 0, 0)
+	add(2, "a", 7, 2)
+	add(3, "b", 7, 1)
+	fill(s, q, 5)
+	var k taker
+	s.Assign(&k)
+	want := []string{"a 1 0 false", "b 2 1 false", "a 3 2 false", "low 4 3 false", "low 5 4 false"}
+	if !slices.Equal(k.got, want) {
+		t.Errorf("got %v", k.got)
+	}
+	check(t, q, ch)
+}
+
+// TestWriterBesideChange writes a capture while the queue goes on: run with -race.
+func TestWriterBesideChange(t *testing.T) {
+	s, _, q := newQueue()
+	fill(s, q, 3*chunkSize)
+	ch := s.NewChannel(command.Owner{})
+	for range chunkSize {
+		ch.Get(q)
+	}
+	write := func(c Contents, l Ledger) []byte {
+		var b bytes.Buffer
+		w := stream.NewWriter(&b)
+		var shared Shared
+		c.Write(w, &shared)
+		l.Write(w, func(*Queue) bool { return true })
+		if _, err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		return b.Bytes()
+	}
+	s.Freeze()
+	contents, ledger := q.Capture(), ch.Capture()
+	want := write(contents, ledger)
+	done := make(chan []byte)
+	go func() { done <- write(contents, ledger) }()
+	ch.Settle(1, 500, command.Ack)
+	ch.Recover()
+	fill(s, q, chunkSize)
+	for range 2 * chunkSize {
+		q.Get()
+	}
+	if got := <-done; !bytes.Equal(got, want) {
+		t.Error("the capture has changed")
+	}
+	check(t, q, ch)
+}
