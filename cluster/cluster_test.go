@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,7 +16,23 @@ import (
 	ct "warren/cluster/clustertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that were left behind. memberlist's end some time
+// after it was shut down: a probe waits for its answer.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	end := time.Now().Add(ct.Deadline)
+	for code == 0 {
+		err := goleak.Find()
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 func hasAll(n *ct.Node, from, to uint64) func() bool {
 	return func() bool {
@@ -583,5 +600,57 @@ func applied(t *testing.T, n *ct.Node, batch []byte) {
 		case <-end:
 			t.Fatalf("%s has not applied a batch", n.Config.ID)
 		}
+	}
+}
+
+func TestAllKilledAtOnce(t *testing.T) {
+	nodes := ct.LoopbackCluster(t, 3)
+	ct.WaitLeader(t, nodes...)
+	for i := range 20 {
+		ct.Put(t, nodes[i%3], ct.Batch(uint64(i), 1000))
+	}
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		wg.Go(n.Kill)
+	}
+	wg.Wait()
+	for i, n := range nodes {
+		nodes[i] = n.Restart(func(c *cluster.Config) { c.Join = nil; c.Expect = 0 })
+	}
+	ct.WaitLeader(t, nodes...)
+	for _, n := range nodes {
+		ct.Eventually(t, "the log on "+n.Config.ID, hasAll(n, 0, 20))
+	}
+	wantSame(t, nodes...)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	n := ct.Open(t, cluster.Config{ID: "a", DataDir: dir})
+	ct.WaitLeader(t, n)
+	n.Stop()
+	for name, cfg := range map[string]cluster.Config{
+		"another node's directory": {ID: "b", DataDir: dir},
+		"no id":                    {},
+		"bad id":                   {ID: "a b"},
+		"unknown log store":        {ID: "a", LogStore: "paper"},
+		"nobody to expect":         {ID: "a", Expect: 3},
+		"bad join address":         {ID: "a", Join: []string{"nowhere"}},
+		"tags too long":            {ID: "a", Tags: map[string]string{"x": string(make([]byte, 600))}},
+		"bad address to bind":      {ID: "c", BindAddr: "256.0.0.1:1"},
+	} {
+		if n, err := ct.TryOpen(t, cfg); err == nil {
+			n.Kill()
+			t.Errorf("%s: opened", name)
+		}
+	}
+	if err := os.RemoveAll(dir + "/wal"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir + "/stable.db"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ct.TryOpen(t, cluster.Config{ID: "a", DataDir: dir}); err == nil {
+		t.Error("a member without its log was opened")
 	}
 }

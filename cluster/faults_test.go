@@ -148,6 +148,31 @@ func TestTwoNodesOfThreeFormNothing(t *testing.T) {
 	wantOneCluster(t, nodes)
 }
 
+// TestTwoCoordinators: two of three nodes do not see each other, and both want to
+// found a cluster of two with the third.
+func TestTwoCoordinators(t *testing.T) {
+	for round := range rounds(t, 3) {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
+			net := ct.NewNetwork()
+			net.Partition([]string{ip(0)}, []string{ip(1)})
+			nodes := make([]*ct.Node, 3)
+			var wg sync.WaitGroup
+			for i := range nodes {
+				wg.Go(func() {
+					time.Sleep(rand.N(50 * time.Millisecond)) // the order is the point
+					cfg := memConfig(net, i, 3)
+					cfg.Expect = 2
+					nodes[i] = ct.Open(t, cfg)
+				})
+			}
+			wg.Wait()
+			ct.Eventually(t, "a cluster of two", func() bool { return nodes[2].Stats().ClusterID != "" })
+			net.Heal()
+			wantOneCluster(t, nodes)
+		})
+	}
+}
+
 // TestPartitionedLeader: the majority goes on, the minority commits nothing, and
 // after the partition all agree.
 func TestPartitionedLeader(t *testing.T) {

@@ -49,7 +49,7 @@ func startGossip(c *Cluster, udp net.PacketConn) (*gossip, error) {
 	}
 	var err error
 	if g.meta, err = encodeMeta(c.selfEntry()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, udp.Close())
 	}
 	g.wg.Add(1)
 	go g.readPackets()
@@ -272,7 +272,12 @@ func (g *gossip) DialTimeout(addr string, timeout time.Duration) (net.Conn, erro
 
 // DialAddressTimeout implements memberlist.NodeAwareTransport.
 func (g *gossip) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	conn, _, err := g.c.dial(mux.Gossip, "", g.target(a), timeout)
+	addr := g.target(a)
+	conn, w, err := g.c.dial(mux.Gossip, "", addr, timeout)
+	var refused *mux.RefusedError
+	if errors.As(err, &refused) && w.Cluster != "" && w.Cluster != g.c.clusterID() {
+		g.c.log.Warn("a node of another cluster is at an address to join", "addr", addr, "their_node", w.Node, "their_cluster", w.Cluster)
+	}
 	return conn, err
 }
 

@@ -74,8 +74,8 @@ func (n *notices) send(id raft.ServerID) {
 		if leading, ok := n.c.leadingTerm(); ok {
 			self := []byte(n.c.cfg.ID)
 			req := &raft.AppendEntriesRequest{
-				RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self},
-				Term:      leading, Leader: self,
+				RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self},
+				Term:         leading,
 				PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
 			}
 			if err := n.c.transport.AppendEntries(id, raft.ServerAddress(id), req, &raft.AppendEntriesResponse{}); err != nil {

@@ -19,6 +19,12 @@ var amqp091Skips = []struct{ test, reason string }{
 		"sets RabbitMQ's memory watermark with rabbitmqctl, and skips itself without it"},
 	{"TestDeclareArgsRejectToDeadLetterQueue",
 		"needs dead-lettering (x-dead-letter-exchange), which the broker does not do yet"},
+	{"TestRabbitMQQueueTTLGet",
+		"tests only a server whose product is RabbitMQ, and leaves its connection open with another; needs x-message-ttl"},
+	{"TestRabbitMQQueueNackMultipleRequeue",
+		"tests only a server whose product is RabbitMQ; TestSemantics nacks multiple messages"},
+	{"TestIntegrationRecoverNotImplemented",
+		"tests only a server whose product is RabbitMQ; TestRefusals recovers without requeue"},
 }
 
 // recoveryAddr is where amqp091-go's tests of connection recovery expect the HTTP

@@ -29,6 +29,9 @@ func judge(t testing.TB, flows []*flow, homes map[*flow][2]*node, gone *node) {
 	}
 	for _, f := range flows {
 		home := homes[f]
+		if home[0] == gone && f.pub.moved == 0 || home[1] == gone && f.con.moved == 0 {
+			t.Errorf("the clients of %s noticed nothing: was it gone?", gone.name)
+		}
 		for _, err := range f.check(loss{publisher: home[0] == gone, consumer: home[1] == gone}) {
 			t.Errorf("from %s to %s: %v", home[0].name, home[1].name, err)
 		}

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"warren/cmd/warrenperf/internal/load"
 )
 
 // Exit codes.
@@ -76,10 +78,10 @@ func (o *output) finish(cmd *cobra.Command, s summary, there bool, err error) er
 		}
 		err = errors.Join(err, s.Failed())
 	}
-	if err != nil {
-		return &runError{err}
+	if err == nil || errors.As(err, new(*load.OptionError)) {
+		return err
 	}
-	return nil
+	return &runError{err}
 }
 
 func (o *output) print(w io.Writer, s summary) error {

@@ -46,7 +46,7 @@ func (g *Generator) pick(all ...string) string { return all[g.r.IntN(len(all))] 
 func (g *Generator) node() string  { return g.pick("n1", "n2", "n3") }
 func (g *Generator) queue() string { return g.pick("a", "b", "c", "d", "amq.gen-x", "") }
 func (g *Generator) exchange() string {
-	return g.pick("", "", "", "x", "y", "z", "amq.fanout", "amq.topic")
+	return g.pick("", "", "", "x", "y", "z", "amq.fanout", "amq.topic", "amq.headers")
 }
 func (g *Generator) key() string { return g.pick("a", "b", "c", "d", "a.b", "#", "*.b", "") }
 func (g *Generator) tag() string { return g.pick("s", "t", "u") }
@@ -130,9 +130,24 @@ func (g *Generator) publish() *command.Publish {
 	g.bodies++
 	return &command.Publish{
 		VHost: []byte(g.vhost()), Exchange: []byte(g.exchange()), Key: []byte(g.key()),
-		Mandatory: g.chance(30), Properties: []byte{0, 0},
+		Mandatory: g.chance(30), Properties: g.properties(),
 		Body: fmt.Appendf(nil, "%d%s", g.bodies, make([]byte, g.r.IntN(3))),
 	}
+}
+
+// properties makes a property list, now and then with a header, or broken: a
+// session lets none such through, but the machine must bear it.
+func (g *Generator) properties() []byte {
+	if g.chance(80) {
+		return []byte{0, 0}
+	}
+	b := wire.AppendProperties(nil, &wire.Properties{
+		Present: wire.FlagHeaders, Headers: wire.Table{{Name: "h", Value: int32(g.r.IntN(2))}},
+	})
+	if g.chance(20) {
+		b = b[:g.r.IntN(len(b))]
+	}
+	return b
 }
 
 func (g *Generator) settle() *command.Settle {
@@ -172,6 +187,11 @@ func (g *Generator) binding() command.Binding {
 	}
 	if b.ToExchange {
 		b.Destination = g.exchange()
+	}
+	if g.chance(30) {
+		b.Args = wire.Table{
+			{Name: "x-match", Value: g.pick("all", "any", "odd")}, {Name: "h", Value: int32(g.r.IntN(2))},
+		}
 	}
 	return b
 }

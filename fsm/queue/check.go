@@ -107,6 +107,9 @@ func (q *Queue) checkConsumers() error {
 	}
 	lined := 0
 	for i := range q.levels {
+		if q.levels[i].head == nil {
+			return fmt.Errorf("queue %q keeps an empty line", q.Spec.Name)
+		}
 		for c := q.levels[i].head; c != nil; c = c.next {
 			lined++
 		}

@@ -23,8 +23,8 @@ type Consumer struct {
 	prev, next *Consumer
 }
 
-// A level is a ring of consumers of one priority, in the order in which they
-// get the next messages. Those that cannot take a message may stand in it; they
+// A level is the line of the consumers of one priority, in the order in which they
+// get the next messages. It is never empty. Those that cannot take a message may stand in it; they
 // step out when it is their turn.
 type level struct {
 	priority   int64
@@ -69,22 +69,20 @@ func (q *Queue) enqueue(c *Consumer) {
 	l.tail = c
 }
 
-// level returns the line of a priority.
+// level returns the line of a priority, which it makes when there is none.
 func (q *Queue) level(priority int64) *level {
-	for i := range q.levels {
-		if q.levels[i].priority == priority {
-			return &q.levels[i]
-		}
-		if q.levels[i].priority < priority {
-			q.levels = slices.Insert(q.levels, i, level{priority: priority})
-			return &q.levels[i]
-		}
+	at := 0
+	for at < len(q.levels) && q.levels[at].priority > priority {
+		at++
 	}
-	q.levels = append(q.levels, level{priority: priority})
-	return &q.levels[len(q.levels)-1]
+	if at == len(q.levels) || q.levels[at].priority != priority {
+		q.levels = slices.Insert(q.levels, at, level{priority: priority})
+	}
+	return &q.levels[at]
 }
 
-// dequeue takes a consumer out of line.
+// dequeue takes a consumer out of line. A line that is empty goes: clients may
+// use any number of priorities.
 func (q *Queue) dequeue(c *Consumer) {
 	l := q.level(c.Priority)
 	if c.prev == nil {
@@ -97,18 +95,20 @@ func (q *Queue) dequeue(c *Consumer) {
 	} else {
 		c.next.prev = c.prev
 	}
+	if l.head == nil {
+		q.levels = slices.DeleteFunc(q.levels, func(l level) bool { return l.head == nil })
+	}
 	c.waiting, c.prev, c.next = false, nil, nil
 }
 
 // turn returns the consumer that gets the next message, nil when none can.
 func (q *Queue) turn() *Consumer {
-	for i := range q.levels {
-		for c := q.levels[i].head; c != nil; c = q.levels[i].head {
-			if c.open() {
-				return c
-			}
-			q.dequeue(c)
+	for len(q.levels) > 0 {
+		c := q.levels[0].head
+		if c.open() {
+			return c
 		}
+		q.dequeue(c)
 	}
 	return nil
 }

@@ -160,6 +160,25 @@ func TestPriorityLevels(t *testing.T) {
 	check(t, q, ch)
 }
 
+// TestManyPriorities checks that priorities that nobody uses any more cost nothing.
+func TestManyPriorities(t *testing.T) {
+	s, _, q := newQueue()
+	ch := s.NewChannel(command.Owner{})
+	for i := range uint64(1000) {
+		spec := command.Consume{Tag: "t", Limit: 1}
+		c := s.Consume(i+1, spec, int64(i*7919%1000), q, ch)
+		if i%2 == 0 {
+			fill(s, q, 1)
+			s.Assign(new(taker))
+		}
+		check(t, q, ch)
+		c.Cancel()
+	}
+	if len(q.levels) != 0 {
+		t.Errorf("%d lines for nobody", len(q.levels))
+	}
+}
+
 // TestWriterBesideChange writes a capture while the queue goes on: run with -race.
 func TestWriterBesideChange(t *testing.T) {
 	s, _, q := newQueue()

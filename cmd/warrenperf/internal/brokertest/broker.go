@@ -79,7 +79,8 @@ type conn struct {
 	seq        uint64 // publishes since confirm.select
 	held       uint64 // a confirm that waits for the next, with Reverse
 	prefetch   int
-	tag        uint64
+	tag        uint64 // the last delivery tag
+	settled    uint64 // all tags up to it are acknowledged
 	unacked    map[uint64]unacked
 	blockedYet bool
 
@@ -180,13 +181,15 @@ func (b *Broker) forget(c *conn) {
 		}
 		q.consumers = kept
 	}
-	for tag := c.tag; tag > 0; tag-- { // the oldest ends in front
+	back := map[*queue][]message{}
+	for tag := c.settled + 1; tag <= c.tag; tag++ {
 		if u, ok := c.unacked[tag]; ok {
 			u.m.redelivered = true
-			u.q.ready = append([]message{u.m}, u.q.ready...)
+			back[u.q] = append(back[u.q], u.m)
 		}
 	}
-	for _, q := range b.queues {
+	for q, messages := range back {
+		q.ready = append(messages, q.ready...)
 		b.deliver(q)
 	}
 }
@@ -358,13 +361,15 @@ func (c *conn) consume(channel uint16, m *protocol.BasicConsume) {
 
 func (c *conn) ack(m *protocol.BasicAck) {
 	touched := map[*queue]bool{}
-	for tag := m.DeliveryTag; tag > 0; tag-- {
+	first := m.DeliveryTag
+	if m.Multiple {
+		first = c.settled + 1
+		c.settled = max(c.settled, m.DeliveryTag)
+	}
+	for tag := first; tag <= m.DeliveryTag; tag++ {
 		if u, ok := c.unacked[tag]; ok {
 			delete(c.unacked, tag)
 			touched[u.q] = true
-		}
-		if !m.Multiple {
-			break
 		}
 	}
 	for q := range touched {

@@ -71,7 +71,7 @@ func Dial(ctx context.Context, e Endpoint, name string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Reader: protocol.NewReader(socket), Writer: protocol.NewWriter(socket), net: socket}
+	c := New(socket)
 	stop := context.AfterFunc(ctx, func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
 	err = c.open(e, name)
 	if !stop() && err == nil {
@@ -82,6 +82,11 @@ func Dial(ctx context.Context, e Endpoint, name string) (*Conn, error) {
 		return nil, fmt.Errorf("connect to %s: %w", e.Addr(), err)
 	}
 	return c, nil
+}
+
+// New makes a Conn of a socket on which nothing was said.
+func New(socket net.Conn) *Conn {
+	return &Conn{Reader: protocol.NewReader(socket), Writer: protocol.NewWriter(socket), net: socket}
 }
 
 func (c *Conn) open(e Endpoint, name string) error {

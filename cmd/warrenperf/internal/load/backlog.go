@@ -45,10 +45,10 @@ func Backlog(ctx context.Context, o Options, messages uint64, progress io.Writer
 		return nil, err
 	}
 	if o.Producers == 0 || o.Consumers == 0 || messages < uint64(o.Producers) {
-		return nil, errors.New("a backlog needs producers, consumers, and a message of each producer")
+		return nil, badOption("a backlog needs producers, consumers, and a message of each producer")
 	}
 	if o.Confirm == 0 {
-		return nil, errors.New("a backlog needs --confirm: its end is the last confirm")
+		return nil, badOption("a backlog needs --confirm: its end is the last confirm")
 	}
 	if err := declare(ctx, &o); err != nil {
 		return nil, fmt.Errorf("declare: %w", err)

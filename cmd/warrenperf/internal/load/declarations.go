@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -48,7 +47,7 @@ func Declarations(ctx context.Context, o Options) (*DeclareReport, error) {
 		return nil, err
 	}
 	if o.Time == 0 && o.PMessages == 0 {
-		return nil, errors.New("the run would never end: give --time or --count")
+		return nil, errEndless("count")
 	}
 	conns := make([]*client.Conn, 0, o.Producers)
 	defer func() {

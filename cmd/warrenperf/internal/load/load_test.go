@@ -24,7 +24,7 @@ func options(t *testing.T, b *brokertest.Broker) Options {
 	return Options{
 		URIs: []client.Endpoint{e}, Producers: 2, Consumers: 2, Queues: 1, QueuePattern: "q-%d",
 		Size: 64, Confirm: 100, QoS: 50, MultiAck: 10, PMessages: 2000, Verify: true,
-		IdleTimeout: 300 * time.Millisecond, Shutdown: 5 * time.Second,
+		IdleTimeout: 20 * time.Second, Shutdown: 20 * time.Second,
 	}
 }
 
@@ -105,7 +105,7 @@ func TestPublishOnly(t *testing.T) {
 func TestTimedRun(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Faults{})
 	o := options(t, b)
-	o.PMessages, o.Time, o.Warmup = 0, 1200*time.Millisecond, 200*time.Millisecond
+	o.PMessages, o.Rate, o.Time, o.Warmup = 0, 2000, 1200*time.Millisecond, 200*time.Millisecond
 	var progress bytes.Buffer
 	r, err := Run(t.Context(), o, &progress)
 	if err != nil {
@@ -141,12 +141,13 @@ func TestFaultsAreTold(t *testing.T) {
 	}{
 		"lost": {
 			faults: brokertest.Faults{LoseEvery: 400},
+			change: func(o *Options) { o.IdleTimeout = time.Second },
 			check:  func(r *Report) bool { return r.Verify.Lost == 10 && r.Verify.Received == 3990 },
 			failed: "10 confirmed messages were lost",
 		},
 		"doubled": {
 			faults: brokertest.Faults{DoubleEvery: 400},
-			change: func(o *Options) { o.PMessages, o.Time = 0, 300*time.Millisecond },
+			change: func(o *Options) { o.PMessages, o.Rate, o.Time = 0, 5000, 300*time.Millisecond },
 			check:  func(r *Report) bool { return r.Verify.Duplicates > 0 && r.Verify.Lost == 0 },
 		},
 		"refused": {
@@ -244,7 +245,7 @@ func TestSetUpErrors(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Faults{})
 	o := options(t, b)
-	o.PMessages, o.Time = 0, time.Hour
+	o.PMessages, o.Rate, o.Time = 0, 5000, time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	r, err := Run(ctx, o, nil)
@@ -258,6 +259,9 @@ func TestBacklog(t *testing.T) {
 	for _, lose := range []int{0, 1000} {
 		b := brokertest.Start(t, brokertest.Faults{LoseEvery: lose})
 		o := options(t, b)
+		if lose > 0 {
+			o.IdleTimeout = time.Second
+		}
 		r, err := Backlog(t.Context(), o, 10_000, nil)
 		if err != nil {
 			t.Fatal(err)

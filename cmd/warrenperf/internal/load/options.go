@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -89,41 +88,53 @@ func (o *Options) copies() int {
 	return 1
 }
 
-// check refuses what cannot be, and says what to do about it.
+// An OptionError says which options cannot be, and what to do about it.
+type OptionError struct{ Text string }
+
+func (e *OptionError) Error() string { return e.Text }
+
+func badOption(format string, args ...any) error { return &OptionError{fmt.Sprintf(format, args...)} }
+
+// errEndless is of a run that has no end.
+func errEndless(count string) error {
+	return badOption("the run would never end: give --time or --%s", count)
+}
+
+// check returns an *OptionError for what cannot be.
 func (o *Options) check() error {
 	switch {
 	case len(o.URIs) == 0:
-		return errors.New("no URI is given")
+		return badOption("no URI is given")
 	case o.Producers < 0 || o.Consumers < 0 || o.Producers+o.Consumers == 0:
-		return errors.New("there is neither a producer nor a consumer")
+		return badOption("there is neither a producer nor a consumer")
 	case o.Producers > maxClients || o.Consumers > maxClients:
-		return fmt.Errorf("more than %d producers or consumers", maxClients)
+		return badOption("more than %d producers or consumers", maxClients)
 	case o.Queues < 1:
-		return errors.New("there is no queue: --queues must be at least 1")
+		return badOption("there is no queue: --queues must be at least 1")
 	case o.Queues > 1 && o.Queue != "":
-		return errors.New("--queue names one queue: for more of them use --queue-pattern")
+		return badOption("--queue names one queue: for more of them use --queue-pattern")
 	case (o.Queues > 1 || o.Queue == "") && !strings.Contains(o.QueuePattern, "%d"):
-		return fmt.Errorf("--queue-pattern %q does not hold %%d", o.QueuePattern)
+		return badOption("--queue-pattern %q does not hold %%d", o.QueuePattern)
 	case o.Size < 0 || o.Size > maxSize:
-		return fmt.Errorf("--size must be from 0 to %d bytes", maxSize)
+		return badOption("--size must be from 0 to %d bytes", maxSize)
 	case o.Verify && o.Size < numberSize:
-		return fmt.Errorf("--verify needs messages of at least %d bytes: see --size", numberSize)
+		return badOption("--verify needs messages of at least %d bytes: see --size", numberSize)
 	case o.Confirm < 0 || o.Confirm > maxWindow:
-		return fmt.Errorf("--confirm must be from 0 to %d", maxWindow)
+		return badOption("--confirm must be from 0 to %d", maxWindow)
 	case o.Verify && o.Producers > 0 && o.Confirm == 0:
-		return errors.New("--verify needs --confirm: what was not confirmed may be lost")
+		return badOption("--verify needs --confirm: what was not confirmed may be lost")
 	case o.Rate < 0:
-		return errors.New("--rate must not be negative")
+		return badOption("--rate must not be negative")
 	case o.QoS < 0 || o.QoS > 65535:
-		return errors.New("--qos must be from 0 to 65535")
+		return badOption("--qos must be from 0 to 65535")
 	case o.MultiAck < 1:
-		return errors.New("--multi-ack-every must be at least 1")
+		return badOption("--multi-ack-every must be at least 1")
 	case o.QoS > 0 && o.MultiAck > o.QoS && !o.AutoAck:
-		return fmt.Errorf("--multi-ack-every %d would wait for ever with --qos %d", o.MultiAck, o.QoS)
+		return badOption("--multi-ack-every %d would wait for ever with --qos %d", o.MultiAck, o.QoS)
 	case o.Time < 0 || o.Warmup < 0 || o.IdleTimeout <= 0 || o.Shutdown <= 0:
-		return errors.New("durations must be positive")
+		return badOption("durations must be positive")
 	case o.Predeclared && o.Exchange != "" && o.everyQueue() && o.Queues > 1 && o.Verify:
-		return errors.New("--verify cannot know the bindings of predeclared queues: use one queue")
+		return badOption("--verify cannot know the bindings of predeclared queues: use one queue")
 	}
 	return nil
 }

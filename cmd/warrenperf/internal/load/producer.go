@@ -151,6 +151,9 @@ func (p *producer) reserve(at int64, n int) (first uint64, got int, end bool) {
 	first = p.next
 	p.next += uint64(n)
 	p.cur.Sent += uint64(n)
+	if p.tracker != nil {
+		p.tracker.confirmed[p.number].sent.Store(p.next - 1)
+	}
 	if n > 0 && p.o.Confirm == 0 {
 		p.last = at
 	}

@@ -63,10 +63,10 @@ func RPC(ctx context.Context, o RPCOptions, progress io.Writer) (*RPCReport, err
 		return nil, err
 	}
 	if o.Clients < 1 || o.Servers < 1 {
-		return nil, errors.New("calls need clients and servers")
+		return nil, badOption("calls need clients and servers")
 	}
 	if o.Time == 0 && o.Calls == 0 {
-		return nil, errors.New("the run would never end: give --time or --calls")
+		return nil, errEndless("calls")
 	}
 	if err := declare(ctx, &o.Options); err != nil {
 		return nil, fmt.Errorf("declare: %w", err)

@@ -28,10 +28,10 @@ func Run(ctx context.Context, o Options, progress io.Writer) (*Report, error) {
 		return nil, err
 	}
 	if o.Time == 0 && o.Producers > 0 && o.PMessages == 0 {
-		return nil, errors.New("the run would never end: give --time or --pmessages")
+		return nil, errEndless("pmessages")
 	}
 	if o.Time == 0 && o.Producers == 0 && o.CMessages == 0 {
-		return nil, errors.New("the run would never end: give --time or --cmessages")
+		return nil, errEndless("cmessages")
 	}
 	if err := declare(ctx, &o); err != nil {
 		return nil, fmt.Errorf("declare: %w", err)
@@ -258,7 +258,7 @@ func (r *runner) drained() bool {
 	for _, p := range r.producers {
 		expect += p.reached() * uint64(r.o.copies())
 	}
-	if r.received.Load() >= expect {
+	if r.received.Load() >= expect && !r.missing() {
 		return true
 	}
 	quiet := since(max(r.recent(), r.begun), now())
@@ -267,6 +267,12 @@ func (r *runner) drained() bool {
 		return true
 	}
 	return false
+}
+
+// missing reports whether a confirmed message has not come. Counts do not tell
+// when there are duplicates.
+func (r *runner) missing() bool {
+	return r.tracker != nil && r.tracker.result(r.o.queueOfProducer()).Lost > 0
 }
 
 // finish ends all clients: producers first, so that their outstanding messages

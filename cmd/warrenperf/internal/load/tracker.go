@@ -1,6 +1,10 @@
 package load
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
 
 // A bitset of message numbers grows with the greatest.
 type bitset []uint64
@@ -16,26 +20,31 @@ func (b *bitset) set(i uint64) (before bool) {
 	return before
 }
 
-func (b bitset) has(i uint64) bool {
-	return i/64 < uint64(len(b)) && b[i/64]&(1<<(i%64)) != 0
+// word returns the i-th 64 bits.
+func (b bitset) word(i int) uint64 {
+	if i >= len(b) {
+		return 0
+	}
+	return b[i]
 }
 
 // A tracker knows which messages of each producer were confirmed, and which came
 // out of each queue. Two phases of one run, as fill and drain, share one.
 type tracker struct {
-	since     int64 // messages stamped before are of another run
-	confirmed []ledger
-	queues    []ledger2
+	since     int64    // messages stamped before are of another run
+	confirmed []ledger // by producer
+	queues    []receipts
 }
 
 // A ledger holds the messages of one producer.
 type ledger struct {
-	mu  sync.Mutex
-	has bitset
+	sent atomic.Uint64 // the greatest number; one beyond it is of another run
+	mu   sync.Mutex
+	has  bitset // confirmed
 }
 
-// A ledger2 holds what came out of one queue, by producer.
-type ledger2 struct {
+// receipts hold what came out of one queue, by producer.
+type receipts struct {
 	mu         sync.Mutex
 	seen       []bitset
 	received   uint64
@@ -45,7 +54,7 @@ type ledger2 struct {
 }
 
 func newTracker(producers, queues int, since int64) *tracker {
-	t := &tracker{since: since, confirmed: make([]ledger, producers), queues: make([]ledger2, queues)}
+	t := &tracker{since: since, confirmed: make([]ledger, producers), queues: make([]receipts, queues)}
 	for i := range t.queues {
 		t.queues[i].seen = make([]bitset, producers)
 	}
@@ -75,7 +84,7 @@ func (t *tracker) receive(queue int, messages []delivered) {
 	for _, m := range messages {
 		p := m.id.producer()
 		switch {
-		case m.stamp < t.since || p >= len(q.seen):
+		case m.stamp < t.since || p >= len(q.seen) || m.id.number() > t.confirmed[p].sent.Load():
 			q.foreign++
 		case !q.seen[p].set(m.id.number()):
 			q.received++
@@ -105,35 +114,29 @@ func (t *tracker) result(producerQueue func(producer int) int) *Verification {
 	v := &Verification{}
 	for i := range t.queues {
 		q := &t.queues[i]
+		q.mu.Lock()
 		v.Received += q.received
 		v.Duplicates += q.duplicates
 		v.Repeated += q.repeated
 		v.Foreign += q.foreign
 		for p := range t.confirmed {
-			if producerQueue != nil && producerQueue(p) != i {
-				continue
+			if producerQueue == nil || producerQueue(p) == i {
+				v.compare(&t.confirmed[p], q.seen[p])
 			}
-			lost, confirmed, extra := q.compare(t.confirmed[p].has, p)
-			v.Lost += lost
-			v.Confirmed += confirmed
-			v.Extra += extra
 		}
+		q.mu.Unlock()
 	}
 	return v
 }
 
-func (q *ledger2) compare(confirmed bitset, producer int) (lost, all, extra uint64) {
-	seen := q.seen[producer]
-	for n := range uint64(64 * max(len(confirmed), len(seen))) {
-		switch c, s := confirmed.has(n), seen.has(n); {
-		case c && s:
-			all++
-		case c:
-			all++
-			lost++
-		case s:
-			extra++
-		}
+// compare counts what of one producer's messages came out of one queue.
+func (v *Verification) compare(l *ledger, seen bitset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range max(len(l.has), len(seen)) {
+		confirmed, received := l.has.word(i), seen.word(i)
+		v.Confirmed += uint64(bits.OnesCount64(confirmed))
+		v.Lost += uint64(bits.OnesCount64(confirmed &^ received))
+		v.Extra += uint64(bits.OnesCount64(received &^ confirmed))
 	}
-	return lost, all, extra
 }

@@ -115,6 +115,8 @@ func TestSettle(t *testing.T) {
 
 func TestTracker(t *testing.T) {
 	tr := newTracker(2, 2, 100)
+	tr.confirmed[0].sent.Store(201)
+	tr.confirmed[1].sent.Store(200)
 	for n := range uint64(200) {
 		tr.confirm(0, n+1)
 		tr.confirm(1, n+1)
@@ -132,9 +134,10 @@ func TestTracker(t *testing.T) {
 	mark(0, 0, 2, 100, true)
 	mark(0, 0, 3, 99, false)
 	mark(0, 9, 3, 100, false)
-	mark(0, 0, 1000, 100, false)
+	mark(0, 0, 201, 100, false)   // sent, never confirmed
+	mark(0, 0, 1<<40, 100, false) // never sent
 	got := *tr.result(func(p int) int { return p })
-	want := Verification{Confirmed: 400, Received: 399, Lost: 2, Duplicates: 1, Repeated: 1, Foreign: 2, Extra: 1}
+	want := Verification{Confirmed: 400, Received: 399, Lost: 2, Duplicates: 1, Repeated: 1, Foreign: 3, Extra: 1}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
