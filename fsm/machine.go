@@ -57,6 +57,10 @@ func (o *Output) Reset() {
 	*o = Output{Results: o.Results[:0], Effects: o.Effects[:0]}
 }
 
+// Unreadable is the error of Apply when a message could not be read from disk, and the
+// value with which other methods panic then.
+type Unreadable = queue.Unreadable
+
 // A Machine is the replicated state. Make one with New. Its methods must not be
 // called concurrently.
 type Machine struct {
@@ -137,11 +141,11 @@ func (m *Machine) Now() int64 { return m.now }
 // An error means that the entry cannot be understood: its bytes are damaged, or
 // a newer version wrote them. The machine may then have applied a part of it and
 // must not be used any more; the node has to stop. The same holds when a message
-// cannot be read from disk: then the error is a *queue.Unreadable.
+// cannot be read from disk: then the error is an *Unreadable.
 func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			unreadable, ok := p.(*queue.Unreadable)
+			unreadable, ok := p.(*Unreadable)
 			if !ok {
 				panic(p)
 			}

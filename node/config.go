@@ -35,6 +35,8 @@ type Config struct {
 	ElectionTimeout  time.Duration // default: as HeartbeatTimeout
 	NodeGrace        time.Duration // how long an unreachable node keeps its consumers; default 10 s
 	SnapshotBytes    int64         // log bytes between snapshots; default 64 MiB
+	MessageMemory    int64         // bytes that messages may take of memory once they are on disk; default 128 MiB
+	SegmentBytes     int64         // size of a file of messages; default 64 MiB
 
 	Logger *slog.Logger
 }
@@ -49,6 +51,8 @@ const (
 	DefaultPass           = "guest"
 	DefaultMaxMessageSize = 16 << 20
 	DefaultSnapshotBytes  = 64 << 20
+	DefaultMessageMemory  = 128 << 20
+	DefaultSegmentBytes   = 64 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -60,6 +64,8 @@ func (c Config) withDefaults() Config {
 	def(&c.DefaultPass, DefaultPass)
 	def(&c.MaxMessageSize, DefaultMaxMessageSize)
 	def(&c.SnapshotBytes, DefaultSnapshotBytes)
+	def(&c.MessageMemory, DefaultMessageMemory)
+	def(&c.SegmentBytes, DefaultSegmentBytes)
 	if c.LoopbackUsers == nil {
 		c.LoopbackUsers = []string{DefaultUser}
 	}
