@@ -122,6 +122,16 @@ var table = []*Setting{
 		set:     size(func(v *Values) *int64 { return &v.SnapshotBytes }, 1<<20, 1<<40),
 	},
 	{
+		Flag: "message-memory", Arg: "SIZE", Default: "128MiB", Group: groupStorage,
+		Meaning: "memory that messages may take once a snapshot has put them on disk; messages since the last snapshot come on top, up to twice --snapshot-bytes",
+		set:     size(func(v *Values) *int64 { return &v.MessageMemory }, 1<<20, 1<<40),
+	},
+	{
+		Flag: "segment-bytes", Arg: "SIZE", Default: "64MiB", Group: groupStorage,
+		Meaning: "size of a file of messages; a file goes when none of its messages is left",
+		set:     size(func(v *Values) *int64 { return &v.SegmentBytes }, 1<<20, 1<<30),
+	},
+	{
 		Flag: "shutdown-timeout", Arg: "DURATION", Default: "10s", Group: groupProcess,
 		Meaning: "how long SIGTERM or SIGINT may take to hand leadership over, close clients with 320 and write what is open; then the process ends with an error",
 		set:     duration(func(v *Values) *durationField { return &v.ShutdownTimeout }, millis(100), hours(1)),
