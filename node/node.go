@@ -328,16 +328,18 @@ const snapshotCheck = 100 * time.Millisecond
 func (n *Node) snapshots(ctx context.Context) {
 	tick := time.NewTicker(snapshotCheck)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if !n.snapshotDue() {
+		if !n.snapshotDue(time.Since(last)) {
 			continue
 		}
 		start, bytes := time.Now(), n.replica.BytesSinceSnapshot()
+		last = start
 		if err := n.cluster.Snapshot(); err != nil {
 			n.log.Error("snapshot", "err", err)
 			select {
@@ -353,12 +355,18 @@ func (n *Node) snapshots(ctx context.Context) {
 	}
 }
 
-// snapshotRetry is how long the node waits after a snapshot that failed.
-const snapshotRetry = 5 * time.Second
+const (
+	// snapshotRetry is how long the node waits after a snapshot that failed.
+	snapshotRetry = 5 * time.Second
+	// snapshotPause is the least time between two snapshots to give back disk: while one
+	// is being sent to another node its files stay.
+	snapshotPause = 5 * time.Second
+)
 
 // snapshotDue reports whether a snapshot would shorten the log, let messages leave
-// memory, or give back disk, by an amount that is worth it.
-func (n *Node) snapshotDue() bool {
+// memory, or give back disk, by an amount that is worth it. since is the time since the
+// last one was begun.
+func (n *Node) snapshotDue(since time.Duration) bool {
 	applied := n.replica.BytesSinceSnapshot()
 	if applied >= n.cfg.SnapshotBytes {
 		return true
@@ -366,8 +374,7 @@ func (n *Node) snapshotDue() bool {
 	if applied >= n.cfg.SnapshotBytes/4 && n.replica.MessageMemory() > n.cfg.MessageMemory {
 		return true
 	}
-	total, live := n.disk.Usage()
-	return applied > 0 && total-live > max(live, n.cfg.SnapshotBytes)+n.cfg.SegmentBytes
+	return applied > 0 && since >= snapshotPause && n.disk.Wasteful()
 }
 
 // Close stops the node: leadership is handed over, clients are told (320), and

@@ -242,6 +242,21 @@ func (s *Store) Usage() (total, live int64) {
 	return s.usage()
 }
 
+// Wasteful reports whether a checkpoint would give back disk by an amount that is
+// worth it: files that hold nothing in use, or more than half of all.
+func (s *Store) Wasteful() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var idle int64
+	for _, g := range s.segments {
+		if g.live == 0 {
+			idle += g.size
+		}
+	}
+	total, live := s.usage()
+	return idle > s.cfg.SegmentBytes/4 || total-live > live+s.cfg.SegmentBytes
+}
+
 func (s *Store) usage() (total, live int64) {
 	for _, g := range s.segments {
 		total += g.size
@@ -250,11 +265,9 @@ func (s *Store) usage() (total, live int64) {
 	return total, live
 }
 
-// staleShare: a segment is stale when less than one in so many of its bytes is in use.
-const staleShare = 3
-
 // stale returns the segments whose records a checkpoint is to store anew, so that
-// the files can go. There are none while little is to be gained.
+// the files can go: those that hold less in use than not. There are none while little is to be
+// gained. When more than half of all is not in use there is one.
 func (s *Store) stale() map[uint64]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,7 +277,7 @@ func (s *Store) stale() map[uint64]bool {
 	}
 	found := make(map[uint64]bool)
 	for n, g := range s.segments {
-		if g.live*staleShare > g.size {
+		if 2*g.live > g.size {
 			continue
 		}
 		found[n] = true
