@@ -298,9 +298,13 @@ func TestStoredTooLate(t *testing.T) {
 		s.Freeze()
 		return q.Capture().Save(stream.NewWriter(io.Discard), p, nil)
 	}
-	one, two := save(), save()
-	s.Stored(one)
+	one := save()
+	push(s, q, 10)
+	two := save()
 	s.Stored(two)
+	s.Evict()
+	s.Stored(one)
+	check(t, q)
 	if len(p.live) != 1 {
 		t.Errorf("%d records for one chunk", len(p.live))
 	}

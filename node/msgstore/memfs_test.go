@@ -13,11 +13,12 @@ var errInjected = errors.New("injected fault")
 // memFS is a directory in memory. Crash brings back what was synced only, and
 // part of what was not; the n-th operation can be made to fail.
 type memFS struct {
-	mu     sync.Mutex
-	files  map[string]*memFile
-	synced map[string]*memFile // names after the last Sync
-	failAt int                 // fails this operation and all after it until it is 0; counts down
-	ops    int
+	mu      sync.Mutex
+	files   map[string]*memFile
+	synced  map[string]*memFile // names after the last Sync
+	failAt  int                 // the number of the operation that fails; 0: none
+	forever bool                // all after it fail too
+	ops     int
 }
 
 type memFile struct {
@@ -33,7 +34,7 @@ func newMemFS() *memFS {
 // op counts an operation, and fails when it is its turn.
 func (m *memFS) op() error {
 	m.ops++
-	if m.failAt > 0 && m.ops >= m.failAt {
+	if m.failAt > 0 && (m.ops == m.failAt || m.forever && m.ops > m.failAt) {
 		return errInjected
 	}
 	return nil

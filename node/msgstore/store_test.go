@@ -251,7 +251,7 @@ func TestFaults(t *testing.T) {
 		for _, torn := range []int{0, 1, 11, 1 << 20} {
 			fs := newMemFS()
 			r := newRig(t, fs, 3000)
-			fs.failAt = failAt
+			fs.failAt, fs.forever = failAt, torn == 1
 			random := rand.New(rand.NewPCG(uint64(failAt), 2))
 			snapshots := make(map[uint64][]int) // live numbers by index
 			failures := 0
@@ -378,6 +378,7 @@ func TestInstall(t *testing.T) {
 			t.Fatalf("%d bytes were sent, %d were announced", n, meta.Size)
 		}
 		b.must(sink.Close())
+		b.must(b.s.Collect()) // of a checkpoint of its own
 		for number := range b.live {
 			b.drop(number)
 		}
