@@ -3,12 +3,15 @@ package fsm_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc64"
+	"io"
 	"testing"
 
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/fsmtest"
+	"warren/fsm/internal/stream"
 )
 
 // busyMachine returns a machine with something of everything, and its snapshot.
@@ -156,6 +159,54 @@ func FuzzApply(f *testing.F) {
 		}
 		if err := fsmtest.CheckMachine(m, nil); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzLoad loads snapshots that refer to records: what is taken is sound, or says
+// so when a message is read.
+func FuzzLoad(f *testing.F) {
+	g := fsmtest.NewGenerator(4)
+	records := new(fsmtest.Records)
+	m := fsm.New(records)
+	var out fsm.Output
+	for i := range 150 {
+		if err := m.Apply(fsm.Meta{Index: uint64(i + 1), Term: 1}, g.Next(), &out); err != nil {
+			f.Fatal(err)
+		}
+		g.Saw(&out)
+	}
+	saved := &fsmtest.Saved{Records: records}
+	if err := m.Capture().Save(saved); err != nil {
+		f.Fatal(err)
+	}
+	if len(saved.Refs) == 0 {
+		f.Fatal("the machine holds no messages")
+	}
+	good := bytes.Clone(saved.Bytes())
+	f.Add(good[:len(good)-8])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in := fsmtest.Saved{Refs: saved.Refs, Records: records}
+		in.Write(withSum(data))
+		own := *records
+		before := own.Live()
+		m := fsm.New(&own)
+		if err := m.Load(in.Reader()); err != nil {
+			if own.Live() != before {
+				t.Fatalf("a refused snapshot holds %d records more", own.Live()-before)
+			}
+			return
+		}
+		if err := fsmtest.CheckMachine(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		s := m.Capture()
+		defer s.Release()
+		if _, err := s.WriteTo(io.Discard); err != nil && m.StateHash() != 0 {
+			t.Fatal(err)
+		}
+		if err := m.Restore(bytes.NewReader(withSum(data))); !errors.Is(err, fsm.ErrNotSnapshot) && !errors.Is(err, stream.ErrCorrupt) {
+			t.Fatalf("a snapshot with records was taken for one with messages: %v", err)
 		}
 	})
 }

@@ -285,6 +285,7 @@ func (k *Sink) receive(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	var loose int64 // bytes that are not synced
 	for {
 		b, err := blocks.next()
 		switch {
@@ -302,6 +303,14 @@ func (k *Sink) receive(r io.Reader) error {
 			k.held = append(k.held, record)
 			k.named[record.Segment] = true
 			k.out.refer(record)
+			loose += length(record)
+		}
+		// Gigabytes to sync at the end would hold up Raft.
+		if loose >= k.s.cfg.SegmentBytes {
+			if err := k.s.sync(); err != nil {
+				return err
+			}
+			loose = 0
 		}
 		if k.out.err != nil {
 			return k.out.err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -90,12 +92,25 @@ func (s *Store) open() (err error) {
 		s.last = max(s.last, number)
 	}
 	if s.inner == nil {
+		if err := removeUnfinished(filepath.Join(s.cfg.Dir, "snapshots")); err != nil {
+			return err
+		}
 		s.inner, err = raft.NewFileSnapshotStore(s.cfg.Dir, 1, raftLog{s.log})
 		if err != nil {
 			return err
 		}
 	}
 	return s.retain()
+}
+
+// removeUnfinished removes the snapshots that a crash left half written, which
+// Raft's store would keep.
+func removeUnfinished(dir string) error {
+	unfinished, err := filepath.Glob(filepath.Join(dir, "*.tmp"))
+	for _, path := range unfinished {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
 }
 
 // Close closes the files. Nothing may be called afterwards.

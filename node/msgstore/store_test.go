@@ -299,12 +299,16 @@ func TestTornTail(t *testing.T) {
 	_, err = f.Write([]byte{0, 0, 1, 0, 1, 2})
 	r.must(errors.Join(err, f.Close()))
 	r.must(os.WriteFile(filepath.Join(r.cfg.Dir, segmentName(99)), []byte("WARR"), 0o600))
+	unfinished := filepath.Join(r.cfg.Dir, "snapshots", "1-2-3.tmp")
+	r.must(os.Mkdir(unfinished, 0o700))
 	r.restart()
 	r.check()
 	r.must(r.checkpoint(10))
 	r.check()
-	if _, err := os.Stat(filepath.Join(r.cfg.Dir, segmentName(99))); !os.IsNotExist(err) {
-		t.Error("the file that a crash left is still there")
+	for _, path := range []string{filepath.Join(r.cfg.Dir, segmentName(99)), unfinished} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s, which a crash left, is still there", path)
+		}
 	}
 }
 
