@@ -186,11 +186,11 @@ func FuzzLoad(f *testing.F) {
 	good := bytes.Clone(saved.Bytes())
 	f.Add(good[:len(good)-8])
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in := fsmtest.Saved{Refs: saved.Refs, Records: records}
+		own := records.Clone()
+		in := fsmtest.Saved{Refs: saved.Refs, Records: own}
 		in.Write(withSum(data))
-		own := *records
 		before := own.Live()
-		m := fsm.New(&own)
+		m := fsm.New(own)
 		if err := m.Load(in.Reader()); err != nil {
 			if own.Live() != before {
 				t.Fatalf("a refused snapshot holds %d records more", own.Live()-before)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"warren/fsm/command"
 )
@@ -59,6 +60,13 @@ func (s *Records) Drop(r command.Record) {
 	if s.live[r]--; s.live[r] == 0 {
 		delete(s.live, r)
 	}
+}
+
+// Clone returns a copy that goes its own way.
+func (s *Records) Clone() *Records {
+	c := *s
+	c.data, c.live = maps.Clone(s.data), maps.Clone(s.live)
+	return &c
 }
 
 // Live returns the number of records in use.
