@@ -13,8 +13,8 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: build
-build: ## build bin/warren and bin/warrenctl, static
-	$(GOBUILD) -o bin/ ./cmd/warren ./cmd/warrenctl
+build: ## build bin/warren, bin/warrenctl and bin/warrenperf, static
+	$(GOBUILD) -o bin/ ./cmd/warren ./cmd/warrenctl ./cmd/warrenperf
 
 .PHONY: gen
 gen: ## write again what is generated from the AMQP specification and the table of settings

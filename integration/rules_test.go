@@ -39,6 +39,7 @@ var allowedImports = map[string][]string{
 	"node":                 {"node/...", "cluster/...", "fsm", "fsm/command", "protocol", "protocol/wire"},
 	"cmd/warren":           {"node", "cmd/warren/..."},
 	"cmd/warrenctl":        {"cmd/warrenctl/..."},
+	"cmd/warrenperf":       {"cmd/warrenperf/...", "protocol", "protocol/wire"},
 	"integration/tutorial": {"integration/tutorial/..."},
 	"integration":          {},
 	"docs/examples":        {},

@@ -123,6 +123,18 @@ func TestTimedRun(t *testing.T) {
 	}
 }
 
+// TestProducersStop has confirms so fast that there is always room to publish.
+func TestProducersStop(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Faults{})
+	o := options(t, b)
+	o.PMessages, o.Time, o.Consumers, o.Verify, o.Size, o.Confirm = 0, 50*time.Millisecond, 0, false, 16_000, 1000
+	begin := time.Now()
+	r := run(t, o)
+	if took := time.Since(begin); took > o.Shutdown || r.Failed() != nil {
+		t.Errorf("took %v, as if it had waited for the time-out; %+v", took, r)
+	}
+}
+
 func TestConsumersOwnLimit(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Faults{})
 	o := options(t, b)

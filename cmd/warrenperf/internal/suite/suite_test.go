@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAllRowsRun(t *testing.T) {
-	plan := Plan{Rows: Rows(), Repeat: 1, Log: &bytes.Buffer{},
+	plan := Plan{Rows: Rows(), Repeat: 1, Log: t.Output(),
 		Setup: Setup{Time: 100 * time.Millisecond, Messages: 1000}}
 	for _, name := range []string{"ours", "theirs"} {
 		target, err := ParseTarget(name + "=" + brokertest.Start(t, brokertest.Faults{}).URI())
