@@ -42,6 +42,7 @@ var allowedImports = map[string][]string{
 	"cmd/warrenperf":       {"cmd/warrenperf/...", "protocol", "protocol/wire"},
 	"integration/tutorial": {"integration/tutorial/..."},
 	"integration":          {},
+	"deploy/bench":         {},
 	"docs/examples":        {},
 	"protocol/amqptest":    {"protocol/..."},
 	"protocol/gen":         {"protocol/..."},

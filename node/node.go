@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"warren/cluster"
 	"warren/fsm"
 	"warren/fsm/command"
@@ -45,6 +47,7 @@ type Node struct {
 	proposer *proposer.Proposer
 	cluster  *cluster.Cluster
 	sessions *delivery.Registry[*session.Session]
+	replies  *replies
 
 	amqp net.Listener
 	http *http.Server
@@ -82,6 +85,10 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	node, err := uuid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("node id: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
 		cfg: cfg, id: id,
@@ -94,6 +101,7 @@ func Open(cfg Config) (*Node, error) {
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
+	n.replies = newReplies(n, node)
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -178,7 +186,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Handlers: n.handlers(),
 		OnLeader: n.onLeader,
 		OnDown:   n.onDown,
-		Logger:   n.log,
+		Logger:   n.cfg.Logger, // it adds the node's name itself
 	}
 }
 
@@ -363,6 +371,7 @@ func (n *Node) Close(ctx context.Context) error {
 	// Clients get 320; their sessions propose the end of what they held.
 	n.stop()
 	wait(ctx, closeSessions, &n.clients)
+	n.replies.close()
 	// The epoch ends here, not when somebody notices.
 	if epoch := n.proposer.Epoch(); epoch != 0 {
 		select {
@@ -399,6 +408,7 @@ func (n *Node) abandon() {
 			l.Close()
 		}
 	}
+	n.replies.close()
 	if n.proposer != nil {
 		n.proposer.Close()
 	}

@@ -82,6 +82,7 @@ type connection struct {
 	room     <-chan struct{}  // not nil: the proposer is full
 	unasked  int              // frames until it is asked again
 	flight   flight           // publishes without a result
+	replying replying         // direct replies without an outcome
 	buffered int              // bytes of unfinished contents and open transactions
 
 	known     bool // the machine may hold something of this connection

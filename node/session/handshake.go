@@ -141,13 +141,13 @@ func (c *connection) start(context.Context) error {
 	return c.login(ok.Mechanism, ok.Response)
 }
 
-// serverProperties are ours for connection.start. direct_reply_to is missing from
-// RabbitMQ's table of capabilities until it works.
+// serverProperties are ours for connection.start.
 func (c *connection) serverProperties() wire.Table {
 	can := wire.Table{}
 	for _, name := range []string{
 		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
 		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+		"direct_reply_to",
 	} {
 		can = append(can, wire.Field{Name: name, Value: true})
 	}
