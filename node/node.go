@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -151,6 +152,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		}
 	})
 	n.spawn(func() { n.snapshots(ctx) })
+	n.spawn(func() { n.giveBackMemory(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
@@ -343,6 +345,29 @@ func (n *Node) snapshots(ctx context.Context) {
 			continue
 		}
 		n.log.Info("snapshot taken", "took", time.Since(start), "body_bytes", held)
+	}
+}
+
+// giveBackMemory returns to the system, once after each time of load, the memory
+// that the load needed and idling does not.
+func (n *Node) giveBackMemory(ctx context.Context) {
+	const every, busy = 5 * time.Second, 1 << 20 // bytes of log in that time
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last int64
+	loaded := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := n.replica.BytesApplied()
+		idle := now-last < busy
+		if idle && loaded {
+			debug.FreeOSMemory()
+		}
+		loaded, last = !idle, now
 	}
 }
 

@@ -32,7 +32,8 @@ type Config struct {
 // A Replica is the raft.BatchingFSM of a node.
 type Replica struct {
 	cfg   Config
-	bytes atomic.Int64 // of entries applied since the last capture
+	total atomic.Int64 // bytes of entries applied
+	taken atomic.Int64 // of those, at the last capture or restore
 
 	mu  sync.RWMutex // writers: Apply, Capture, Restore; readers: View
 	m   *fsm.Machine
@@ -56,7 +57,10 @@ func (r *Replica) View(f func(*fsm.Machine)) {
 
 // BytesSinceSnapshot is the size of the entries applied since the last snapshot
 // was begun.
-func (r *Replica) BytesSinceSnapshot() int64 { return r.bytes.Load() }
+func (r *Replica) BytesSinceSnapshot() int64 { return r.total.Load() - r.taken.Load() }
+
+// BytesApplied is the size of all entries applied since the start.
+func (r *Replica) BytesApplied() int64 { return r.total.Load() }
 
 // Apply applies one entry.
 func (r *Replica) Apply(l *raft.Log) any {
@@ -78,7 +82,7 @@ func (r *Replica) apply(l *raft.Log) {
 	if l.Type != raft.LogCommand {
 		return
 	}
-	r.bytes.Add(int64(len(l.Data)))
+	r.total.Add(int64(len(l.Data)))
 	r.mu.Lock()
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
 	r.mu.Unlock()
@@ -94,7 +98,7 @@ func (r *Replica) apply(l *raft.Log) {
 func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.bytes.Store(0)
+	r.taken.Store(r.total.Load())
 	return snapshot{r.m.Capture()}, nil
 }
 
@@ -106,7 +110,7 @@ func (r *Replica) Restore(rc io.ReadCloser) error {
 		r.cfg.ResetBodies()
 	}
 	err := r.m.Restore(bufio.NewReaderSize(rc, 1<<20))
-	r.bytes.Store(0)
+	r.taken.Store(r.total.Load())
 	r.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
