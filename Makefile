@@ -13,8 +13,8 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: build
-build: ## build bin/warren and bin/warrenctl, static
-	$(GOBUILD) -o bin/ ./cmd/warren ./cmd/warrenctl
+build: ## build bin/warren, bin/warrenctl and bin/warrenperf, static
+	$(GOBUILD) -o bin/ ./cmd/warren ./cmd/warrenctl ./cmd/warrenperf
 
 .PHONY: gen
 gen: ## write again what is generated from the AMQP specification and the table of settings
@@ -52,9 +52,13 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		tests=$$(go test -buildvcs=false -list '^Fuzz' $$package); \
 		for target in $$(echo "$$tests" | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			go test -buildvcs=false -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -timeout 10m $$package; \
+			go test -buildvcs=false -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 10m $$package; \
 		done; \
 	done
+
+.PHONY: bench
+bench: build ## measure three local nodes, and another broker at PEER_URIS; BENCH_ARGS="--rows 16b,rpc --time 10"
+	deploy/bench/bench.sh $(BENCH_ARGS)
 
 .PHONY: dev
 dev: build ## a cluster of three processes on this machine; data in .data/dev

@@ -292,9 +292,10 @@ func (c *Cluster) shutdown(ctx context.Context, polite bool) error {
 		case <-drained:
 		case <-ctx.Done():
 		}
+		c.gossip.leave()
 	}
 	c.cancel()
-	c.gossip.close(polite)
+	c.gossip.close()
 	err := c.mux.Close()
 	c.peers.close()
 	c.wg.Wait()

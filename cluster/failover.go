@@ -13,29 +13,40 @@ import (
 // One survivor need not wait for the heartbeat timeout then.
 type failover struct {
 	c    *Cluster
-	gone chan string
+	gone chan evidence
 
 	tried Leader // the broken leader that was last stood against; one try each
 }
 
+// evidence is that a node's process was gone at a time. It says nothing of a leader
+// that was learnt of later: that may be the process which came after.
+type evidence struct {
+	id string
+	at time.Time
+}
+
 const (
-	// standStep is what each voter with a longer log makes this one wait.
-	standStep = 100 * time.Millisecond
+	// standStep is what each voter with a longer log makes this one wait: longer
+	// than an election takes on a busy machine, because two that stand at once cost
+	// a whole election timeout.
+	standStep = 200 * time.Millisecond
 	// stagger parts voters that each found the other's log longer, because both
 	// grew while they asked.
 	stagger = 30 * time.Millisecond
+	// rankAgain is how often a voter that is not the best looks whether it is now.
+	rankAgain = 10 * time.Millisecond
 	// positionTime bounds the question how long the others' logs are.
 	positionTime = 50 * time.Millisecond
 )
 
 func newFailover(c *Cluster) *failover {
-	return &failover{c: c, gone: make(chan string, 16)}
+	return &failover{c: c, gone: make(chan evidence, 16)}
 }
 
 // gone takes evidence that the process of a node is gone. It never blocks.
-func (c *Cluster) gone(id string) {
+func (c *Cluster) gone(id string, at time.Time) {
 	select {
-	case c.failover.gone <- id:
+	case c.failover.gone <- evidence{id, at}:
 	default: // the link finds the same evidence again
 	}
 	c.wake()
@@ -44,8 +55,8 @@ func (c *Cluster) gone(id string) {
 func (f *failover) run() {
 	for {
 		select {
-		case id := <-f.gone:
-			f.succeed(f.c.ctx, id)
+		case e := <-f.gone:
+			f.succeed(f.c.ctx, e)
 		case <-f.c.ctx.Done():
 			return
 		}
@@ -53,36 +64,43 @@ func (f *failover) run() {
 }
 
 // broken returns the leader that is gone while this node, a voter, still follows it.
-func (f *failover) broken(id string) (Leader, bool) {
+func (f *failover) broken(e evidence) (Leader, bool) {
 	r := f.c.raftNow()
-	l := Leader{ID: id, Term: r.CurrentTerm(), Known: true}
-	_, leader := r.LeaderWithID()
-	return l, string(leader) == id && r.State() == raft.Follower && f.c.isVoter(f.c.cfg.ID) && l.Term == r.CurrentTerm()
+	l, since := f.c.leaders.current()
+	return l, l.Known && l.ID == e.id && e.at.After(since) && l.Term == r.CurrentTerm() &&
+		r.State() == raft.Follower && f.c.isVoter(f.c.cfg.ID)
 }
 
 // succeed stands for election when the leader is gone and this node is the best
 // to follow it, or the better ones have not.
-func (f *failover) succeed(ctx context.Context, id string) {
-	l, broken := f.broken(id)
+func (f *failover) succeed(ctx context.Context, e evidence) {
+	l, broken := f.broken(e)
 	if !broken || l == f.tried {
 		return
 	}
 	f.tried = l
-	rank, place := f.rank(ctx, id)
-	if rank > 0 {
-		pause(ctx, time.Duration(rank)*standStep+time.Duration(place)*stagger)
+	// The logs may still grow by what the leader had sent: look again until this
+	// one is the best, or has waited its turn.
+	began := time.Now()
+	rank, place := f.rank(ctx, e.id)
+	for rank > 0 && time.Since(began) < time.Duration(rank)*standStep+time.Duration(place)*stagger {
+		pause(ctx, rankAgain)
+		if now, broken := f.broken(e); !broken || now != l || ctx.Err() != nil {
+			return
+		}
+		rank, place = f.rank(ctx, e.id)
 	}
-	if now, broken := f.broken(id); !broken || now != l || ctx.Err() != nil {
+	if now, broken := f.broken(e); !broken || now != l || ctx.Err() != nil {
 		return
 	}
-	f.c.log.Warn("leader is gone: standing for election", "leader", id, "term", l.Term, "rank", rank)
+	f.c.log.Warn("leader is gone: standing for election", "leader", e.id, "term", l.Term, "rank", rank, "after", time.Since(e.at))
 	if err := f.c.transport.stand(f.c.cfg.ID, f.c.cfg.Timing.Election); err != nil {
 		f.c.log.Warn("could not stand for election", "error", err)
 	}
 }
 
-// rank counts the voters that should stand before this one: those with a longer
-// log, or with an equal one and a lower id. Its own length is read before it asks,
+// rank counts the voters that should stand before this one: those that stand
+// already or follow a newer term, those with a longer log, or with an equal one and a lower id. Its own length is read before it asks,
 // so that two which ask each other while their logs grow rather both give way than
 // both stand. place is how many of them have a lower id.
 func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
@@ -101,10 +119,10 @@ func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
 		}
 		wg.Go(func() {
 			p, err := f.c.askPosition(ctx, id)
-			if err != nil {
+			if err != nil && !f.c.peers.isUp(id) {
 				return // it does not stand in the way
 			}
-			if p.better(own) || (!own.better(p) && id < f.c.cfg.ID) {
+			if err != nil || p.standing || p.term > own.term || p.better(own) || (!own.better(p) && id < f.c.cfg.ID) {
 				mu.Lock()
 				rank++
 				mu.Unlock()
@@ -115,18 +133,22 @@ func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
 	return rank, place
 }
 
-// position is how far a node's log goes.
-type position struct{ lastTerm, lastIndex uint64 }
+// position is how far a node's log goes, and whether it stands for election.
+type position struct {
+	lastTerm, lastIndex uint64
+	term                uint64
+	standing            bool
+}
 
 func (p position) better(q position) bool {
 	return p.lastTerm > q.lastTerm || (p.lastTerm == q.lastTerm && p.lastIndex > q.lastIndex)
 }
 
-const methodPosition = "cluster.position" // nothing → last term, last index
+const methodPosition = "cluster.position" // nothing → last term, last index, term, 1 when standing
 
 func (c *Cluster) position() position {
 	r := c.raftNow()
-	p := position{lastIndex: r.LastIndex()}
+	p := position{lastIndex: r.LastIndex(), term: r.CurrentTerm(), standing: r.State() == raft.Candidate}
 	var l raft.Log
 	if err := c.stores.log.GetLog(p.lastIndex, &l); err == nil {
 		p.lastTerm = l.Term
@@ -138,7 +160,11 @@ func (c *Cluster) position() position {
 
 func (c *Cluster) onPosition(context.Context, string, []byte) ([]byte, error) {
 	p := c.position()
-	return putUint64s(p.lastTerm, p.lastIndex), nil
+	standing := uint64(0)
+	if p.standing {
+		standing = 1
+	}
+	return putUint64s(p.lastTerm, p.lastIndex, p.term, standing), nil
 }
 
 func (c *Cluster) askPosition(ctx context.Context, id string) (position, error) {
@@ -146,9 +172,9 @@ func (c *Cluster) askPosition(ctx context.Context, id string) (position, error) 
 	if err != nil {
 		return position{}, err
 	}
-	v, err := uint64s(b, 2)
+	v, err := uint64s(b, 4)
 	if err != nil {
 		return position{}, err
 	}
-	return position{v[0], v[1]}, nil
+	return position{lastTerm: v[0], lastIndex: v[1], term: v[2], standing: v[3] != 0}, nil
 }

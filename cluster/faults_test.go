@@ -173,6 +173,41 @@ func TestTwoCoordinators(t *testing.T) {
 	}
 }
 
+// TestOnePromise: two coordinators want the same third node at the same time, again
+// and again. One of them gets it, and the other founds nothing.
+func TestOnePromise(t *testing.T) {
+	for round := range rounds(t, 10) {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
+			net := ct.NewNetwork()
+			net.Delay(ct.RandomDelay(3 * time.Millisecond))
+			addrs := make(map[string]string)
+			nodes := make([]*ct.Node, 3)
+			for i := range nodes {
+				cfg := memConfig(net, i, 3)
+				cfg.Expect, cfg.Join = 2, []string{"10.9.9.9:1"} // gossip shows them nobody
+				cfg.Timing = ct.FastTiming()
+				cfg.Timing.Retry = time.Millisecond // the backoff of coordinators, here
+				nodes[i] = ct.Open(t, cfg)
+				addrs[cfg.ID] = addr(i)
+			}
+			belongs := func(i int) bool { return nodes[i].Stats().ClusterID != "" }
+			var wg sync.WaitGroup
+			for i := range 2 {
+				wg.Go(func() {
+					for !belongs(0) && !belongs(1) {
+						nodes[i].Coordinate(t.Context(), []string{nodes[i].Config.ID, nodes[2].Config.ID}, addrs)
+					}
+				})
+			}
+			wg.Wait()
+			ct.Eventually(t, "the third node to hear", func() bool { return belongs(2) })
+			if belongs(0) && belongs(1) {
+				t.Fatal("two clusters were born with the same node")
+			}
+		})
+	}
+}
+
 // TestPartitionedLeader: the majority goes on, the minority commits nothing, and
 // after the partition all agree.
 func TestPartitionedLeader(t *testing.T) {

@@ -36,6 +36,7 @@ type gossip struct {
 
 	mu    sync.Mutex
 	meta  []byte
+	names map[string]resolved
 	alive map[string]map[uint64]bool // node id → boots that are alive
 }
 
@@ -46,6 +47,7 @@ func startGossip(c *Cluster, udp net.PacketConn) (*gossip, error) {
 		packets: make(chan *memberlist.Packet, 64),
 		stop:    make(chan struct{}),
 		alive:   make(map[string]map[uint64]bool),
+		names:   make(map[string]resolved),
 	}
 	var err error
 	if g.meta, err = encodeMeta(c.selfEntry()); err != nil {
@@ -135,13 +137,15 @@ func (g *gossip) isAlive(id string) bool {
 	return len(g.alive[id]) > 0
 }
 
-// close leaves, when said, and ends all of gossip.
-func (g *gossip) close(leave bool) {
-	if leave {
-		if err := g.list.Leave(500 * time.Millisecond); err != nil {
-			g.c.log.Debug("gossip: leave", "error", err)
-		}
+// leave tells the others that this node goes.
+func (g *gossip) leave() {
+	if err := g.list.Leave(500 * time.Millisecond); err != nil {
+		g.c.log.Debug("gossip: leave", "error", err)
 	}
+}
+
+// close ends all of gossip.
+func (g *gossip) close() {
 	if err := g.list.Shutdown(); err != nil {
 		g.c.log.Debug("gossip: shut down", "error", err)
 	}
@@ -255,14 +259,53 @@ func (g *gossip) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // WriteToAddress implements memberlist.NodeAwareTransport.
 func (g *gossip) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), g.c.cfg.Timing.Dial)
-	defer cancel()
-	to, err := g.c.cfg.Network.Resolve(ctx, g.target(a))
+	to, err := g.resolve(g.target(a))
 	if err != nil {
 		return time.Time{}, err
 	}
 	_, err = g.udp.WriteTo(b, to)
 	return time.Now(), err
+}
+
+// resolved is what a name led to, or why to nothing.
+type resolved struct {
+	addr  net.Addr
+	err   error
+	until time.Time
+}
+
+// How long names are remembered: packets go many times a second, and a name
+// server that is slow to say no must not hold up those to other nodes.
+const (
+	resolvedTime   = 5 * time.Second
+	unresolvedTime = time.Second
+)
+
+// resolve looks up where packets to an address go.
+func (g *gossip) resolve(addr string) (net.Addr, error) {
+	now := time.Now()
+	g.mu.Lock()
+	r, ok := g.names[addr]
+	g.mu.Unlock()
+	if ok && now.Before(r.until) {
+		return r.addr, r.err
+	}
+	ctx, cancel := context.WithTimeout(g.c.ctx, g.c.cfg.Timing.Dial)
+	defer cancel()
+	r.addr, r.err = g.c.cfg.Network.Resolve(ctx, addr)
+	r.until = time.Now().Add(resolvedTime)
+	if r.err != nil {
+		r.until = time.Now().Add(unresolvedTime)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for a, old := range g.names {
+		if now.After(old.until) {
+			delete(g.names, a)
+		}
+	}
+	g.names[addr] = r
+	return r.addr, r.err
 }
 
 // DialTimeout implements memberlist.Transport.

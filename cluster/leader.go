@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -13,6 +14,7 @@ type leaderWatch struct {
 
 	mu      sync.Mutex
 	now     Leader
+	since   time.Time // when now was seen first
 	untold  []Leader
 	arrived chan struct{}
 }
@@ -25,6 +27,13 @@ func (w *leaderWatch) get() Leader {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
+}
+
+// current is get, and since when it is so.
+func (w *leaderWatch) current() (Leader, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now, w.since
 }
 
 func (w *leaderWatch) run() {
@@ -65,7 +74,7 @@ func (w *leaderWatch) look(r *raft.Raft) {
 		w.mu.Unlock()
 		return
 	}
-	w.now = l
+	w.now, w.since = l, time.Now()
 	w.untold = append(w.untold, l)
 	w.mu.Unlock()
 	if l.Known {

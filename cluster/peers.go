@@ -44,6 +44,7 @@ type peer struct {
 	up       chan struct{} // closed while there is a connection, renewed when it breaks
 	heard    time.Time     // last frame from it; when unheard, since when it is expected
 	refused  time.Time     // since when its address refuses; zero: it does not
+	broke    time.Time     // when the last connection broke
 	used     time.Time     // last call
 }
 
@@ -231,7 +232,7 @@ func (p *peer) note(err error) {
 	}
 	p.mu.Unlock()
 	if refused {
-		p.ps.c.gone(p.id)
+		p.ps.c.gone(p.id, time.Now())
 	}
 }
 
@@ -239,14 +240,14 @@ func (p *peer) note(err error) {
 func (p *peer) serve(ctx context.Context, conn net.Conn, w mux.Welcome) {
 	c := p.ps.c
 	p.mu.Lock()
-	restarted := p.instance != 0 && p.instance != w.Instance
+	restarted, broke := p.instance != 0 && p.instance != w.Instance, p.broke
 	p.instance, p.failure = w.Instance, nil
 	p.heard, p.refused = time.Now(), time.Time{}
 	p.conn = conn
 	close(p.up)
 	p.mu.Unlock()
 	if restarted {
-		c.gone(p.id)
+		c.gone(p.id, broke)
 	}
 	c.wake()
 
@@ -269,6 +270,7 @@ func (p *peer) serve(ctx context.Context, conn net.Conn, w mux.Welcome) {
 	if p.conn == conn {
 		p.drop()
 	}
+	p.broke = time.Now()
 	pending := p.pending
 	p.pending = make(map[uint64]chan reply)
 	p.mu.Unlock()

@@ -58,9 +58,9 @@ func newProposals(c *Cluster) *proposals { return &proposals{c: c} }
 // them again, in order, after a Refused or an Unknown; a batch may then stand in
 // the log twice.
 //
-// The batch must not change until done was called, and this package never
-// changes or keeps it: a local leader works on a copy, because Raft and the state
-// machine keep what they are given for ever and Prepare writes into it.
+// The batch is handed over: a local leader lets Prepare write into it, and Raft
+// and the state machine keep it for ever. The caller must not change it any more,
+// and proposes a copy when it proposes it again.
 func (c *Cluster) Propose(batch []byte, done func(Answer)) {
 	c.proposals.propose(proposal{batch, done})
 }
@@ -105,7 +105,7 @@ func (p *proposals) begin() bool {
 	if leader.Self {
 		src := &source{answer: func(id uint64, a Answer) { p.answer(g, id, a) }}
 		g.send = func(id uint64, batch []byte) {
-			p.c.submitter.put(submission{from: src, id: id, batch: slices.Clone(batch)})
+			p.c.submitter.put(submission{from: src, id: id, batch: batch})
 		}
 		g.abandon = src.fail // Raft answers what it has when it steps down
 	} else {

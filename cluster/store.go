@@ -17,8 +17,8 @@ import (
 // Bounds in bytes, where hashicorp/raft's own settings count entries. Entries are
 // up to about 1 MiB, some of them much more.
 const (
-	cacheBytes      = 32 << 20 // newest log entries held in memory
-	trailingEntries = 10_000   // that stay behind a snapshot at most, so that counting their bytes stays cheap
+	cacheBytes      = 8 << 20 // newest log entries held in memory
+	trailingEntries = 10_000  // that stay behind a snapshot at most, so that counting their bytes stays cheap
 	// maxAppendEntries is in one AppendEntries request, one group commit and one
 	// ApplyBatch: some 8 MiB at most when the log is loaded.
 	maxAppendEntries = 8

@@ -38,8 +38,9 @@ type node struct {
 	args              []string
 	url               string
 
-	container string // its id, when the node is a container and not our process
-	up        bool   // whether that runs
+	foreign   bool   // its process is not ours to wait for …
+	up        bool   // … and this is whether it runs
+	container string // id of its container, if it is in one
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd was waited for; then err is valid
@@ -259,7 +260,7 @@ func withoutSettings(env []string) []string {
 
 // running says that the process was started and has not ended.
 func (n *node) running() bool {
-	if n.container != "" {
+	if n.foreign {
 		return n.up
 	}
 	if n.cmd == nil {
@@ -300,7 +301,7 @@ func (n *node) endProcess(s syscall.Signal) error {
 	if n.container != "" {
 		return n.killContainer()
 	}
-	if err := n.cmd.Process.Signal(s); err != nil && n.running() {
+	if err := n.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
@@ -445,7 +446,7 @@ func freeAddr() string {
 		ports.next = low + os.Getpid()%(high-low)
 	}
 	for range high - low {
-		if ports.next++; ports.next >= high {
+		if ports.next++; ports.next >= high-100 {
 			ports.next = low
 		}
 		if addr := fmt.Sprintf("127.0.0.1:%d", ports.next); isFree(addr) {

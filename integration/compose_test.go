@@ -75,7 +75,7 @@ func composeUp(t *testing.T) *cluster {
 		if err != nil || id == "" {
 			t.Fatalf("find container of %s: %q, %v", n.name, id, err)
 		}
-		n.container, n.up = id, true
+		n.container, n.foreign, n.up = id, true, true
 	}
 	c.waitReady(t)
 	return c

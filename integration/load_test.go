@@ -117,6 +117,13 @@ func (p *loadPublisher) start() error {
 	return nil
 }
 
+// home is the node that it is connected to.
+func (p *loadPublisher) home() *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.node
+}
+
 // stop lets what is under way be confirmed and ends the publisher.
 func (p *loadPublisher) stop() {
 	close(p.stopped)
@@ -182,7 +189,9 @@ func (p *loadPublisher) refuge() *session {
 		var err error
 		for _, n := range p.cluster.nodes {
 			if s, err = p.connect(n); err == nil {
+				p.mu.Lock()
 				p.node = n
+				p.mu.Unlock()
 				return nil
 			}
 		}
@@ -396,7 +405,7 @@ func progress(t testing.TB, flows []*flow, more uint64) {
 	t.Helper()
 	for _, f := range flows {
 		target := f.pub.count() + more
-		eventually(t, "confirms of the publisher on "+f.pub.node.name, func() error {
+		eventually(t, "confirms of the publisher on "+f.pub.home().name, func() error {
 			if n := f.pub.count(); n < target {
 				return fmt.Errorf("%d confirms, want %d", n, target)
 			}

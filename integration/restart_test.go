@@ -286,7 +286,8 @@ func TestSnapshotForStoppedNode(t *testing.T) {
 // clients connected all the time: they go on as if nothing had been.
 func TestSnapshotForPausedNode(t *testing.T) {
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB", "--node-grace", "5m"}})
-	paused := c.others(c.leader(t))[0]
+	leader := c.leader(t)
+	paused := c.others(leader)[0]
 	here := open(t, c.others(paused)[0])
 	if err := here.Confirm(false); err != nil {
 		t.Fatal(err)
@@ -317,7 +318,7 @@ func TestSnapshotForPausedNode(t *testing.T) {
 	}
 	before := waitApplied(t, paused)
 	paused.pause(t)
-	last := 1 + fillPastSnapshot(t, c.leader(t), here, queue, 2)
+	last := 1 + fillPastSnapshot(t, leader, here, queue, 2)
 	paused.resume(t)
 
 	confirmed(t, ch, "", mine, amqp.Publishing{Body: []byte("after")})

@@ -54,6 +54,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		ID:               id,
 		Proposer:         n.proposer,
 		Load:             load,
+		Replies:          n.replies,
 		Authenticate:     n.authenticate,
 		VHost:            n.hasVHost,
 		FrameMax:         n.cfg.FrameMax,

@@ -16,6 +16,7 @@ import (
 const (
 	callSessions        = "sessions"         // () -> [session.Info]
 	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
+	callReplies         = "replies"          // see appendReply -> a byte for each: 1 when it was taken
 )
 
 type closeRequest struct {
@@ -24,6 +25,7 @@ type closeRequest struct {
 
 func (n *Node) handlers() map[string]cluster.Handler {
 	return map[string]cluster.Handler{
+		callReplies: n.replies.answer,
 		callSessions: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(n.localSessions())
 		},

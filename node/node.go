@@ -11,8 +11,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"warren/cluster"
 	"warren/fsm"
@@ -45,6 +48,7 @@ type Node struct {
 	proposer *proposer.Proposer
 	cluster  *cluster.Cluster
 	sessions *delivery.Registry[*session.Session]
+	replies  *replies
 
 	amqp net.Listener
 	http *http.Server
@@ -82,6 +86,10 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	node, err := uuid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("node id: %w", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
 		cfg: cfg, id: id,
@@ -94,6 +102,7 @@ func Open(cfg Config) (*Node, error) {
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
+	n.replies = newReplies(n, node)
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -148,6 +157,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		}
 	})
 	n.spawn(func() { n.snapshots(ctx) })
+	n.spawn(func() { n.giveBackMemory(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
@@ -184,7 +194,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Handlers: n.handlers(),
 		OnLeader: n.onLeader,
 		OnDown:   n.onDown,
-		Logger:   n.log,
+		Logger:   n.cfg.Logger, // it adds the node's name itself
 	}
 }
 
@@ -377,6 +387,29 @@ func (n *Node) snapshotDue(since time.Duration) bool {
 	return applied > 0 && since >= snapshotPause && n.disk.Wasteful()
 }
 
+// giveBackMemory returns to the system, once after each time of load, the memory
+// that the load needed and idling does not.
+func (n *Node) giveBackMemory(ctx context.Context) {
+	const every, busy = 5 * time.Second, 1 << 20 // bytes of log in that time
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last int64
+	loaded := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := n.replica.BytesApplied()
+		idle := now-last < busy
+		if idle && loaded {
+			debug.FreeOSMemory()
+		}
+		loaded, last = !idle, now
+	}
+}
+
 // Close stops the node: leadership is handed over, clients are told (320), and
 // what they held is given back to the cluster before the node goes.
 func (n *Node) Close(ctx context.Context) error {
@@ -402,6 +435,7 @@ func (n *Node) Close(ctx context.Context) error {
 	// Clients get 320; their sessions propose the end of what they held.
 	n.stop()
 	wait(ctx, closeSessions, &n.clients)
+	n.replies.close()
 	// The epoch ends here, not when somebody notices.
 	if epoch := n.proposer.Epoch(); epoch != 0 {
 		select {
@@ -442,6 +476,7 @@ func (n *Node) abandon() {
 			l.Close()
 		}
 	}
+	n.replies.close()
 	if n.proposer != nil {
 		n.proposer.Close()
 	}

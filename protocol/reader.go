@@ -64,7 +64,9 @@ func (r *Reader) tooLarge(size uint32) bool {
 	return r.frameMax > 0 && uint64(size) > uint64(r.frameMax)
 }
 
-// ReadFrame returns the next frame. Its payload is valid until the next call.
+// ReadFrame returns the next frame. Its payload is valid until the next call that
+// has to read: as long as FrameBuffered reports true the buffer is not touched, so
+// the frames of one read may be handled together.
 //
 // A length beyond frame-max and a wrong end octet are an *Error, 501 FRAME_ERROR;
 // the stream is lost then, and every further call returns the same. A frame of

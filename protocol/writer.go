@@ -11,7 +11,7 @@ const (
 	uncopied = 4 << 10
 
 	// keepBuffer is the largest buffer that a Writer keeps between flushes.
-	keepBuffer = 256 << 10
+	keepBuffer = 512 << 10
 )
 
 // A Writer gathers frames and writes them with one call. Nothing reaches the
@@ -162,6 +162,14 @@ func (w *Writer) write() (int64, error) {
 	n, err := w.pieces.WriteTo(w.w) // advances w.pieces; the array is kept below
 	w.pieces = pieces
 	return n, err
+}
+
+// Shrink lets go of buffers that a burst has left. It is for connections that
+// have been quiet for a while; nothing may wait for Flush.
+func (w *Writer) Shrink() {
+	if w.size == 0 {
+		w.buf, w.bodies, w.pieces = nil, nil, nil
+	}
 }
 
 // reset empties the Writer and lets go of bodies and of an overgrown buffer.

@@ -344,7 +344,7 @@ func Put(tb testing.TB, n *Node, batch []byte) {
 	end := time.Now().Add(Deadline)
 	for {
 		answer := make(chan cluster.Answer, 1)
-		n.Propose(batch, func(a cluster.Answer) { answer <- a })
+		n.Propose(slices.Clone(batch), func(a cluster.Answer) { answer <- a })
 		if <-answer == cluster.Committed {
 			return
 		}

@@ -14,7 +14,7 @@ import (
 func suiteCommand() *cobra.Command {
 	var out output
 	var targets, rows []string
-	var seconds, warmup float64
+	var seconds, warmup, ceiling float64
 	var verbose bool
 	plan := suite.Plan{Repeat: 1}
 	cmd := &cobra.Command{
@@ -46,11 +46,14 @@ Rows:
 				return errors.New("no target is given: --target NAME=URI,URI")
 			case plan.Repeat < 1 || plan.Repeat > 1000:
 				return errors.New("--repeat must be from 1 to 1000")
+			case ceiling < 0:
+				return errors.New("--ceiling must not be negative")
 			case !(seconds > 0) || seconds > 1e6 || warmup < 0 || warmup > 1e6:
 				return errors.New("--time must be more than 0, --warmup at least 0, both at most 1e6 seconds")
 			}
 			plan.Time = time.Duration(seconds * float64(time.Second))
 			plan.Warmup = time.Duration(warmup * float64(time.Second))
+			plan.Ceiling = ceiling * 1e6
 			plan.Log = cmd.ErrOrStderr()
 			if verbose {
 				plan.Progress = cmd.ErrOrStderr()
@@ -68,6 +71,7 @@ Rows:
 	f.IntVar(&plan.Repeat, "repeat", 1, "measure each row `N` times on each target, in turn")
 	f.Uint64Var(&plan.Messages, "messages", 200_000, "`N` messages of the backlog")
 	f.DurationVar(&plan.Settle, "settle", 10*time.Second, "`DURATION` without load before memory is looked at")
+	f.Float64Var(&ceiling, "ceiling", 0, "`MB/S` that Raft reaches without a broker (deploy/bench measures it), to compare the row 16k with")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print the progress of each run, a line a second")
 	f.BoolVar(&out.json, "json", false, "print the result as JSON")
 	return cmd

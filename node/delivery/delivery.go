@@ -36,6 +36,14 @@ func (g *Registry[R]) Remove(conn uint64) {
 	delete(g.conns, conn)
 }
 
+// Get returns the connection of that number, if there is one.
+func (g *Registry[R]) Get(conn uint64) (R, bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	r, ok := g.conns[conn]
+	return r, ok
+}
+
 // Len is the number of connections.
 func (g *Registry[R]) Len() int {
 	g.mu.RLock()

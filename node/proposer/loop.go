@@ -1,6 +1,7 @@
 package proposer
 
 import (
+	"slices"
 	"time"
 
 	"warren/fsm/command"
@@ -63,6 +64,8 @@ func (p *Proposer) take() ([]byte, uint64) {
 	}
 	for _, b := range p.flight {
 		if !b.sent {
+			// What was handed over once may be in the log of this very node.
+			b.buf = slices.Clone(b.buf)
 			b.sent = true
 			return b.buf, p.round
 		}
@@ -96,7 +99,7 @@ func (p *Proposer) nextBatch() *batch {
 		return nil
 	}
 	b := p.open
-	p.open = newBatch()
+	p.open = p.newBatch(len(b.buf))
 	return b
 }
 

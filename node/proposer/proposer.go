@@ -33,6 +33,8 @@ const (
 	// are proposed again to the same leader.
 	resendMin = 10 * time.Millisecond
 	resendMax = 500 * time.Millisecond
+	// minBatch is the least room that an open batch begins with, in bytes.
+	minBatch = 512
 	// silence is how long a leader may leave the oldest batch unapplied before it
 	// is proposed again without any sign of failure: a net under the signs.
 	silence = 5 * time.Second
@@ -42,7 +44,9 @@ const (
 type Config struct {
 	NodeID, NodeName string
 
-	// Submit puts a batch on its way to the log and returns at once. Batches of
+	// Submit puts a batch on its way to the log and returns at once. The bytes are
+	// handed over: the stamp of their header may be written, and a state machine
+	// keeps them for ever. Batches of
 	// consecutive calls reach the leader in that order. done is called later, from
 	// any goroutine: with false when the batch may not have got into the log.
 	Submit func(batch []byte, done func(ok bool))
@@ -97,6 +101,9 @@ type batch struct {
 	waiters  []command.Waiter
 }
 
+// commands are what stands behind the header, which a leader may be writing.
+func (b *batch) commands() []byte { return b.buf[command.BatchHeader:] }
+
 // New returns a running proposer that opens an epoch as soon as there is a leader.
 func New(cfg Config) *Proposer {
 	if cfg.Window == 0 {
@@ -122,7 +129,6 @@ func New(cfg Config) *Proposer {
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
-		open:   newBatch(),
 		opened: make(chan struct{}),
 		nonce:  newNonce(),
 		delay:  resendMin,
@@ -130,6 +136,7 @@ func New(cfg Config) *Proposer {
 		leaderLost: time.Now(),
 		progress:   time.Now(),
 	}
+	p.open = p.newBatch(0)
 	go p.loop()
 	return p
 }
@@ -140,7 +147,12 @@ func (p *Proposer) Close() {
 	<-p.done
 }
 
-func newBatch() *batch { return &batch{buf: command.NewBatch(nil, 0, 0)} }
+// newBatch returns an empty batch with room for as much as the last one took,
+// as far as that is usual: a buffer that grows by doubling is copied all over again.
+func (p *Proposer) newBatch(last int) *batch {
+	room := min(last+last/4, p.cfg.MaxBatch+p.cfg.MaxBatch/8)
+	return &batch{buf: command.NewBatch(make([]byte, 0, max(room, minBatch)), 0, 0)}
+}
 
 func newNonce() uint64 { return rand.Uint64() | 1 }
 
@@ -153,12 +165,17 @@ func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint6
 	p.open.buf = command.AppendToBatch(p.open.buf, cmd)
 	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
 	p.pending += len(p.open.buf) - before
-	if len(p.open.buf) >= p.cfg.MaxBatch {
-		p.closed = append(p.closed, p.open)
-		p.open = newBatch()
-	}
+	p.closeFull()
 	p.mu.Unlock()
 	p.signal()
+}
+
+// closeFull closes the open batch when it is large enough.
+func (p *Proposer) closeFull() {
+	if len(p.open.buf) >= p.cfg.MaxBatch {
+		p.closed = append(p.closed, p.open)
+		p.open = p.newBatch(len(p.open.buf))
+	}
 }
 
 func (p *Proposer) signal() {
@@ -291,7 +308,7 @@ func (p *Proposer) EpochRemoved(epoch uint64) bool {
 	old := append(append(p.flight, p.closed...), p.open)
 	p.epoch, p.nonce, p.opening, p.resend = 0, newNonce(), false, false
 	p.opened = make(chan struct{})
-	p.flight, p.closed, p.open = nil, nil, newBatch()
+	p.flight, p.closed, p.open = nil, nil, p.newBatch(0)
 	p.pending = 0
 	var lost []lostCommand
 	for _, b := range old {
@@ -320,8 +337,8 @@ type lostCommand struct {
 // carryOver puts the commands of b that stand on their own into the open batch,
 // and returns the others.
 func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
-	_, rest, err := command.ReadHeader(b.buf)
-	for i := 0; len(rest) > 0 && err == nil; i++ {
+	rest, err := b.commands(), error(nil)
+	for i := 0; len(rest) > 0; i++ {
 		var kind command.Kind
 		var payload []byte
 		if kind, payload, rest, err = command.Next(rest); err != nil {
@@ -335,10 +352,7 @@ func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
 		p.open.buf = command.AppendEncoded(p.open.buf, kind, payload)
 		p.open.waiters = append(p.open.waiters, b.waiters[i])
 		p.pending += len(p.open.buf) - before
-		if len(p.open.buf) >= p.cfg.MaxBatch {
-			p.closed = append(p.closed, p.open)
-			p.open = newBatch()
-		}
+		p.closeFull()
 	}
 	if err != nil {
 		panic("proposer: own batch does not decode: " + err.Error())
@@ -380,8 +394,8 @@ func (p *Proposer) Restored(applied uint64) {
 }
 
 func answerApplied(b *batch) {
-	_, rest, err := command.ReadHeader(b.buf)
-	for i := 0; len(rest) > 0 && err == nil; i++ {
+	rest, err := b.commands(), error(nil)
+	for i := 0; len(rest) > 0; i++ {
 		var kind command.Kind
 		if kind, _, rest, err = command.Next(rest); err != nil {
 			break

@@ -52,7 +52,8 @@ type Config struct {
 // A Replica is the raft.BatchingFSM of a node.
 type Replica struct {
 	cfg      Config
-	bytes    atomic.Int64 // of entries applied since the last capture
+	total    atomic.Int64 // bytes of entries applied
+	taken    atomic.Int64 // of those, at the last capture or restore
 	resident atomic.Int64 // see MessageMemory
 
 	mu  sync.RWMutex // writers: Apply, Capture, Restore; readers: View
@@ -79,7 +80,10 @@ func (r *Replica) View(f func(*fsm.Machine)) {
 
 // BytesSinceSnapshot is the size of the entries applied since the last snapshot
 // was begun.
-func (r *Replica) BytesSinceSnapshot() int64 { return r.bytes.Load() }
+func (r *Replica) BytesSinceSnapshot() int64 { return r.total.Load() - r.taken.Load() }
+
+// BytesApplied is the size of all entries applied since the start.
+func (r *Replica) BytesApplied() int64 { return r.total.Load() }
 
 // MessageMemory returns about what the messages in memory take, in bytes.
 func (r *Replica) MessageMemory() int64 { return r.resident.Load() }
@@ -104,7 +108,7 @@ func (r *Replica) apply(l *raft.Log) {
 	if l.Type != raft.LogCommand {
 		return
 	}
-	r.bytes.Add(int64(len(l.Data)))
+	r.total.Add(int64(len(l.Data)))
 	r.mu.Lock()
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
 	r.resident.Store(r.m.Resident())
@@ -124,7 +128,9 @@ func (r *Replica) apply(l *raft.Log) {
 func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &snapshot{r: r, s: r.m.Capture(), bytes: r.bytes.Swap(0)}, nil
+	bytes := r.BytesSinceSnapshot()
+	r.taken.Add(bytes)
+	return &snapshot{r: r, s: r.m.Capture(), bytes: bytes}, nil
 }
 
 // Restore replaces the state by a snapshot's. It is quick: messages stay on disk.
@@ -151,7 +157,7 @@ func (r *Replica) restore(rc io.ReadCloser) error {
 	if err := r.m.Load(records); err != nil {
 		return err
 	}
-	r.bytes.Store(0)
+	r.taken.Store(r.total.Load())
 	r.resident.Store(r.m.Resident())
 	return r.cfg.Disk.Collect()
 }
@@ -206,7 +212,7 @@ func (s *snapshot) Persist(to raft.SnapshotSink) error {
 // Release lets go of the captured state.
 func (s *snapshot) Release() {
 	if !s.stored {
-		s.r.bytes.Add(s.bytes)
+		s.r.taken.Add(-s.bytes)
 	}
 	s.s.Release()
 }

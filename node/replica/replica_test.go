@@ -187,6 +187,9 @@ func TestPersistFails(t *testing.T) {
 		t.Fatalf("persisted: %v", err)
 	}
 	snap.Release()
+	if r.BytesSinceSnapshot() == 0 {
+		t.Error("the log counts as shortened")
+	}
 	if _, live := r.disk.Usage(); live != 0 {
 		t.Errorf("%d bytes are in use for nothing", live)
 	}

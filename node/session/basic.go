@@ -26,9 +26,24 @@ func (ch *channel) basicMethod(m protocol.Method) error {
 	return unimplemented(m)
 }
 
-// publish proposes the publish whose content is complete, or adds it to the open
-// transaction.
+// publish sends on the publish whose content is complete.
 func (ch *channel) publish(body []byte) {
+	if ch.content.isReply() {
+		ch.publishReply(body)
+	} else {
+		ch.proposePublish(body)
+	}
+	t := &ch.content
+	ch.c.charge(-len(t.body))
+	kept := t.body[:0]
+	if cap(kept) > keepBody {
+		kept = nil
+	}
+	ch.content = content{body: kept}
+}
+
+// proposePublish proposes a publish, or adds it to the open transaction.
+func (ch *channel) proposePublish(body []byte) {
 	t, c := &ch.content, ch.c
 	cmd := &c.publish
 	*cmd = command.Publish{
@@ -50,12 +65,6 @@ func (ch *channel) publish(body []byte) {
 		c.cfg.Proposer.Propose(cmd, c.s, uint64(newToken(ch.number, ch.incarnation, forPublish, ch.sent)))
 	}
 	*cmd = command.Publish{}
-	c.charge(-len(t.body))
-	kept := t.body[:0]
-	if cap(kept) > keepBody {
-		kept = nil
-	}
-	ch.content = content{body: kept}
 }
 
 // publishResult takes the result of a publish that is not simply done.
@@ -177,6 +186,9 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 	if _, taken := ch.consumers[tag]; taken {
 		return protocol.Errorf(protocol.NotAllowed, m.ID(), "attempt to reuse consumer tag '%s'", tag)
 	}
+	if queue == replyQueue {
+		return ch.consumeReplies(m, tag)
+	}
 	k := &consumer{tag: tag, limit: math.MaxUint64}
 	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {
 		k.windowed, k.limit = true, firstWindow
@@ -199,6 +211,11 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 // cancel is basic.cancel. A tag that is not there is fine.
 func (ch *channel) cancel(m *protocol.BasicCancel) {
 	ok := &protocol.BasicCancelOk{ConsumerTag: m.ConsumerTag}
+	if ch.awaiting != nil && ch.awaiting.tag == m.ConsumerTag {
+		ch.awaitNone()
+		ch.reply(m.NoWait, ok)
+		return
+	}
 	if ch.consumers[m.ConsumerTag] == nil {
 		ch.reply(m.NoWait, ok)
 		return

@@ -321,43 +321,52 @@ func TestConsumerCancelNotify(t *testing.T) {
 	})
 }
 
-// A consumer without acknowledgements whose client does not read is given a window
-// of messages and no more; when it reads it gets all.
+// A consumer whose client does not read, and whose prefetch does not bound it, is given
+// a window of messages and no more; when it reads it gets all.
 func TestSlowSocketHoldsNoQueue(t *testing.T) {
-	inBubble(t, func(t *testing.T, k *cluster) {
-		const n = 5000
-		p, maker := k.connect(), k.connect().login().open(1)
-		p.loginAs(nil, &protocol.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
-		p.open(1)
-		maker.declare(1, "q")
-		call[*protocol.ConfirmSelectOk](maker, 1, &protocol.ConfirmSelect{})
-		slow := make(chan struct{})
-		p.slow.Store(&slow)
-		p.send(1, &protocol.BasicConsume{Queue: "q", NoAck: true})
-		for range n {
-			maker.publish(1, "", "q", strings.Repeat("x", 2000))
+	for _, c := range []struct {
+		name     string
+		prefetch uint16
+		noAck    bool
+	}{{"no acks", 0, true}, {"no prefetch", 0, false}, {"large prefetch", 65535, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, k *cluster) { testSlowSocket(t, k, c.prefetch, c.noAck) })
+		})
+	}
+}
+
+func testSlowSocket(t *testing.T, k *cluster, prefetch uint16, noAck bool) {
+	const n = 4000
+	p, maker := k.connect(), k.connect().login().open(1)
+	p.loginAs(nil, &protocol.ConnectionTuneOk{ChannelMax: 1, FrameMax: 131072})
+	p.open(1)
+	call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: prefetch})
+	maker.declare(1, "q")
+	call[*protocol.ConfirmSelectOk](maker, 1, &protocol.ConfirmSelect{})
+	slow := make(chan struct{})
+	p.slow.Store(&slow)
+	p.send(1, &protocol.BasicConsume{Queue: "q", NoAck: noAck})
+	for range n {
+		maker.publish(1, "", "q", strings.Repeat("x", 2000))
+	}
+	maker.flush()
+	for confirmed := uint64(0); confirmed < n; {
+		confirmed = receive[*protocol.BasicAck](maker, 1).DeliveryTag
+	}
+	synctest.Wait()
+	if most := n - k.queue("q").Ready; most > maxWindow+maxUnwritten/2000+10 {
+		t.Errorf("%d messages were handed to a client that does not read", most)
+	}
+	close(slow)
+	receive[*protocol.BasicConsumeOk](p, 1)
+	for i := range n {
+		if d := receive[*protocol.BasicDeliver](p, 1); d.DeliveryTag != uint64(i+1) {
+			t.Fatalf("%+v, want %d", d, i+1)
 		}
-		maker.flush()
-		var confirmed uint64
-		for confirmed < n {
-			confirmed = receive[*protocol.BasicAck](maker, 1).DeliveryTag
-		}
-		synctest.Wait()
-		ready := k.queue("q").Ready
-		if most := n - ready; most > maxWindow+maxUnwritten/2000+10 {
-			t.Errorf("%d messages were handed to a client that does not read", most)
-		}
-		close(slow)
-		receive[*protocol.BasicConsumeOk](p, 1)
-		for i := range n {
-			if d := receive[*protocol.BasicDeliver](p, 1); d.DeliveryTag != uint64(i+1) {
-				t.Fatalf("%+v, want %d", d, i+1)
-			}
-			p.content(1)
-		}
-		p.bye()
-		maker.bye()
-	})
+		p.content(1)
+	}
+	p.bye()
+	maker.bye()
 }
 
 func TestConfirms(t *testing.T) {

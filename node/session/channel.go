@@ -25,8 +25,9 @@ type channel struct {
 	content   content
 	lastQueue string // most recently declared
 	consumers map[string]*consumer
-	prefetch  uint32 // of consumers to come
-	global    uint32 // of the channel
+	awaiting  *replyConsumer // of direct replies; nil: there is none
+	prefetch  uint32         // of consumers to come
+	global    uint32         // of the channel
 
 	deliveryTag uint64 // the last one given out
 	ordinal     uint64 // the last one seen
@@ -93,7 +94,9 @@ func (ch *channel) answered(r *command.Result) {
 		return
 	}
 	w.done(r)
-	ch.release()
+	if ch.waiting == nil {
+		ch.release()
+	}
 }
 
 // release lets the frames that were held back come again.
@@ -299,9 +302,10 @@ func (ch *channel) drop() {
 	ch.waiting = nil
 	ch.content.drop(ch.c)
 	if ch.tx != nil {
-		ch.c.charge(-len(ch.tx.commands))
+		ch.c.charge(-ch.tx.size())
 		ch.tx = nil
 	}
+	ch.awaitNone()
 	ch.gathered = gathered{}
 	ch.consumers = nil
 	ch.unacked.clear()

@@ -109,6 +109,9 @@ func (ch *channel) headerFrame(payload []byte) error {
 		return preconditionFailed(protocol.IDBasicPublish,
 			"message size %d is larger than configured max size %d", h.BodySize, ch.c.cfg.MaxMessageSize)
 	}
+	if h.Properties, err = ch.setReplyTo(h.Properties); err != nil {
+		return err
+	}
 	if err := ch.checkProperties(h.Properties); err != nil {
 		return err
 	}

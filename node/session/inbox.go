@@ -17,12 +17,17 @@ const (
 	evCancel
 	evEpochLost
 	evRestored
+	// evReply: a direct reply for a channel of this connection.
+	evReply
+	// evReplied: what became of a direct reply that this connection sent.
+	evReplied
 )
 
 // An event is what the log brought for this connection.
 type event struct {
 	kind        eventKind
 	redelivered bool
+	delivered   bool   // evReplied
 	channel     uint16 // evDeliver, evCancel
 	count       uint32 // evPublished
 	token       token  // evPublished, evResult
@@ -31,6 +36,7 @@ type event struct {
 	message     *command.Message
 	result      *command.Result
 	state       *command.ConnState
+	reply       *Reply // evReply, evReplied
 }
 
 // requests are what other goroutines want of the session.
@@ -46,15 +52,16 @@ type closeRequest struct {
 }
 
 // An inbox carries events and requests to the loop. It is the one thing of a
-// session that other goroutines write to. It does not bound its length: credit
-// bounds the deliveries, and the limit of unanswered publishes the results.
+// session that other goroutines write to. Credit bounds the deliveries in it, the
+// limit of unanswered publishes the results, and MaxReplies the direct replies.
 type inbox struct {
 	wake chan struct{} // capacity 1: something is here
 
-	mu     sync.Mutex
-	closed bool
-	events []event
-	asked  requests
+	mu      sync.Mutex
+	closed  bool
+	events  []event
+	asked   requests
+	replies replyBox
 }
 
 func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
@@ -73,12 +80,17 @@ func (b *inbox) add(e event) {
 		b.mu.Unlock()
 		return
 	}
-	b.events = append(b.events, e)
-	first := len(b.events) == 1
+	first := b.append(e)
 	b.mu.Unlock()
 	if first {
 		b.signal()
 	}
+}
+
+// append reports whether the event is the first. Called with the lock held.
+func (b *inbox) append(e event) bool {
+	b.events = append(b.events, e)
+	return len(b.events) == 1
 }
 
 // addPublished appends the event that one publish is done, or counts it in the
@@ -133,6 +145,7 @@ func (b *inbox) close() requests {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	b.replies.awaited = nil
 	asked := b.asked
 	b.events, b.asked = nil, requests{}
 	return asked

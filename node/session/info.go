@@ -202,7 +202,7 @@ func (c *connection) stateName() string {
 		return "blocked"
 	case c.blocked != "":
 		return "blocking"
-	case c.room != nil || c.flight.full(c.cfg.MaxInFlight):
+	case c.room != nil || c.flying():
 		return "flow"
 	}
 	return "running"

@@ -163,6 +163,13 @@ func (c *connection) event(e *event) {
 		c.epochLost()
 	case evRestored:
 		c.restored(e.state)
+	case evReply:
+		c.deliverReply(e.reply)
+	case evReplied:
+		c.replying.land(e.reply)
+		if ch := c.channelOf(e.reply.token); ch != nil && ch.open {
+			ch.replied(e.reply, e.delivered)
+		}
 	}
 }
 
@@ -233,10 +240,15 @@ func (c *connection) mayHandle() bool {
 	if c.state != stateRunning {
 		return !c.ended
 	}
-	if c.full() || c.room != nil || c.flight.full(c.cfg.MaxInFlight) {
+	if c.full() || c.room != nil || c.flying() {
 		return false
 	}
 	return c.hasRoom()
+}
+
+// flying reports whether as much as may be is published without an outcome.
+func (c *connection) flying() bool {
+	return c.flight.full(c.cfg.MaxInFlight) || c.replying.full(c.cfg.MaxInFlight)
 }
 
 // hasRoom asks the proposer for room, though not for each frame.
@@ -326,6 +338,8 @@ func (c *connection) lostError(err error) error {
 // beat sends a heartbeat when nothing went out since the last tick.
 func (c *connection) beat() {
 	if c.quiet && c.idle() && (c.state == stateRunning || c.state == stateFinishing) {
+		c.out.Shrink()
+		c.spare.Shrink()
 		c.out.Heartbeat()
 	}
 	c.quiet = true

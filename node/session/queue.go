@@ -1,6 +1,8 @@
 package session
 
 import (
+	"strings"
+
 	"warren/fsm/command"
 	"warren/protocol"
 )
@@ -47,6 +49,10 @@ func (ch *channel) queueName(id protocol.ID, name string) (string, error) {
 
 func (ch *channel) declareQueue(m *protocol.QueueDeclare) {
 	c, name := ch.c, entityName(m.Queue)
+	if strings.HasPrefix(name, replyQueue) {
+		ch.declareReplyQueue(m, name)
+		return
+	}
 	cmd := &command.QueueDeclare{
 		VHost: c.vhost, Conn: c.cfg.ID, Name: name,
 		Passive: m.Passive, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete,

@@ -28,6 +28,7 @@ const (
 	DefaultMaxMessageSize   = 16 << 20
 	DefaultMaxInFlight      = 4 << 20
 	DefaultMaxTransaction   = 32 << 20
+	DefaultMaxReplies       = 64 << 20
 )
 
 // A Proposer puts commands into the replicated log.
@@ -62,6 +63,10 @@ type Config struct {
 	MaxMessageSize   int           // bytes of a body
 	MaxInFlight      int           // bytes published on the connection and not yet applied
 	MaxTransaction   int           // bytes buffered by one transaction
+	MaxReplies       int           // bytes of direct replies that wait for the client to read
+
+	// Replies carries direct replies between connections. With nil they reach nobody.
+	Replies Replies
 
 	Product, Version, Node string
 	ClusterName            func() string
@@ -78,9 +83,13 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxMessageSize, DefaultMaxMessageSize)
 	setDefault(&c.MaxInFlight, DefaultMaxInFlight)
 	setDefault(&c.MaxTransaction, DefaultMaxTransaction)
+	setDefault(&c.MaxReplies, DefaultMaxReplies)
 	setDefault(&c.Product, "Warren")
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Replies == nil {
+		c.Replies = noReplies{}
 	}
 	if c.ClusterName == nil {
 		c.ClusterName = func() string { return "" }

@@ -97,3 +97,22 @@ func ShortProperty(b []byte, flag uint16) (value []byte, ok bool) {
 	}
 	return v[1:], true
 }
+
+// AppendReplaced appends the property list b to dst, with another value of a
+// string property, of 255 bytes at most. Where b does not have the property, b is
+// appended as it is.
+func AppendReplaced(dst, b []byte, flag uint16, value string) []byte {
+	if _, ok := ShortProperty(b, flag); !ok {
+		return append(dst, b...)
+	}
+	c := propertyCursor{has: Present(b), b: b[2:]}
+	for f := FlagContentType; f > flag; f >>= 1 {
+		c.next(f)
+	}
+	at := len(b) - len(c.b)
+	old := len(c.next(flag))
+	dst = append(dst, b[:at]...)
+	dst = append(dst, byte(len(value)))
+	dst = append(dst, value...)
+	return append(dst, b[at+old:]...)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -162,6 +163,34 @@ func TestPeek(t *testing.T) {
 	}
 }
 
+func TestAppendReplaced(t *testing.T) {
+	for _, flag := range []uint16{FlagContentType, FlagCorrelationID, FlagReplyTo, FlagExpiration, FlagClusterID} {
+		b := AppendProperties(nil, &all)
+		for _, value := range []string{"", "x", strings.Repeat("y", 255)} {
+			got := AppendReplaced([]byte("before"), b, flag, value)
+			got, ok := bytes.CutPrefix(got, []byte("before"))
+			if v, present := ShortProperty(got, flag); !ok || !present || string(v) != value {
+				t.Errorf("%#x: %q, want %q", flag, v, value)
+			}
+			if err := CheckProperties(got); err != nil {
+				t.Errorf("%#x: %v", flag, err)
+			}
+			old, _ := ShortProperty(b, flag)
+			if back := AppendReplaced(nil, got, flag, string(old)); !bytes.Equal(back, b) {
+				t.Errorf("%#x: % x is changed to % x", flag, b, back)
+			}
+		}
+	}
+	for _, flag := range []uint16{FlagHeaders, FlagPriority} {
+		if b := AppendProperties(nil, &all); !bytes.Equal(AppendReplaced(nil, b, flag, "x"), b) {
+			t.Errorf("%#x is no string", flag)
+		}
+	}
+	if got := AppendReplaced(nil, []byte{0, 0}, FlagReplyTo, "x"); !bytes.Equal(got, []byte{0, 0}) {
+		t.Errorf("% x", got)
+	}
+}
+
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	b := AppendProperties(nil, &all)
 	bad := b[:len(b)-1]
@@ -198,6 +227,7 @@ func FuzzProperties(f *testing.F) {
 		reply, _ := ShortProperty(b, FlagReplyTo)
 		stamp, _ := TimestampOf(b)
 		_, _ = Header(b, "k")
+		_ = AppendReplaced(nil, b, FlagReplyTo, "x")
 		if err != nil {
 			return
 		}

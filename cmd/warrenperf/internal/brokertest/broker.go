@@ -35,6 +35,7 @@ type Broker struct {
 	faults Faults
 
 	mu        sync.Mutex
+	room      *sync.Cond // a queue got shorter, or lost its consumers
 	conns     map[*conn]bool
 	queues    map[string]*queue
 	bindings  map[string][]binding // by exchange
@@ -104,6 +105,7 @@ func Start(t testing.TB, f Faults) *Broker {
 	}
 	b := &Broker{Addr: l.Addr().String(), faults: f, conns: map[*conn]bool{}, queues: map[string]*queue{},
 		bindings: map[string][]binding{}, exchanges: map[string]string{}}
+	b.room = sync.NewCond(&b.mu)
 	b.wg.Go(func() {
 		for {
 			sock, err := l.Accept()
@@ -192,6 +194,7 @@ func (b *Broker) forget(c *conn) {
 		q.ready = append(messages, q.ready...)
 		b.deliver(q)
 	}
+	b.room.Broadcast()
 }
 
 // write sends what stands in out, and closes the socket behind the last of it.
@@ -271,6 +274,9 @@ func (c *conn) frame(f protocol.Frame) error {
 	}
 	if f.Type != protocol.FrameHeartbeat && c.left == 0 {
 		c.published(f.Channel)
+		for c.b.crowded() {
+			c.b.room.Wait()
+		}
 	}
 	return nil
 }
@@ -375,6 +381,18 @@ func (c *conn) ack(m *protocol.BasicAck) {
 	for q := range touched {
 		c.b.deliver(q)
 	}
+	c.b.room.Broadcast()
+}
+
+// crowded reports whether publishers should wait for consumers, so that the test
+// does not measure how memory is copied.
+func (b *Broker) crowded() bool {
+	for _, q := range b.queues {
+		if len(q.consumers) > 0 && len(q.ready) > 1000 {
+			return true
+		}
+	}
+	return false
 }
 
 func every(n, count int) bool { return n > 0 && count%n == 0 }

@@ -22,7 +22,7 @@ type producer struct {
 	limit   uint64   // messages to publish, 0: no limit
 
 	room    chan struct{} // capacity 1: there may be room in the window again
-	stop    chan struct{} // closed: publish no more
+	stop    chan struct{} // closed with paused
 	readers chan struct{} // closed when read has ended
 	writers chan struct{} // closed when publish has ended
 
@@ -33,6 +33,7 @@ type producer struct {
 	outstanding int
 	confirmed   uint64
 	blocked     bool
+	paused      bool // publish no more
 	closing     bool // errors of the connection are expected
 	err         error
 }
@@ -128,7 +129,7 @@ func (p *producer) publish(pace *pacer) error {
 func (p *producer) reserve(at int64, n int) (first uint64, got int, end bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil || p.closing {
+	if p.err != nil || p.paused {
 		return 0, 0, true
 	}
 	if p.limit > 0 {
@@ -279,7 +280,12 @@ func (p *producer) idle() bool {
 }
 
 // pause publishes no more; confirms still come in.
-func (p *producer) pause() { close(p.stop) }
+func (p *producer) pause() {
+	p.mu.Lock()
+	p.paused = true
+	p.mu.Unlock()
+	close(p.stop)
+}
 
 // close ends the connection and both goroutines. pause came before.
 func (p *producer) close(wait time.Duration) {

@@ -59,6 +59,12 @@ type Row struct {
 	run     func(ctx context.Context, s Setup) ([]float64, error)
 }
 
+// The row that is compared with Raft's ceiling, and its messages' bytes.
+const (
+	largeRow  = "16k"
+	largeSize = 16 << 10
+)
+
 const (
 	perSecond = "msg/s"
 	millis    = "ms"
@@ -70,7 +76,7 @@ func Rows() []Row {
 	return []Row{
 		throughput("16b", "16 B, one queue, 2 producers, 2 consumers", 8, 1, 2, 2, 16),
 		throughput("1k", "1 KiB, one queue, 2 producers, 2 consumers", 5, 1, 2, 2, 1<<10),
-		throughput("16k", "16 KiB, one queue, 2 producers, 2 consumers", 1.3, 1, 2, 2, 16<<10),
+		throughput(largeRow, "16 KiB, one queue, 2 producers, 2 consumers", 1.3, 1, 2, 2, largeSize),
 		throughput("queues", "1 KiB, four queues, 4 producers, 4 consumers", 5, 4, 4, 4, 1<<10),
 		fanOut(),
 		backlog(),

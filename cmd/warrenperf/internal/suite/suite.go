@@ -40,6 +40,7 @@ type Plan struct {
 	Rows    []Row
 	Targets []Target // the first is compared with each of the others
 	Repeat  int      // how often each row runs on each target, in turn
+	Ceiling float64  // bytes a second that Raft reaches without a broker; 0: unknown
 	Log     io.Writer
 }
 
@@ -61,8 +62,21 @@ type Result struct {
 	Repeat  int      `json:"repeat"`
 	Seconds float64  `json:"seconds_per_row"`
 	Lines   []Line   `json:"lines"`
+	Ceiling *Ceiling `json:"ceiling,omitempty"`
 	Errors  []string `json:"errors,omitempty"`
 }
+
+// A Ceiling compares what the first target carries of large messages with what
+// Raft and the disk allow.
+type Ceiling struct {
+	Bytes float64 `json:"bytes_rate"`         // bodies carried, a second
+	Raft  float64 `json:"ceiling_bytes_rate"` // the ceiling, a second
+	Share float64 `json:"share"`
+	Goal  float64 `json:"goal"`
+}
+
+// ceilingGoal is the share that is asked for.
+const ceilingGoal = 0.6
 
 // missing stands for a figure that could not be measured.
 const missing = -1
@@ -91,6 +105,10 @@ func Run(ctx context.Context, p Plan) (*Result, error) {
 	for _, row := range p.Rows {
 		for _, f := range row.Figures {
 			r.Lines[at].conclude(f)
+			if v := r.Lines[at].Median[0]; p.Ceiling > 0 && row.Name == largeRow && v != missing {
+				carried := v * largeSize
+				r.Ceiling = &Ceiling{Bytes: carried, Raft: p.Ceiling, Share: carried / p.Ceiling, Goal: ceilingGoal}
+			}
 			at++
 		}
 	}
@@ -169,7 +187,7 @@ func (r *Result) Print(w io.Writer) error {
 			rule += "---:|"
 		}
 	}
-	head += " goal |  |"
+	head += " ratio's goal |  |"
 	rule += "---:|---|"
 	if _, err := fmt.Fprintf(w, "Medians of %d runs of %.3g s.\n\n%s\n%s\n", r.Repeat, r.Seconds, head, rule); err != nil {
 		return err
@@ -178,6 +196,11 @@ func (r *Result) Print(w io.Writer) error {
 		if _, err := fmt.Fprintln(w, l.row()); err != nil {
 			return err
 		}
+	}
+	if c := r.Ceiling; c != nil {
+		_, err := fmt.Fprintf(w, "\nBodies of 16 KiB: %.0f MB/s on %s, %.0f%% of Raft's ceiling of %.0f MB/s (goal %.0f%%).\n",
+			c.Bytes/1e6, r.Targets[0], 100*c.Share, c.Raft/1e6, 100*c.Goal)
+		return err
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAllRowsRun(t *testing.T) {
-	plan := Plan{Rows: Rows(), Repeat: 1, Log: &bytes.Buffer{},
-		Setup: Setup{Time: 100 * time.Millisecond, Messages: 1000}}
+	plan := Plan{Rows: Rows(), Repeat: 1, Ceiling: 1e6, Log: t.Output(),
+		Setup: Setup{Time: 250 * time.Millisecond, Messages: 1000}}
 	for _, name := range []string{"ours", "theirs"} {
 		target, err := ParseTarget(name + "=" + brokertest.Start(t, brokertest.Faults{}).URI())
 		if err != nil {
@@ -38,12 +39,14 @@ func TestAllRowsRun(t *testing.T) {
 		t.Errorf("%d lines of %d figures", len(r.Lines), figures)
 	}
 	for _, l := range r.Lines {
-		if len(l.Median) != 2 || l.Median[0] <= 0 || l.Median[1] <= 0 || len(l.Ratio) != 1 || l.Ratio[0] <= 0 || l.Met == nil {
+		// A rate may be 0 on a machine that is busy elsewhere; missing it may not be.
+		if len(l.Median) != 2 || slices.Contains(l.Median, missing) || len(l.Ratio) != 1 {
 			t.Errorf("%+v", l)
 		}
 	}
 	var table bytes.Buffer
-	if err := r.Print(&table); err != nil || strings.Count(table.String(), "\n|") != figures+2 {
+	if err := r.Print(&table); err != nil || strings.Count(table.String(), "\n|") != figures+2 ||
+		!strings.Contains(table.String(), "of Raft's ceiling of 1 MB/s") || r.Ceiling.Share*1e6 != r.Ceiling.Bytes {
 		t.Errorf("%s %v", table.String(), err)
 	}
 	if _, err := json.Marshal(r); err != nil {
