@@ -99,7 +99,8 @@ func (h *history) silence() time.Duration {
 type loadPublisher struct {
 	cluster *cluster
 	queue   string
-	node    *node // where it began
+	node    *node  // where it began
+	pad     string // goes along in a header, to make messages larger
 	*history
 
 	pending []uint64 // sent and not confirmed, in order; its goroutine's own
@@ -259,8 +260,12 @@ func (p *loadPublisher) number() uint64 {
 
 func (p *loadPublisher) send(s *session, seq uint64) error {
 	p.pending = append(p.pending, seq)
+	var headers amqp.Table
+	if p.pad != "" {
+		headers = amqp.Table{"pad": p.pad}
+	}
 	return s.ch.PublishWithContext(context.Background(), "", p.queue, true, false, amqp.Publishing{
-		DeliveryMode: amqp.Persistent, Body: strconv.AppendUint(nil, seq, 10),
+		DeliveryMode: amqp.Persistent, Headers: headers, Body: strconv.AppendUint(nil, seq, 10),
 	})
 }
 
