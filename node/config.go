@@ -36,7 +36,17 @@ type Config struct {
 	NodeGrace        time.Duration // how long an unreachable node keeps its consumers; default 10 s
 	SnapshotBytes    int64         // log bytes between snapshots; default 64 MiB
 
+	MemoryWatermark Watermark // memory above which the alarm is raised; default 0.6 of what is available
+	DiskFreeLimit   int64     // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
+
 	Logger *slog.Logger
+}
+
+// A Watermark is an amount of memory: a part of what the process may use, or,
+// when Bytes is not 0, so many bytes.
+type Watermark struct {
+	Fraction float64 // above 0, at most 1
+	Bytes    int64
 }
 
 // Defaults of Config that other packages show.
@@ -49,6 +59,10 @@ const (
 	DefaultPass           = "guest"
 	DefaultMaxMessageSize = 16 << 20
 	DefaultSnapshotBytes  = 64 << 20
+
+	// As RabbitMQ 4 (https://www.rabbitmq.com/docs/memory, …/disk-alarms).
+	DefaultMemoryWatermark = 0.6
+	DefaultDiskFreeLimit   = 50_000_000
 )
 
 func (c Config) withDefaults() Config {
@@ -60,6 +74,8 @@ func (c Config) withDefaults() Config {
 	def(&c.DefaultPass, DefaultPass)
 	def(&c.MaxMessageSize, DefaultMaxMessageSize)
 	def(&c.SnapshotBytes, DefaultSnapshotBytes)
+	def(&c.MemoryWatermark, Watermark{Fraction: DefaultMemoryWatermark})
+	def(&c.DiskFreeLimit, DefaultDiskFreeLimit)
 	if c.LoopbackUsers == nil {
 		c.LoopbackUsers = []string{DefaultUser}
 	}
