@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,8 +135,10 @@ func (c *Cluster) Stats() Stats {
 		CommitIndex: r.CommitIndex(), AppliedIndex: r.AppliedIndex(), LastLogIndex: r.LastIndex(),
 		LeaderID: c.Leader().ID, Waiting: waiting,
 	}
-	if snaps, err := c.stores.snaps.List(); err == nil && len(snaps) > 0 {
-		s.SnapshotIndex = snaps[0].Index
+	// Not from the snapshot store: its list reads directories, and warns of a
+	// snapshot that is being written.
+	if n, err := strconv.ParseUint(r.Stats()["last_snapshot_index"], 10, 64); err == nil {
+		s.SnapshotIndex = n
 	}
 	return s
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // standardAddr is where programs look for a broker that have not been told where
@@ -257,11 +255,6 @@ func (j *javascript) generators() {
 }
 
 func (j *javascript) directReplyTo() {
-	conn := dial(j.t, &node{url: "amqp://guest:guest@" + standardAddr + "/"})
-	capabilities, _ := conn.Properties["capabilities"].(amqp.Table)
-	if capabilities["direct_reply_to"] != true {
-		j.t.Skip("the server says that it has no direct reply-to")
-	}
 	p := j.start("direct_reply_to_server")
 	p.waitLines(j.t, "To exit press", 1)
 	j.run(" [.] pong", "direct_reply_to_client")

@@ -322,7 +322,7 @@ func TestTune(t *testing.T) {
 // TestServerProperties checks what a client learns in connection.start.
 func TestServerProperties(t *testing.T) {
 	conn := dial(t, sharedCluster(t, 1).node(0))
-	for _, name := range []string{"product", "version", "platform", "information", "cluster_name"} {
+	for _, name := range []string{"product", "version", "platform", "information", "copyright", "cluster_name"} {
 		if text, ok := conn.Properties[name].(string); !ok || text == "" {
 			t.Errorf("server property %s is %v", name, conn.Properties[name])
 		}

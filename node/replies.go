@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"warren/cluster"
 	"warren/node/session"
 )
 
@@ -16,6 +17,9 @@ const (
 	// replyBatch is how many bytes of direct replies go in one call, at most, unless
 	// a single one is larger.
 	replyBatch = 1 << 20
+	// replyMax is the largest of them that another node can be sent, as it has to go
+	// in one call.
+	replyMax = cluster.MaxCall - 4096
 	// replyQueueBytes is how many bytes of them may wait for one node.
 	replyQueueBytes = 64 << 20
 )
@@ -94,6 +98,10 @@ func (p *replies) Send(r *session.Reply) session.Outcome {
 	}
 	l := p.link(to)
 	if l == nil {
+		return session.Gone
+	}
+	if r.Size() > replyMax {
+		p.log.Warn("a direct reply is too large for another node", "to", to, "bytes", len(r.Body), "max_bytes", replyMax)
 		return session.Gone
 	}
 	p.mu.Lock()

@@ -58,3 +58,16 @@ func TestDispatchForeign(t *testing.T) {
 		t.Errorf("got %q", r.got)
 	}
 }
+
+func TestGet(t *testing.T) {
+	g := NewRegistry[*recorder]()
+	one := &recorder{}
+	g.Add(1, one)
+	if r, ok := g.Get(1); !ok || r != one {
+		t.Error("a connection is not found")
+	}
+	g.Remove(1)
+	if _, ok := g.Get(1); ok {
+		t.Error("a connection that is gone is found")
+	}
+}

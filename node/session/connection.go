@@ -20,7 +20,7 @@ const (
 	// lingerTime is how long a client that was told close-ok may take to hang up.
 	lingerTime = time.Second
 	// maxUnwritten is how many bytes may be gathered behind those that are being written.
-	maxUnwritten = 1 << 20
+	maxUnwritten = 256 << 10
 )
 
 type connState uint8
@@ -73,17 +73,18 @@ type connection struct {
 	deadline *time.Timer
 
 	hasBurst bool
-	frames   []protocol.Frame // of the burst, not yet handled
-	readErr  error            // of the burst
-	replay   []protocol.Frame // were held back, and may be handled now
-	held     int              // bytes in replay and in all channels' held
-	events   []event          // taken from the inbox
-	handled  int              // of them
-	room     <-chan struct{}  // not nil: the proposer is full
-	unasked  int              // frames until it is asked again
-	flight   flight           // publishes without a result
-	replying replying         // direct replies without an outcome
-	buffered int              // bytes of unfinished contents and open transactions
+	frames   []protocol.Frame   // of the burst, not yet handled
+	readErr  error              // of the burst
+	replay   []protocol.Frame   // were held back, and may be handled now
+	held     int                // bytes in replay and in all channels' held
+	events   []event            // taken from the inbox
+	handled  int                // of them
+	room     <-chan struct{}    // not nil: the proposer is full
+	unasked  int                // frames until it is asked again
+	flight   flight             // publishes without a result
+	answer   func(*Reply, bool) // of the replies that this connection sends
+	replying replying           // direct replies without an outcome
+	buffered int                // bytes of unfinished contents and open transactions
 
 	known     bool // the machine may hold something of this connection
 	exclusive map[string]struct{}
@@ -104,6 +105,7 @@ type connection struct {
 
 func (c *connection) init(s *Session) {
 	c.s, c.cfg, c.log = s, &s.cfg, s.log
+	c.answer = s.replied
 	c.socket = &socket{Conn: s.cfg.Conn, stats: &s.stats}
 	c.reader = protocol.NewReader(c.socket)
 	c.out, c.spare = protocol.NewWriter(s.cfg.Conn), protocol.NewWriter(s.cfg.Conn)

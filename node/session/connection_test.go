@@ -21,7 +21,7 @@ func TestHandshakeAndCleanClose(t *testing.T) {
 			t.Errorf("connection.start: %+v", start)
 		}
 		caps, _ := start.ServerProperties.Get("capabilities")
-		for _, name := range []string{"publisher_confirms", "basic.nack", "authentication_failure_close"} {
+		for _, name := range []string{"publisher_confirms", "basic.nack", "authentication_failure_close", "direct_reply_to"} {
 			if v, _ := caps.(wire.Table).Get(name); v != true {
 				t.Errorf("capability %s is %v", name, v)
 			}

@@ -36,7 +36,14 @@ func fuzzSeeds() [][]byte {
 	tx = publish(tx, 2, "", "q", "x")
 	tx = method(tx, 2, &protocol.TxCommit{}, &protocol.TxRollback{}, &protocol.ExchangeDeclare{Exchange: "e", Type: "headers"}, &protocol.BasicReject{DeliveryTag: 9})
 	tx = method(tx, 0, &protocol.ConnectionClose{ReplyCode: 200})
-	return [][]byte{work, tx, append(work[:len(work):len(work)], tx...), protocol.AppendHeartbeat(nil), {1, 0, 1, 0xff}}
+	name := Address{Node: testNode, Conn: 1, Channel: 1, Incarnation: 1}.Name()
+	replies := method(nil, 1, &protocol.ChannelOpen{}, &protocol.ConfirmSelect{},
+		&protocol.BasicConsume{Queue: replyQueue, ConsumerTag: "r", NoAck: true}, &protocol.QueueDeclare{Queue: name})
+	replies = publish(replies, 1, "", name, "x")
+	replies = method(replies, 1, &protocol.BasicPublish{RoutingKey: "q"})
+	replies = protocol.AppendHeader(replies, 1, 60, 0, replyTo(replyQueue))
+	replies = method(replies, 1, &protocol.BasicCancel{ConsumerTag: "r"}, &protocol.QueueDeclare{Queue: replyPrefix, Passive: true})
+	return [][]byte{work, tx, replies, append(work[:len(work):len(work)], tx...), protocol.AppendHeartbeat(nil), {1, 0, 1, 0xff}}
 }
 
 // FuzzConversation sends bytes behind the handshake: whatever they are, the session
@@ -49,7 +56,7 @@ func FuzzConversation(f *testing.F) {
 		k := newCluster(t)
 		defer k.close()
 		fast := func(c *Config) { c.CloseTimeout = time.Millisecond }
-		p := k.connect(fast).login()
+		p := k.connect(fast, (&exchange{k: k}).plug).login()
 		_ = p.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		_, _ = p.conn.Write(b) // the session may hang up before it has read all
 		other := k.connect().login().open(1)

@@ -154,6 +154,7 @@ func (c *connection) serverProperties() wire.Table {
 	return wire.Table{
 		{Name: "capabilities", Value: can},
 		{Name: "cluster_name", Value: c.cfg.ClusterName()},
+		{Name: "copyright", Value: "Copyright (c) 2026 the Warren authors"},
 		{Name: "information", Value: "Speaks AMQP 0-9-1 with RabbitMQ's extensions"},
 		{Name: "node", Value: c.cfg.Node},
 		{Name: "platform", Value: runtime.Version()},

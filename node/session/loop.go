@@ -338,6 +338,8 @@ func (c *connection) lostError(err error) error {
 // beat sends a heartbeat when nothing went out since the last tick.
 func (c *connection) beat() {
 	if c.quiet && c.idle() && (c.state == stateRunning || c.state == stateFinishing) {
+		c.out.Shrink()
+		c.spare.Shrink()
 		c.out.Heartbeat()
 	}
 	c.quiet = true

@@ -99,7 +99,10 @@ type Reply struct {
 	Body       []byte
 	Probe      bool // ask only
 
-	from      *Session // nil: of another node
+	// Answer takes what became of a reply that was Pending, from any goroutine; nil
+	// when nobody waits for it.
+	Answer func(r *Reply, delivered bool)
+
 	token     token
 	mandatory bool
 	after     func(delivered bool) // not nil: more than a publish to confirm
@@ -111,11 +114,16 @@ func (r *Reply) size() int { return len(r.Properties) + len(r.Body) + replyCost 
 // Size is what the reply takes up while it waits, in bytes.
 func (r *Reply) Size() int { return r.size() }
 
-// Done tells the session that sent the reply what became of it.
+// Done tells who sent the reply what became of it.
 func (r *Reply) Done(delivered bool) {
-	if r.from != nil {
-		r.from.inbox.add(event{kind: evReplied, reply: r, delivered: delivered})
+	if r.Answer != nil {
+		r.Answer(r, delivered)
 	}
+}
+
+// replied is the Answer of the replies that this session sends.
+func (s *Session) replied(r *Reply, delivered bool) {
+	s.inbox.add(event{kind: evReplied, reply: r, delivered: delivered})
 }
 
 // replying counts the direct replies of a connection that have no outcome yet.
@@ -294,7 +302,7 @@ func (ch *channel) newReply(body []byte) *Reply {
 	}
 	return &Reply{
 		VHost: ch.c.vhost, Name: cut(t.key), Properties: cut(t.properties), Body: cut(body),
-		from: ch.c.s, mandatory: t.mandatory,
+		Answer: ch.c.answer, mandatory: t.mandatory,
 	}
 }
 
@@ -336,7 +344,7 @@ func (ch *channel) declareReplyQueue(m *protocol.QueueDeclare, name string) {
 	}
 	ch.waiting = &waiting{id: id}
 	ch.sendReply(&Reply{
-		VHost: ch.c.vhost, Name: []byte(name), Probe: true, from: ch.c.s,
+		VHost: ch.c.vhost, Name: []byte(name), Probe: true, Answer: ch.c.answer,
 		token: newToken(ch.number, ch.incarnation, forMethod, 0),
 		after: func(there bool) {
 			ch.waiting = nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"warren/fsm/command"
 	"warren/protocol"
 	"warren/protocol/wire"
 )
@@ -74,8 +75,7 @@ func (x *exchange) plug(c *Config) { c.Replies = x }
 // replyTo is the property list of a request.
 func replyTo(queue string) []byte {
 	return wire.AppendProperties(nil, &wire.Properties{
-		Present: wire.FlagContentType | wire.FlagCorrelationID | wire.FlagReplyTo | wire.FlagExpiration | wire.FlagMessageID,
-
+		Present:     wire.FlagContentType | wire.FlagCorrelationID | wire.FlagReplyTo | wire.FlagExpiration | wire.FlagMessageID,
 		ContentType: "text/plain", CorrelationID: "c1", ReplyTo: queue, Expiration: "60000", MessageID: "m1",
 	})
 }
@@ -133,7 +133,7 @@ func TestDirectReply(t *testing.T) {
 		if again := client.replyName(1); again != name || !strings.HasPrefix(name, replyPrefix) {
 			t.Errorf("names %q and %q", name, again)
 		}
-		logged := len(k.applied)
+		logged := k.count(command.KindPublish)
 		for i := range 3 {
 			client.request(1, &protocol.BasicPublish{RoutingKey: "requests"}, replyQueue, fmt.Sprint("question ", i))
 			client.flush()
@@ -147,8 +147,8 @@ func TestDirectReply(t *testing.T) {
 			server.flush()
 			client.replied(1, uint64(i+1), name, fmt.Sprint("answer ", i))
 		}
-		if n := len(k.applied) - logged; n != 3 {
-			t.Errorf("%d commands for three requests: replies are in the log", n)
+		if n := k.count(command.KindPublish) - logged; n != 3 {
+			t.Errorf("%d publishes for three requests: replies are in the log", n)
 		}
 		// The other channel has a name of its own, and knows nothing of the first.
 		other := client.await(2)
@@ -524,6 +524,7 @@ func TestUnreadReplies(t *testing.T) {
 		}
 		server.publish(1, "", name, "again")
 		server.flush()
+		receive[*protocol.BasicAck](server, 1)
 		receive[*protocol.BasicDeliver](client, 1)
 		client.content(1)
 		client.session.inbox.mu.Lock()
@@ -581,5 +582,43 @@ func FuzzParseReplyName(f *testing.F) {
 		if a, ok := ParseReplyName(name); ok && a.Name() != string(name) {
 			t.Errorf("%q is read as %q", name, a.Name())
 		}
+	})
+}
+
+// A reply is for one incarnation of one channel, of one vhost, and who does not know
+// the key has no way in.
+func TestTakeReply(t *testing.T) {
+	withExchange(t, func(t *testing.T, k *cluster, x *exchange) {
+		p := k.connect(x.plug).login().open(1)
+		to, ok := ParseReplyName([]byte(p.await(1)))
+		if !ok {
+			t.Fatal("a name that nobody can read")
+		}
+		take := func(vhost string, change func(*Address)) bool {
+			a := to
+			change(&a)
+			return p.session.TakeReply(&Reply{To: a, VHost: vhost, Probe: true})
+		}
+		if !take("/", func(*Address) {}) {
+			t.Error("the right address was refused")
+		}
+		for i, wrong := range []bool{
+			take("other", func(*Address) {}),
+			take("/", func(a *Address) { a.Key++ }),
+			take("/", func(a *Address) { a.Incarnation++ }),
+			take("/", func(a *Address) { a.Channel++ }),
+			take("/", func(a *Address) { a.Node[15]++ }),
+		} {
+			if wrong {
+				t.Errorf("wrong address %d was taken", i)
+			}
+		}
+		// What was taken for a consumer that has been replaced since is dropped.
+		stale := to
+		stale.Key++
+		synctest.Wait() // the loop waits, so its state is ours
+		p.session.conn.deliverReply(&Reply{To: stale, Name: []byte(stale.Name())})
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{})
+		p.bye()
 	})
 }
