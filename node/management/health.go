@@ -56,7 +56,7 @@ func (c *call) checkAlarms() error {
 // checkLocalAlarms fails while this node has (rabbit_mgmt_wm_health_check_local_alarms).
 func (c *call) checkLocalAlarms() error {
 	info := c.cluster()
-	local := slices.DeleteFunc(info.Alarms, func(a Alarm) bool { return a.Node != info.Node })
+	local := slices.DeleteFunc(slices.Clone(info.Alarms), func(a Alarm) bool { return a.Node != info.Node })
 	return c.noAlarms("There are alarms in effect on the node", local)
 }
 

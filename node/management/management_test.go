@@ -362,6 +362,8 @@ func TestHealthChecksOfAlarms(t *testing.T) {
 	a.do("GET", "/api/health/checks/alarms", "", 503, `{"status":"failed","reason":"There are alarms in effect in the cluster",
 		"alarms":[{"node":"n2","resource":"memory"},{"node":"n2","resource":"disk"}]}`)
 	a.do("GET", "/api/health/checks/local-alarms", "", 200, `{"status":"ok"}`)
+	a.do("POST", "/api/exchanges/%2F/amq.direct/publish", `{"routing_key":"k","payload":"p"}`, 503,
+		`{"error":"service_unavailable","reason":"publishers are blocked: n2 is low on memory"}`)
 	a.cluster.Alarms = []Alarm{{"n2", "memory"}, {"n1", "disk"}}
 	a.do("GET", "/api/health/checks/local-alarms", "", 503, `{"status":"failed","reason":"There are alarms in effect on the node",
 		"alarms":[{"node":"n1","resource":"disk"}]}`)
