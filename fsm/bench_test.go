@@ -19,7 +19,7 @@ type feed struct {
 }
 
 func newFeed(tb testing.TB) *feed {
-	f := &feed{tb: tb, m: fsm.New(plainBodies{})}
+	f := &feed{tb: tb, m: fsm.New(nil)}
 	f.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "n", Name: "n", Nonce: 1}))
 	f.epoch = f.index
 	return f
@@ -152,9 +152,3 @@ func BenchmarkCaptureEntities(b *testing.B) {
 		f.m.Capture().Release()
 	}
 }
-
-// plainBodies keeps bodies where they are.
-type plainBodies struct{}
-
-func (plainBodies) Put(data []byte) command.Body { return command.Body{Size: len(data), Data: data} }
-func (plainBodies) Drop(command.Body)            {}

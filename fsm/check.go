@@ -7,9 +7,8 @@ import (
 )
 
 // Check returns the first invariant that it finds broken, and the number of
-// different messages that the machine holds. It walks over the whole state and is
-// for tests.
-func (m *Machine) Check() (messages int, err error) {
+// records that the machine refers to. It walks over the whole state and is for tests.
+func (m *Machine) Check() (records int, err error) {
 	var census queue.Census
 	var queues []*queue.Queue
 	m.eachQueue(func(v *vhost, q *queue.Queue) {
@@ -31,7 +30,10 @@ func (m *Machine) Check() (messages int, err error) {
 	if err == nil {
 		err = m.checkBindings()
 	}
-	return census.Messages(), err
+	if err == nil && census.Resident() != m.Resident() {
+		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())
+	}
+	return census.Records(), err
 }
 
 func (m *Machine) checkQueue(v *vhost, q *queue.Queue, census *queue.Census) error {

@@ -6,8 +6,8 @@
 // who proposed an entry and effects for who has to act on it. It is pure: equal
 // entries give equal states, results and effects on every node and on every
 // replay. It has no clock (time comes stamped in the entries), no random source, no
-// goroutine, does no I/O, and nothing in it depends on the order of a map. Message
-// bodies go through the small interface command.Bodies.
+// goroutine, does no I/O, and nothing in it depends on the order of a map. Messages
+// that need not be in memory are read through the small interface command.Records.
 //
 // It is neither safe for concurrent use nor aware of Raft: package node/replica
 // guards it and feeds it. See DESIGN.md.

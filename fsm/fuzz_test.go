@@ -3,19 +3,22 @@ package fsm_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc64"
+	"io"
 	"testing"
 
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/fsmtest"
+	"warren/fsm/internal/stream"
 )
 
 // busyMachine returns a machine with something of everything, and its snapshot.
 func busyMachine(tb testing.TB, seed uint64, entries int) (*fsm.Machine, []byte) {
 	tb.Helper()
 	g := fsmtest.NewGenerator(seed)
-	m := fsm.New(new(fsmtest.Bodies))
+	m := fsm.New(nil)
 	var out fsm.Output
 	for i := range entries {
 		if err := m.Apply(fsm.Meta{Index: uint64(i + 1), Term: 1}, g.Next(), &out); err != nil {
@@ -42,8 +45,7 @@ func snapshotOf(tb testing.TB, m *fsm.Machine) []byte {
 // length: all are errors, and the machine stays as it was.
 func TestRestoreRefusesDamage(t *testing.T) {
 	_, snapshot := busyMachine(t, 3, 120)
-	bodies := new(fsmtest.Bodies)
-	m := fsm.New(bodies)
+	m := fsm.New(nil)
 	before := m.StateHash()
 	for i := range snapshot {
 		damaged := bytes.Clone(snapshot)
@@ -55,28 +57,27 @@ func TestRestoreRefusesDamage(t *testing.T) {
 			t.Errorf("cut at %d of %d, and nobody saw it", i, len(snapshot))
 		}
 	}
-	if m.StateHash() != before || bodies.Live() != 0 {
-		t.Errorf("a refused snapshot left something: %d bodies", bodies.Live())
+	if m.StateHash() != before || m.Resident() != 0 {
+		t.Errorf("a refused snapshot left something: %d bytes", m.Resident())
 	}
 }
 
-// TestRestoreReplaces checks that the old state goes with its bodies.
+// TestRestoreReplaces checks that the old state goes with its messages.
 func TestRestoreReplaces(t *testing.T) {
 	want, snapshot := busyMachine(t, 5, 300)
-	bodies := new(fsmtest.Bodies)
-	m := fsm.New(bodies)
+	m := fsm.New(nil)
 	for range 3 {
 		if err := m.Restore(bytes.NewReader(snapshot)); err != nil {
 			t.Fatal(err)
 		}
-		if err := fsmtest.CheckMachine(m, bodies); err != nil {
+		if err := fsmtest.CheckMachine(m, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if m.StateHash() != want.StateHash() || m.Hash() != want.Hash() || m.Index() != want.Index() {
 		t.Error("the restored machine is in another state")
 	}
-	if bodies.Live() == 0 {
+	if m.Resident() == 0 {
 		t.Error("the test has no messages")
 	}
 	if !bytes.Equal(snapshotOf(t, m), snapshot) {
@@ -91,11 +92,10 @@ func FuzzRestore(f *testing.F) {
 		f.Add(snapshot)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		bodies := new(fsmtest.Bodies)
-		m := fsm.New(bodies)
+		m := fsm.New(nil)
 		if err := m.Restore(bytes.NewReader(b)); err != nil {
-			if bodies.Live() != 0 {
-				t.Fatalf("a refused snapshot left %d bodies", bodies.Live())
+			if m.Resident() != 0 {
+				t.Fatalf("a refused snapshot left %d bytes", m.Resident())
 			}
 			return
 		}
@@ -112,8 +112,7 @@ func FuzzRestoreSummed(f *testing.F) {
 		f.Add(snapshot[:len(snapshot)-8])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		bodies := new(fsmtest.Bodies)
-		m := fsm.New(bodies)
+		m := fsm.New(nil)
 		if err := m.Restore(bytes.NewReader(withSum(b))); err == nil {
 			// Whatever it is, using it must not fail.
 			m.Totals()
@@ -133,7 +132,7 @@ func FuzzRestoreSummed(f *testing.F) {
 // FuzzApply applies anything: an error, or a machine that keeps its invariants.
 func FuzzApply(f *testing.F) {
 	g := fsmtest.NewGenerator(1)
-	m := fsm.New(new(fsmtest.Bodies))
+	m := fsm.New(nil)
 	var out fsm.Output
 	for i := range 200 {
 		batch := g.Next()
@@ -145,8 +144,7 @@ func FuzzApply(f *testing.F) {
 	}
 	_, snapshot := busyMachine(f, 1, 100)
 	f.Fuzz(func(t *testing.T, batch []byte) {
-		bodies := new(fsmtest.Bodies)
-		m := fsm.New(bodies)
+		m := fsm.New(nil)
 		if err := m.Restore(bytes.NewReader(snapshot)); err != nil {
 			t.Fatal(err)
 		}
@@ -159,8 +157,56 @@ func FuzzApply(f *testing.F) {
 		if err := m.Apply(fsm.Meta{Index: m.Index() + 1, Term: 1}, batch, &out); err != nil {
 			return
 		}
-		if err := fsmtest.CheckMachine(m, bodies); err != nil {
+		if err := fsmtest.CheckMachine(m, nil); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzLoad loads snapshots that refer to records: what is taken is sound, or says
+// so when a message is read.
+func FuzzLoad(f *testing.F) {
+	g := fsmtest.NewGenerator(4)
+	records := new(fsmtest.Records)
+	m := fsm.New(records)
+	var out fsm.Output
+	for i := range 150 {
+		if err := m.Apply(fsm.Meta{Index: uint64(i + 1), Term: 1}, g.Next(), &out); err != nil {
+			f.Fatal(err)
+		}
+		g.Saw(&out)
+	}
+	saved := &fsmtest.Saved{Records: records}
+	if err := m.Capture().Save(saved); err != nil {
+		f.Fatal(err)
+	}
+	if len(saved.Refs) == 0 {
+		f.Fatal("the machine holds no messages")
+	}
+	good := bytes.Clone(saved.Bytes())
+	f.Add(good[:len(good)-8])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		own := records.Clone()
+		in := fsmtest.Saved{Refs: saved.Refs, Records: own}
+		in.Write(withSum(data))
+		before := own.Live()
+		m := fsm.New(own)
+		if err := m.Load(in.Reader()); err != nil {
+			if own.Live() != before {
+				t.Fatalf("a refused snapshot holds %d records more", own.Live()-before)
+			}
+			return
+		}
+		if err := fsmtest.CheckMachine(m, nil); err != nil {
+			t.Fatal(err)
+		}
+		s := m.Capture()
+		defer s.Release()
+		if _, err := s.WriteTo(io.Discard); err != nil && m.StateHash() != 0 {
+			t.Fatal(err)
+		}
+		if err := m.Restore(bytes.NewReader(withSum(data))); !errors.Is(err, fsm.ErrNotSnapshot) && !errors.Is(err, stream.ErrCorrupt) {
+			t.Fatalf("a snapshot with records was taken for one with messages: %v", err)
 		}
 	})
 }

@@ -57,10 +57,15 @@ func (o *Output) Reset() {
 	*o = Output{Results: o.Results[:0], Effects: o.Effects[:0]}
 }
 
+// Unreadable is the error of Apply when a message could not be read from disk, and the
+// value with which other methods panic then.
+type Unreadable = queue.Unreadable
+
 // A Machine is the replicated state. Make one with New. Its methods must not be
 // called concurrently.
 type Machine struct {
-	bodies command.Bodies
+	records command.Records
+	limit   int64
 	state
 
 	// Scratch of Apply.
@@ -92,20 +97,36 @@ type scratch struct {
 }
 
 // New returns a machine that has seen no entry: one vhost, "/", and nothing in
-// it but the predeclared exchanges. Bodies of messages go to bodies.
-func New(bodies command.Bodies) *Machine {
-	m := &Machine{bodies: bodies, state: newState(bodies)}
+// it but the predeclared exchanges. Messages that a snapshot stored in records may leave
+// memory; with nil all stay.
+func New(records command.Records) *Machine {
+	m := &Machine{records: records, limit: -1, state: newState(records)}
 	m.vhosts[defaultVHost] = newVHost(defaultVHost)
 	return m
 }
 
-func newState(bodies command.Bodies) state {
+func newState(records command.Records) state {
 	return state{
-		store:  queue.NewStore(bodies),
+		store:  queue.NewStore(records),
 		vhosts: make(map[string]*vhost),
 		epochs: make(map[uint64]*epoch),
 	}
 }
+
+// SetLimit bounds the memory of messages that are on disk too, in bytes. Messages
+// that no snapshot has stored yet stay in memory, and count. Below 0, as at first,
+// there is no bound. It has no influence on the state.
+func (m *Machine) SetLimit(bytes int64) {
+	m.limit = bytes
+	m.store.SetLimit(bytes)
+}
+
+// Resident returns the memory that messages take, in bytes. One that stands in
+// several queues counts in each.
+func (m *Machine) Resident() int64 { return m.store.Resident() }
+
+// Evict lets go of all messages in memory that are on disk too.
+func (m *Machine) Evict() { m.store.Evict() }
 
 // Index returns the index of the last entry applied, of whatever verdict.
 func (m *Machine) Index() uint64 { return m.index }
@@ -119,8 +140,18 @@ func (m *Machine) Now() int64 { return m.now }
 //
 // An error means that the entry cannot be understood: its bytes are damaged, or
 // a newer version wrote them. The machine may then have applied a part of it and
-// must not be used any more; the node has to stop.
-func (m *Machine) Apply(meta Meta, batch []byte, out *Output) error {
+// must not be used any more; the node has to stop. The same holds when a message
+// cannot be read from disk: then the error is an *Unreadable.
+func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			unreadable, ok := p.(*Unreadable)
+			if !ok {
+				panic(p)
+			}
+			err = fmt.Errorf("log entry %d: %w", meta.Index, unreadable)
+		}
+	}()
 	out.Reset()
 	if meta.Index <= m.index {
 		return fmt.Errorf("log entry %d comes after %d", meta.Index, m.index)
@@ -137,6 +168,7 @@ func (m *Machine) Apply(meta Meta, batch []byte, out *Output) error {
 		return fmt.Errorf("log entry %d: %w", meta.Index, err)
 	}
 	m.foldHash(out)
+	m.store.Trim()
 	m.out = nil
 	return nil
 }

@@ -29,7 +29,7 @@ func (m *Machine) route(v *vhost, c *command.Publish) (bool, *command.Error) {
 	if err != nil || len(names) == 0 {
 		return false, err
 	}
-	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body, len(names))
+	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body)
 	for _, name := range names {
 		v.queues[name].Push(msg)
 	}

@@ -12,13 +12,15 @@ import (
 	"warren/fsm/topology"
 )
 
-// The first bytes of a snapshot: what it is, and the version of its format.
+// The first bytes of a snapshot: what it is, and the version of its format. One
+// that holds its messages and one that refers to records differ in the first.
 const (
 	snapshotMagic   = "WARRENFS"
-	snapshotVersion = 1
+	recordsMagic    = "WARRENFR"
+	snapshotVersion = 2
 )
 
-// Errors of Restore. Damage of other kinds is an error too.
+// Errors of Restore and Load. Damage of other kinds is an error too.
 var (
 	ErrNotSnapshot     = errors.New("not a state machine snapshot")
 	ErrSnapshotVersion = errors.New("snapshot of an unknown version")
@@ -27,12 +29,14 @@ var (
 // A Snapshot is the state of a machine at one moment. It stays as it is while
 // the machine goes on, and may be used by another goroutine.
 type Snapshot struct {
-	index  uint64
-	meta   []byte         // all but messages and deliveries, encoded
-	order  []*queue.Queue // by vhost and name; while capturing only
-	queues []queue.Contents
-	holds  []queue.Ledger
-	alive  map[*queue.Queue]struct{} // the queues that were there
+	index   uint64
+	records command.Records
+	meta    []byte         // all but messages and deliveries, encoded
+	order   []*queue.Queue // by vhost and name; while capturing only
+	queues  []queue.Contents
+	holds   []queue.Ledger
+	alive   map[*queue.Queue]struct{} // the queues that were there
+	changes []queue.Change
 }
 
 // Capture returns the present state. It costs time for what there is of
@@ -44,7 +48,7 @@ func (m *Machine) Capture() *Snapshot {
 }
 
 func (m *Machine) capture() *Snapshot {
-	s := &Snapshot{index: m.index, alive: make(map[*queue.Queue]struct{})}
+	s := &Snapshot{index: m.index, records: m.records, alive: make(map[*queue.Queue]struct{})}
 	var meta bytes.Buffer
 	w := stream.NewWriter(&meta)
 	m.writeMachine(w)
@@ -65,7 +69,8 @@ func (s *Snapshot) Index() uint64 { return s.index }
 // Release lets go of what the snapshot holds. It must not be used afterwards.
 func (s *Snapshot) Release() { *s = Snapshot{index: s.index} }
 
-// WriteTo writes the snapshot. Equal states give equal bytes.
+// WriteTo writes the snapshot with all messages in it, for Restore. Equal states
+// give equal bytes, wherever the messages are.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	out := stream.NewWriter(w)
 	s.write(out)
@@ -80,10 +85,13 @@ func (s *Snapshot) write(w *stream.Writer) {
 	w.Raw([]byte(snapshotMagic))
 	w.Byte(snapshotVersion)
 	w.Raw(s.meta)
-	var shared queue.Shared
 	for _, q := range s.queues {
-		q.Write(w, &shared)
+		q.Write(w, s.records)
 	}
+	s.writeHolds(w)
+}
+
+func (s *Snapshot) writeHolds(w *stream.Writer) {
 	for _, l := range s.holds {
 		l.Write(w, func(q *queue.Queue) bool {
 			_, ok := s.alive[q]
@@ -92,9 +100,41 @@ func (s *Snapshot) write(w *stream.Writer) {
 	}
 }
 
+// Save writes the snapshot as a reference to records, for Load: it stores the messages
+// that were not stored before. Machine.Stored or Machine.Abandon is to follow,
+// after an error too.
+func (s *Snapshot) Save(w command.RecordWriter) error {
+	out := stream.NewWriter(w)
+	out.Raw([]byte(recordsMagic))
+	out.Byte(snapshotVersion)
+	out.Raw(s.meta)
+	for _, q := range s.queues {
+		s.changes = q.Save(out, w, s.changes)
+	}
+	s.writeHolds(out)
+	if _, err := out.Close(); err != nil {
+		return fmt.Errorf("save snapshot: %w", err)
+	}
+	return nil
+}
+
+// Stored says that what Save wrote is safe on disk: the messages in it may leave memory.
+func (m *Machine) Stored(s *Snapshot) {
+	m.store.Stored(s.changes)
+	s.changes = nil
+	m.store.Trim()
+}
+
+// Abandon says that what Save wrote came to nothing.
+func (m *Machine) Abandon(s *Snapshot) {
+	m.store.Abandon(s.changes)
+	s.changes = nil
+}
+
 // StateHash returns a checksum of the whole state, that is of the bytes of its
-// snapshot. Machines in the same state have the same one. It takes as long as
-// writing a snapshot. It is 0 when a message's body is not in memory.
+// snapshot with all messages. Machines in the same state have the same one, whatever
+// they have in memory. It takes as long as writing that snapshot. It is 0 when a
+// message cannot be read from disk.
 func (m *Machine) StateHash() uint64 {
 	w := stream.NewWriter(io.Discard)
 	m.capture().write(w)
@@ -188,17 +228,31 @@ func (s *state) eachQueue(f func(*vhost, *queue.Queue)) {
 	}
 }
 
-// Restore replaces the whole state by that of a snapshot. It may read further
-// than the snapshot's end. Bytes that are no sound snapshot are an error; the
-// machine is then as it was. The bodies of the state that goes are dropped.
+// Restore replaces the whole state by that of a snapshot with all messages in it.
+// It may read further than the snapshot's end. Bytes that are no sound snapshot are an
+// error; the machine is then as it was.
 func (m *Machine) Restore(r io.Reader) error {
-	l := &loader{state: newState(m.bodies), r: stream.NewReader(r), ids: make(map[uint64]*queue.Queue)}
+	return m.replace(r, snapshotMagic, func(l *loader, q *queue.Queue) { l.parts.Messages(l.r, q) })
+}
+
+// Load replaces the whole state by that of a snapshot that refers to records. The
+// messages stay on disk. Errors are as with Restore.
+func (m *Machine) Load(r command.RecordReader) error {
+	return m.replace(r, recordsMagic, func(l *loader, q *queue.Queue) { l.parts.Pages(l.r, r.Next, q) })
+}
+
+func (m *Machine) replace(r io.Reader, magic string, messages func(*loader, *queue.Queue)) error {
+	l := &loader{
+		state: newState(m.records), r: stream.NewReader(r), ids: make(map[uint64]*queue.Queue),
+		magic: magic, messages: messages,
+	}
 	if err := l.load(); err != nil {
 		l.state.drop()
 		return fmt.Errorf("restore state machine: %w", err)
 	}
 	m.state.drop()
 	m.state = l.state
+	m.store.SetLimit(m.limit)
 	return nil
 }
 
@@ -215,6 +269,8 @@ type loader struct {
 	queues   []*queue.Queue
 	channels []*queue.Channel
 	ids      map[uint64]*queue.Queue // exclusive queues that have no owner yet
+	magic    string
+	messages func(*loader, *queue.Queue) // reads those of a queue
 }
 
 func (l *loader) load() error {
@@ -232,7 +288,7 @@ func (l *loader) load() error {
 		l.parts.Line(l.r, q)
 	}
 	for _, q := range l.queues {
-		l.parts.Messages(l.r, q)
+		l.messages(l, q)
 	}
 	for _, ch := range l.channels {
 		l.parts.Deliveries(l.r, ch)
@@ -241,7 +297,7 @@ func (l *loader) load() error {
 }
 
 func (l *loader) checkHead() error {
-	if string(l.r.Raw(uint64(len(snapshotMagic)))) != snapshotMagic {
+	if string(l.r.Raw(uint64(len(l.magic)))) != l.magic {
 		if err := l.r.Err(); err != nil && !errors.Is(err, stream.ErrCorrupt) {
 			return err
 		}

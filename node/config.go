@@ -35,6 +35,8 @@ type Config struct {
 	ElectionTimeout  time.Duration // default: as HeartbeatTimeout
 	NodeGrace        time.Duration // how long an unreachable node keeps its consumers; default 10 s
 	SnapshotBytes    int64         // log bytes between snapshots; default 64 MiB
+	MessageMemory    int64         // bytes that messages may take of memory once they are on disk; default 128 MiB
+	SegmentBytes     int64         // size of a file of messages; default 64 MiB
 
 	MemoryWatermark Watermark // memory above which the alarm is raised; default 0.6 of what is available
 	DiskFreeLimit   int64     // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
@@ -59,6 +61,8 @@ const (
 	DefaultPass           = "guest"
 	DefaultMaxMessageSize = 16 << 20
 	DefaultSnapshotBytes  = 64 << 20
+	DefaultMessageMemory  = 128 << 20
+	DefaultSegmentBytes   = 64 << 20
 
 	// As RabbitMQ 4 (https://www.rabbitmq.com/docs/memory, …/disk-alarms).
 	DefaultMemoryWatermark = 0.6
@@ -74,6 +78,8 @@ func (c Config) withDefaults() Config {
 	def(&c.DefaultPass, DefaultPass)
 	def(&c.MaxMessageSize, DefaultMaxMessageSize)
 	def(&c.SnapshotBytes, DefaultSnapshotBytes)
+	def(&c.MessageMemory, DefaultMessageMemory)
+	def(&c.SegmentBytes, DefaultSegmentBytes)
 	def(&c.MemoryWatermark, Watermark{Fraction: DefaultMemoryWatermark})
 	def(&c.DiskFreeLimit, DefaultDiskFreeLimit)
 	if c.LoopbackUsers == nil {

@@ -44,7 +44,7 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 
-	bodies   msgstore.Memory
+	disk     *msgstore.Store
 	replica  *replica.Replica
 	proposer *proposer.Proposer
 	cluster  *cluster.Cluster
@@ -126,11 +126,16 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	// The machine before the log that feeds it, the proposer before the first
 	// entry is applied, as it has to see its own.
+	n.disk, err = msgstore.Open(msgstore.Config{
+		Dir: filepath.Join(n.cfg.DataDir, "messages"), SegmentBytes: n.cfg.SegmentBytes, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
 	n.replica = replica.New(replica.Config{
-		Bodies:      &n.bodies,
-		ResetBodies: n.bodies.Reset,
-		Applied:     n.applied,
-		Restored:    n.restored,
+		Disk: n.disk, MessageMemory: n.cfg.MessageMemory,
+		Applied:  n.applied,
+		Restored: n.restored,
 	})
 	n.proposer = proposer.New(proposer.Config{
 		NodeID: n.id, NodeName: n.cfg.NodeName,
@@ -185,6 +190,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Prepare:       n.stamp,
 		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version},
 		LogStore:      n.cfg.LogStore,
+		SnapshotStore: n.disk,
 		Timing: cluster.Timing{
 			Heartbeat: n.cfg.HeartbeatTimeout,
 			Election:  n.cfg.ElectionTimeout,
@@ -329,28 +335,61 @@ func (n *Node) removeEpoch(epoch uint64) <-chan cluster.Answer {
 	return answer
 }
 
-// snapshots takes a snapshot whenever enough log has been applied. Bodies are
-// part of the snapshot, so one that is large has to be worth it.
+// snapshotCheck is how often the node looks whether a snapshot is due. At 100 MB
+// a second so many bytes of new messages are in memory beyond what is planned for.
+const snapshotCheck = 100 * time.Millisecond
+
+// snapshots takes a snapshot whenever one is due.
 func (n *Node) snapshots(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(snapshotCheck)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		_, held := n.bodies.Count()
-		if n.replica.BytesSinceSnapshot() < max(n.cfg.SnapshotBytes, held) {
+		if !n.snapshotDue(time.Since(last)) {
 			continue
 		}
-		start := time.Now()
+		start, bytes := time.Now(), n.replica.BytesSinceSnapshot()
+		last = start
 		if err := n.cluster.Snapshot(); err != nil {
 			n.log.Error("snapshot", "err", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(snapshotRetry):
+			}
 			continue
 		}
-		n.log.Info("snapshot taken", "took", time.Since(start), "body_bytes", held)
+		total, live := n.disk.Usage()
+		n.log.Info("snapshot taken", "took", time.Since(start), "log_bytes", bytes,
+			"message_memory", n.replica.MessageMemory(), "message_disk", total, "message_disk_live", live)
 	}
+}
+
+const (
+	// snapshotRetry is how long the node waits after a snapshot that failed.
+	snapshotRetry = 5 * time.Second
+	// snapshotPause is the least time between two snapshots to give back disk: while one
+	// is being sent to another node its files stay.
+	snapshotPause = 5 * time.Second
+)
+
+// snapshotDue reports whether a snapshot would shorten the log, let messages leave
+// memory, or give back disk, by an amount that is worth it. since is the time since the
+// last one was begun.
+func (n *Node) snapshotDue(since time.Duration) bool {
+	applied := n.replica.BytesSinceSnapshot()
+	if applied >= n.cfg.SnapshotBytes {
+		return true
+	}
+	if applied >= n.cfg.SnapshotBytes/4 && n.replica.MessageMemory() > n.cfg.MessageMemory {
+		return true
+	}
+	return applied > 0 && since >= snapshotPause && n.disk.Wasteful()
 }
 
 // giveBackMemory returns to the system, once after each time of load, the memory
@@ -415,7 +454,11 @@ func (n *Node) Close(ctx context.Context) error {
 	n.closeHTTP()
 	n.work.Wait()
 	if err != nil {
+		// Raft may still be at work on the files: they stay open.
 		return fmt.Errorf("close cluster: %w", err)
+	}
+	if err := n.disk.Close(); err != nil {
+		return fmt.Errorf("close message store: %w", err)
 	}
 	n.log.Info("node stopped")
 	n.end(nil)
@@ -441,6 +484,11 @@ func (n *Node) abandon() {
 	n.replies.close()
 	if n.proposer != nil {
 		n.proposer.Close()
+	}
+	if n.disk != nil {
+		if err := n.disk.Close(); err != nil {
+			n.log.Error("close message store", "err", err)
+		}
 	}
 	n.work.Wait()
 }

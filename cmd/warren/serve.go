@@ -202,6 +202,8 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		ElectionTimeout:  v.ElectionTimeout,
 		NodeGrace:        v.NodeGrace,
 		SnapshotBytes:    v.SnapshotBytes,
+		MessageMemory:    v.MessageMemory,
+		SegmentBytes:     v.SegmentBytes,
 
 		MemoryWatermark: node.Watermark(v.MemoryHighWatermark),
 		DiskFreeLimit:   diskFreeLimit(v.DiskFreeLimit),

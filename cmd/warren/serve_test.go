@@ -178,7 +178,8 @@ func TestSettingsReachTheNode(t *testing.T) {
 		ClusterName: "cn", Join: []string{"j"}, Expect: 1, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
-		MemoryHighWatermark: settings.Watermark{Bytes: 11}, DiskFreeLimit: 12,
+		MessageMemory: 11, SegmentBytes: 12,
+		MemoryHighWatermark: settings.Watermark{Bytes: 13}, DiskFreeLimit: 14,
 	}
 	log := slog.New(slog.DiscardHandler)
 	cfg, err := nodeConfig(v, log)

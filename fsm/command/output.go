@@ -1,22 +1,10 @@
 package command
 
-// A Body is the content of a message as the machine carries it about. The
-// machine never looks inside: it gets a Body from a Bodies store when it applies
-// a publish, and hands it on in effects and results.
+// A Body is the content of a message. The machine never looks inside.
 type Body struct {
 	Size int    // bytes
-	Data []byte // the content while it is in memory; nil when only the store has it
-	Ref  uint64 // the store's own name for it
-}
-
-// Bodies is where a machine puts the contents of messages. It is called from
-// Apply and Restore only.
-type Bodies interface {
-	// Put takes in the content of one message. data may alias a log entry and
-	// is not changed by anyone afterwards.
-	Put(data []byte) Body
-	// Drop says that no queue and no channel holds the body any longer.
-	Drop(Body)
+	Data []byte // the content; nil when only a store outside of the machine has it
+	Ref  uint64 // such a store's name for it; the machine leaves it 0
 }
 
 // A Message is a published message. It is not changed once made: queues, effects

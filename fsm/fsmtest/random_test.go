@@ -40,7 +40,7 @@ type run struct {
 	g        *Generator
 	cuts     *rand.Rand // when to take snapshots; apart from the generator's
 	m        *fsm.Machine
-	bodies   *Bodies
+	paged    *paged
 	out      fsm.Output
 	index    uint64
 	ordinals map[command.Owner]uint64
@@ -49,10 +49,9 @@ type run struct {
 }
 
 type replica struct {
-	m      *fsm.Machine
-	bodies *Bodies
-	out    fsm.Output
-	cut    uint64
+	m   *fsm.Machine
+	out fsm.Output
+	cut uint64
 }
 
 // pending is a snapshot that was captured and is written some entries later, as
@@ -69,8 +68,8 @@ type entry struct {
 }
 
 func newRun(seed uint64) *run {
-	r := &run{seed: seed, g: NewGenerator(seed), cuts: rand.New(rand.NewPCG(seed, 1)), bodies: new(Bodies)}
-	r.m = fsm.New(r.bodies)
+	r := &run{seed: seed, g: NewGenerator(seed), cuts: rand.New(rand.NewPCG(seed, 1)), m: fsm.New(nil)}
+	r.paged = newPaged(seed)
 	r.ordinals = make(map[command.Owner]uint64)
 	return r
 }
@@ -85,6 +84,12 @@ func (r *run) all(steps int) error {
 		if err := sameState(r.m, other.m); err != nil {
 			return fmt.Errorf("replica cut at %d: %w", other.cut, err)
 		}
+	}
+	if err := sameState(r.m, r.paged.m); err != nil {
+		return fmt.Errorf("paged machine: %w", err)
+	}
+	if steps > 200 && (r.paged.records.Reads == 0 || r.paged.loads == 0) {
+		return fmt.Errorf("nothing was read from records, or no snapshot was loaded")
 	}
 	if len(r.replicas) == 0 && steps > 200 {
 		return fmt.Errorf("no replica was made")
@@ -103,7 +108,7 @@ func (r *run) step() error {
 	if err := r.checkOutput(batch); err != nil {
 		return err
 	}
-	if err := CheckMachine(r.m, r.bodies); err != nil {
+	if err := CheckMachine(r.m, nil); err != nil {
 		return err
 	}
 	if err := r.follow(meta, batch); err != nil {
@@ -183,6 +188,12 @@ func (r *run) forgetOrdinals(cmd command.Command) {
 // follow applies the entry to all replicas and compares what comes.
 func (r *run) follow(meta fsm.Meta, batch []byte) error {
 	want := Format(&r.out)
+	if err := r.paged.apply(meta, batch, want); err != nil {
+		return err
+	}
+	if r.m.Hash() != r.paged.m.Hash() {
+		return fmt.Errorf("the paged machine has another hash")
+	}
 	for _, other := range r.replicas {
 		if err := other.m.Apply(meta, batch, &other.out); err != nil {
 			return err
@@ -225,9 +236,8 @@ func (r *run) revive(p *pending) error {
 	if _, err := p.s.WriteTo(&b); err != nil {
 		return err
 	}
-	other := &replica{bodies: new(Bodies), cut: p.s.Index()}
+	other := &replica{m: fsm.New(nil), cut: p.s.Index()}
 	p.s.Release()
-	other.m = fsm.New(other.bodies)
 	if err := other.m.Restore(&b); err != nil {
 		return err
 	}
@@ -243,7 +253,7 @@ func (r *run) revive(p *pending) error {
 	if len(r.replicas) > 4 {
 		r.replicas = r.replicas[1:]
 	}
-	return CheckMachine(other.m, other.bodies)
+	return CheckMachine(other.m, nil)
 }
 
 func sameState(a, b *fsm.Machine) error {

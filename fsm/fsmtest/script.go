@@ -28,15 +28,13 @@ import (
 type Script struct {
 	m         *fsm.Machine
 	out       fsm.Output
-	bodies    *Bodies
 	epochs    map[string]uint64 // by node, also when they are over
 	sequences map[uint64]uint64 // last one applied, by epoch
 }
 
 // NewScript returns a runner with a new machine.
 func NewScript() *Script {
-	s := &Script{bodies: new(Bodies), epochs: make(map[string]uint64), sequences: make(map[uint64]uint64)}
-	s.m = fsm.New(s.bodies)
+	s := &Script{m: fsm.New(nil), epochs: make(map[string]uint64), sequences: make(map[uint64]uint64)}
 	return s
 }
 
@@ -178,7 +176,7 @@ func (s *Script) apply(batch []byte) (string, error) {
 			s.epochs[e.Node] = e.To.Epoch
 		}
 	}
-	if err := CheckMachine(s.m, s.bodies); err != nil {
+	if err := CheckMachine(s.m, nil); err != nil {
 		return "", err
 	}
 	return Format(&s.out), nil
@@ -186,24 +184,23 @@ func (s *Script) apply(batch []byte) (string, error) {
 
 // restore replaces the machine by one restored from its snapshot.
 func (s *Script) restore() error {
-	bodies := new(Bodies)
-	m, err := Copy(s.m, bodies)
+	m, err := Copy(s.m)
 	if err != nil {
 		return err
 	}
-	s.m, s.bodies = m, bodies
-	return CheckMachine(m, bodies)
+	s.m = m
+	return CheckMachine(m, nil)
 }
 
 // Copy returns a machine restored from a snapshot of m, which must be in the same state.
-func Copy(m *fsm.Machine, bodies command.Bodies) (*fsm.Machine, error) {
+func Copy(m *fsm.Machine) (*fsm.Machine, error) {
 	var b bytes.Buffer
 	snapshot := m.Capture()
 	defer snapshot.Release()
 	if _, err := snapshot.WriteTo(&b); err != nil {
 		return nil, err
 	}
-	restored := fsm.New(bodies)
+	restored := fsm.New(nil)
 	if err := restored.Restore(&b); err != nil {
 		return nil, err
 	}
@@ -213,15 +210,15 @@ func Copy(m *fsm.Machine, bodies command.Bodies) (*fsm.Machine, error) {
 	return restored, nil
 }
 
-// CheckMachine checks the invariants of a machine and that it holds the bodies
-// that it should, and no others.
-func CheckMachine(m *fsm.Machine, bodies *Bodies) error {
-	messages, err := m.Check()
+// CheckMachine checks the invariants of a machine and that it holds the records
+// that it should, and no others. records is nil when the machine has no disk.
+func CheckMachine(m *fsm.Machine, records *Records) error {
+	n, err := m.Check()
 	if err != nil {
 		return err
 	}
-	if messages != bodies.Live() {
-		return fmt.Errorf("the machine holds %d messages and %d bodies", messages, bodies.Live())
+	if records != nil && n != records.Live() {
+		return fmt.Errorf("the machine refers to %d records and %d are in use", n, records.Live())
 	}
 	return nil
 }

@@ -116,15 +116,21 @@ func (ch *Channel) settle(d delivery, outcome command.Outcome) {
 func (ch *Channel) Recover() { ch.Settle(0, ch.Ordinal, command.Requeue) }
 
 // Unsettled calls f for each unsettled delivery by ordinal. c is nil for what
-// basic.get took.
+// basic.get took. It reads messages that are away, and changes nothing. It panics
+// with *Unreadable when one cannot be read.
 func (ch *Channel) Unsettled(f func(ordinal uint64, q *Queue, c *Consumer, m *command.Message, redelivered bool)) {
+	var away peeker
 	ch.deliveries.each(func(n uint64, d delivery) {
 		if d.queue.deleted {
 			return
 		}
 		at, slot, _ := d.queue.messages.lookup(d.sequence)
 		c := d.queue.messages.chunks[at]
-		f(n, d.queue, d.consumer, &c.values[slot].Message, c.again.has(slot))
+		m, err := away.message(ch.store.records, c, slot)
+		if err != nil {
+			panic(&Unreadable{Queue: d.queue.Spec.Name, Err: err})
+		}
+		f(n, d.queue, d.consumer, m, c.again.has(slot))
 	})
 }
 
@@ -145,7 +151,7 @@ func (ch *Channel) Get(q *Queue) Got {
 	q.Got++
 	q.countAgain(again)
 	ordinal := ch.lend(delivery{queue: q, sequence: n})
-	return Got{Message: &m.Message, Ordinal: ordinal, Redelivered: again}
+	return Got{Message: m, Ordinal: ordinal, Redelivered: again}
 }
 
 // Get takes the first message of the queue for good.
@@ -157,6 +163,5 @@ func (q *Queue) Get() Got {
 	m, again := q.takeHead()
 	q.GotAuto++
 	q.countAgain(again)
-	q.store.release(m)
-	return Got{Message: &m.Message, Redelivered: again}
+	return Got{Message: m, Redelivered: again}
 }

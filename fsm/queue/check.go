@@ -2,30 +2,27 @@ package queue
 
 import (
 	"fmt"
-	"math/bits"
+
+	"warren/fsm/command"
 )
 
 // A Census is what Check finds out about a set of queues and channels. Start
 // with an empty one, count all queues, then all channels, then ask for the verdict.
 // It is for tests, and walks over everything.
 type Census struct {
-	holds map[*Message]uint32
-	lent  map[*Queue]map[uint64]bool // sequences of unacked messages; true: a delivery refers to it
+	lent    map[*Queue]map[uint64]bool // sequences of unacked messages; true: a delivery refers to it
+	records map[command.Record]bool
+	cost    int64
 }
 
-// Messages returns the number of different messages seen.
-func (s *Census) Messages() int { return len(s.holds) }
+// Records returns the number of records that the queues refer to.
+func (s *Census) Records() int { return len(s.records) }
 
-func (b *bitmap) count() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
+// Resident returns the cost of the messages in memory.
+func (s *Census) Resident() int64 { return s.cost }
 
-// within reports whether every bit of b is set in other.
-func (b *bitmap) within(other *bitmap) bool {
+// inside reports whether every bit of b is set in other.
+func (b *bitmap) inside(other *bitmap) bool {
 	for i := range b {
 		if b[i]&^other[i] != 0 {
 			return false
@@ -36,16 +33,20 @@ func (b *bitmap) within(other *bitmap) bool {
 
 // Queue checks a queue in itself and counts its messages.
 func (s *Census) Queue(q *Queue) error {
-	if s.holds == nil {
-		s.holds = make(map[*Message]uint32)
+	if s.lent == nil {
 		s.lent = make(map[*Queue]map[uint64]bool)
+		s.records = make(map[command.Record]bool)
 	}
 	lent := make(map[uint64]bool)
 	s.lent[q] = lent
 	count, ready := 0, 0
 	var bytes, unackedBytes uint64
 	for i, c := range q.messages.chunks {
-		if err := c.check(); err != nil {
+		err := c.check()
+		if err == nil {
+			err = s.disk(c)
+		}
+		if err != nil {
 			return fmt.Errorf("queue %q, chunk %d: %w", q.Spec.Name, i, err)
 		}
 		if c.live == 0 && i < len(q.messages.chunks)-1 {
@@ -53,13 +54,12 @@ func (s *Census) Queue(q *Queue) error {
 		}
 		count, ready = count+c.live, ready+c.ready
 		c.each(func(slot int) {
-			m := c.values[slot]
-			s.holds[m]++
+			size := uint64(bodySize(c, slot))
 			if c.readyBits.has(slot) {
-				bytes += uint64(m.Body.Size)
+				bytes += size
 				return
 			}
-			unackedBytes += uint64(m.Body.Size)
+			unackedBytes += size
 			lent[c.base+uint64(slot)] = false
 		})
 	}
@@ -76,8 +76,41 @@ func (c *chunk[T]) check() error {
 	case c.present.count() != c.live || c.readyBits.count() != c.ready:
 		return fmt.Errorf("%d live and %d ready, bitmaps have %d and %d",
 			c.live, c.ready, c.present.count(), c.readyBits.count())
-	case !c.readyBits.within(&c.present) || !c.again.within(&c.present):
+	case !c.readyBits.inside(&c.present) || !c.again.inside(&c.present):
 		return fmt.Errorf("an empty slot has flags")
+	}
+	return nil
+}
+
+// disk checks what a chunk has in memory and on disk.
+func (s *Census) disk(c *page) error {
+	var held int64
+	end := 0
+	for i := range c.parts {
+		p := &c.parts[i]
+		if p.from < end || p.to <= p.from || p.to > c.stored || s.records[p.record] {
+			return fmt.Errorf("part %d has slots %d to %d behind %d, or a record twice", i, p.from, p.to, end)
+		}
+		end = p.to
+		s.records[p.record] = true
+	}
+	for slot := range c.values {
+		if m := c.values[slot]; m != nil {
+			held += cost(m)
+			if !c.present.has(slot) {
+				return fmt.Errorf("slot %d is empty and has a message", slot)
+			}
+		}
+	}
+	s.cost += held
+	if held != c.bytes {
+		return fmt.Errorf("messages in memory cost %d and not %d", held, c.bytes)
+	}
+	for slot := c.present.next(0); slot < chunkSize; slot = c.present.next(slot + 1) {
+		_, err := c.partOf(slot)
+		if slot < c.stored && err != nil || slot >= c.stored && (err == nil || c.at(slot) == nil) {
+			return fmt.Errorf("message %d is neither in memory nor on disk, or on disk too soon", slot)
+		}
 	}
 	return nil
 }
@@ -168,7 +201,7 @@ func (s *Census) Verdict(queues []*Queue) error {
 			}
 		}
 		claimed := 0
-		q.messages.each(func(n uint64, m *Message) {
+		q.messages.each(func(n uint64, _ *command.Message) {
 			if s.lent[q][n] {
 				claimed++
 			}
@@ -176,19 +209,6 @@ func (s *Census) Verdict(queues []*Queue) error {
 		if claimed != q.unacked {
 			return fmt.Errorf("queue %q: channels hold %d of %d unacked messages", q.Spec.Name, claimed, q.unacked)
 		}
-		if err := s.checkHolds(q); err != nil {
-			return err
-		}
 	}
 	return nil
-}
-
-func (s *Census) checkHolds(q *Queue) error {
-	var err error
-	q.messages.each(func(n uint64, m *Message) {
-		if m.refs != s.holds[m] {
-			err = fmt.Errorf("message %d of queue %q is held %d times, counts %d", n, q.Spec.Name, s.holds[m], m.refs)
-		}
-	})
-	return err
 }

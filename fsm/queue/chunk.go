@@ -31,8 +31,45 @@ func (b *bitmap) next(i int) int {
 	return chunkSize
 }
 
+// count returns the number of bits set.
+func (b *bitmap) count() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// within returns the number of bits set from from to to, to not included.
+func (b *bitmap) within(from, to int) int {
+	n := 0
+	for w := from >> 6; w < len(b) && w<<6 < to; w++ {
+		v := b[w]
+		if w == from>>6 {
+			v &= ^uint64(0) << (from & 63)
+		}
+		if w == to>>6 {
+			v &= 1<<(to&63) - 1
+		}
+		n += bits.OnesCount64(v)
+	}
+	return n
+}
+
+// end returns the number of the slot behind the last bit set, 0 when there is none.
+func (b *bitmap) end() int {
+	for w := len(b) - 1; w >= 0; w-- {
+		if b[w] != 0 {
+			return w<<6 + bits.Len64(b[w])
+		}
+	}
+	return 0
+}
+
 // A chunk holds the values numbered base to base+chunkSize-1. A value that is
 // not present is zero, and so are its bits: an empty chunk is a clean one.
+//
+// Messages that are stored on disk may be away: present, with no value.
 type chunk[T any] struct {
 	generation uint64 // of the pool when the chunk was made or copied
 	base       uint64 // a multiple of chunkSize
@@ -41,13 +78,24 @@ type chunk[T any] struct {
 	present    bitmap
 	readyBits  bitmap
 	again      bitmap // delivered before
-	values     []T    // grows up to chunkSize
+	values     []T    // grows up to chunkSize; what is away may be beyond its end
+
+	disk // of messages only
+}
+
+// at returns the value of a slot, zero when it is not there or away.
+func (c *chunk[T]) at(slot int) (v T) {
+	if slot < len(c.values) {
+		v = c.values[slot]
+	}
+	return v
 }
 
 // A pool makes and reuses chunks, and tells which of them a capture may share.
 type pool[T any] struct {
 	generation uint64
 	free       []*chunk[T]
+	dropped    func(*disk) // takes what a chunk that goes has on disk; nil: nothing can be
 }
 
 // maxFree bounds the memory that a pool keeps for reuse (8 to 24 KiB a chunk).
@@ -68,7 +116,11 @@ func (p *pool[T]) get(base uint64) *chunk[T] {
 
 // put takes back an empty chunk, unless a capture may be reading it.
 func (p *pool[T]) put(c *chunk[T]) {
+	if len(c.parts) > 0 {
+		p.dropped(&c.disk)
+	}
 	if c.generation == p.generation && len(p.free) < maxFree {
+		c.disk = disk{}
 		p.free = append(p.free, c)
 	}
 }
@@ -159,8 +211,10 @@ func (c *chunk[T]) grow(slot int) {
 
 // erase takes a value out of a writable chunk.
 func (c *chunk[T]) erase(slot int) {
-	var zero T
-	c.values[slot] = zero
+	if slot < len(c.values) {
+		var zero T
+		c.values[slot] = zero
+	}
 	c.present.clear(slot)
 	c.again.clear(slot)
 	c.live--
@@ -184,7 +238,7 @@ func (s *sequence[T]) tidy(p *pool[T], at int) {
 // remove takes the value at a place that lookup found out of the sequence.
 func (s *sequence[T]) remove(p *pool[T], at, slot int) T {
 	c := s.writable(p, at)
-	v := c.values[slot]
+	v := c.at(slot)
 	if c.readyBits.has(slot) {
 		c.readyBits.clear(slot)
 		c.ready--
@@ -222,7 +276,7 @@ func (s *sequence[T]) removeFrom(p *pool[T], at int, from, to uint64, f func(n u
 	}
 	c := s.writable(p, at)
 	for ; slot <= end; slot = c.present.next(slot + 1) {
-		v := c.values[slot]
+		v := c.at(slot)
 		c.erase(slot)
 		s.count--
 		f(base+uint64(slot), v)
@@ -233,7 +287,7 @@ func (s *sequence[T]) removeFrom(p *pool[T], at int, from, to uint64, f func(n u
 // each hands every value to f in order.
 func (s *sequence[T]) each(f func(n uint64, v T)) {
 	for _, c := range s.chunks {
-		c.each(func(slot int) { f(c.base+uint64(slot), c.values[slot]) })
+		c.each(func(slot int) { f(c.base+uint64(slot), c.at(slot)) })
 	}
 }
 

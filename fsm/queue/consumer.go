@@ -135,8 +135,7 @@ func (q *Queue) deliver(c *Consumer, sink Sink) {
 		m, again := q.takeHead()
 		q.DeliveredAuto++
 		q.countAgain(again)
-		sink.Deliver(c, 0, again, &m.Message)
-		q.store.release(m)
+		sink.Deliver(c, 0, again, m)
 		return
 	}
 	n, m, again := q.lendHead()
@@ -144,7 +143,7 @@ func (q *Queue) deliver(c *Consumer, sink Sink) {
 	q.countAgain(again)
 	c.unacked++
 	ordinal := c.Channel.lend(delivery{queue: q, sequence: n, consumer: c})
-	sink.Deliver(c, ordinal, again, &m.Message)
+	sink.Deliver(c, ordinal, again, m)
 }
 
 func (q *Queue) countAgain(again bool) {

@@ -27,7 +27,7 @@ type Queue struct {
 	Counters
 
 	store     *Store
-	messages  sequence[*Message]
+	messages  sequence[*command.Message]
 	next      uint64 // sequence of the next message
 	first     uint64 // no ready message stands before this
 	ready     int
@@ -81,10 +81,12 @@ func (q *Queue) EachConsumer(f func(*Consumer)) {
 }
 
 // Push puts a message at the end.
-func (q *Queue) Push(m *Message) {
+func (q *Queue) Push(m *command.Message) {
 	c, slot := q.messages.add(&q.store.messages, q.next, m)
 	c.readyBits.set(slot)
 	c.ready++
+	c.bytes += cost(m)
+	q.store.resident += cost(m)
 	q.next++
 	q.ready++
 	q.bytes += uint64(m.Body.Size)
@@ -111,40 +113,55 @@ func (q *Queue) head() (at, slot int) {
 	}
 }
 
-// taken keeps the books of the message at a place no longer being ready.
-func (q *Queue) taken(m *Message) {
-	q.ready--
-	q.bytes -= uint64(m.Body.Size)
-}
-
 // takeHead removes the first ready message, for good.
-func (q *Queue) takeHead() (m *Message, redelivered bool) {
+func (q *Queue) takeHead() (m *command.Message, redelivered bool) {
 	at, slot := q.head()
+	m = q.message(at, slot)
 	redelivered = q.messages.chunks[at].again.has(slot)
-	m = q.messages.remove(&q.store.messages, at, slot)
-	q.first++
-	q.taken(m)
+	q.removeReady(at, slot)
 	return m, redelivered
 }
 
+// removeReady removes the message that head found.
+func (q *Queue) removeReady(at, slot int) {
+	q.ready--
+	q.bytes -= uint64(q.remove(at, slot))
+	q.first++
+}
+
+// remove removes the message at a place and returns the size of its body.
+func (q *Queue) remove(at, slot int) int {
+	c := q.messages.writable(&q.store.messages, at)
+	size := bodySize(c, slot)
+	if m := c.at(slot); m != nil {
+		c.bytes -= cost(m)
+		q.store.resident -= cost(m)
+	}
+	q.messages.remove(&q.store.messages, at, slot)
+	return size
+}
+
 // lendHead makes the first ready message unacknowledged.
-func (q *Queue) lendHead() (n uint64, m *Message, redelivered bool) {
+func (q *Queue) lendHead() (n uint64, m *command.Message, redelivered bool) {
 	at, slot := q.head()
 	n = q.first
-	m, redelivered = q.lend(at, slot)
+	m = q.message(at, slot)
+	redelivered = q.lend(at, slot)
 	q.first++
 	return n, m, redelivered
 }
 
-func (q *Queue) lend(at, slot int) (m *Message, redelivered bool) {
+// lend makes the ready message at a place unacknowledged.
+func (q *Queue) lend(at, slot int) (redelivered bool) {
 	c := q.messages.writable(&q.store.messages, at)
 	c.readyBits.clear(slot)
 	c.ready--
-	m = c.values[slot]
-	q.taken(m)
+	size := uint64(bodySize(c, slot))
+	q.ready--
+	q.bytes -= size
 	q.unacked++
-	q.unackedB += uint64(m.Body.Size)
-	return m, c.again.has(slot)
+	q.unackedB += size
+	return c.again.has(slot)
 }
 
 // settle ends one delivery of the message with sequence n.
@@ -157,16 +174,17 @@ func (q *Queue) settle(n uint64, outcome command.Outcome) {
 		q.giveBack(at, slot, n)
 		return
 	}
-	m := q.messages.remove(&q.store.messages, at, slot)
+	base := q.messages.chunks[at].base
 	q.unacked--
-	q.unackedB -= uint64(m.Body.Size)
+	q.unackedB -= uint64(q.remove(at, slot))
 	if outcome == command.Reject {
 		q.Rejected++
-		q.discard(m)
-		return
+	} else {
+		q.Acked++
 	}
-	q.Acked++
-	q.store.release(m)
+	if at < len(q.messages.chunks) && thin(q.messages.chunks[at], base) {
+		q.evict(at)
+	}
 }
 
 // giveBack makes an unacknowledged message ready again, in its old place.
@@ -175,7 +193,7 @@ func (q *Queue) giveBack(at, slot int, n uint64) {
 	c.readyBits.set(slot)
 	c.ready++
 	c.again.set(slot)
-	size := uint64(c.values[slot].Body.Size)
+	size := uint64(bodySize(c, slot))
 	q.unacked--
 	q.unackedB -= size
 	q.ready++
@@ -185,16 +203,11 @@ func (q *Queue) giveBack(at, slot int, n uint64) {
 	q.store.touch(q)
 }
 
-// discard is the way out for messages that nobody acknowledged: the place
-// where a dead-letter exchange comes in.
-func (q *Queue) discard(m *Message) { q.store.release(m) }
-
 // Purge removes the ready messages and returns how many there were.
 func (q *Queue) Purge() int {
 	n := q.ready
 	for q.ready > 0 {
-		m, _ := q.takeHead()
-		q.store.release(m)
+		q.removeReady(q.head())
 	}
 	q.Purged += uint64(n)
 	return n
@@ -209,24 +222,23 @@ func (q *Queue) Delete() int {
 		c.orphan()
 	}
 	q.consumers, q.levels, q.live = nil, nil, 0
-	q.messages.each(func(_ uint64, m *Message) { q.store.release(m) })
 	for _, c := range q.messages.chunks {
 		q.reuse(c)
 	}
-	q.messages = sequence[*Message]{}
+	q.messages = sequence[*command.Message]{}
 	q.ready, q.bytes, q.unacked, q.unackedB = 0, 0, 0, 0
 	return n
 }
 
 // reuse cleans a chunk of a deleted queue for the pool.
-func (q *Queue) reuse(c *chunk[*Message]) {
+func (q *Queue) reuse(c *page) {
 	p := &q.store.messages
-	if c.generation != p.generation {
-		return
+	q.store.resident -= c.bytes
+	if c.generation == p.generation {
+		clear(c.values)
+		c.live, c.ready = 0, 0
+		c.present, c.readyBits, c.again = bitmap{}, bitmap{}, bitmap{}
 	}
-	clear(c.values)
-	c.live, c.ready = 0, 0
-	c.present, c.readyBits, c.again = bitmap{}, bitmap{}, bitmap{}
 	p.put(c)
 }
 

@@ -10,14 +10,6 @@ import (
 	"warren/fsm/internal/stream"
 )
 
-type countingBodies struct{ live int }
-
-func (b *countingBodies) Put(data []byte) command.Body {
-	b.live++
-	return command.Body{Size: len(data), Data: data}
-}
-func (b *countingBodies) Drop(command.Body) { b.live-- }
-
 // taker remembers what was delivered.
 type taker struct{ got []string }
 
@@ -25,17 +17,26 @@ func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, m *comman
 	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body.Data, redelivered))
 }
 
-func newQueue() (*Store, *countingBodies, *Queue) {
-	bodies := new(countingBodies)
-	s := NewStore(bodies)
-	return s, bodies, s.NewQueue(1, command.QueueDeclare{Name: "q"})
+func newQueue() (*Store, *Queue) {
+	s := NewStore(nil)
+	return s, s.NewQueue(1, command.QueueDeclare{Name: "q"})
 }
 
 func fill(s *Store, q *Queue, n int) {
 	for i := range n {
-		q.Push(s.NewMessage("", nil, nil, fmt.Appendf(nil, "%d", i), 1))
+		q.Push(s.NewMessage("", nil, nil, fmt.Appendf(nil, "%d", i)))
 	}
 }
+
+// push adds messages that cost the same.
+func push(s *Store, q *Queue, n int) {
+	for range n {
+		q.Push(s.NewMessage("", nil, nil, make([]byte, 4)))
+	}
+}
+
+// held returns the number of messages of push in memory.
+func held(s *Store) int64 { return s.Resident() / (messageCost + 4) }
 
 func check(t *testing.T, q *Queue, channels ...*Channel) {
 	t.Helper()
@@ -58,7 +59,7 @@ func check(t *testing.T, q *Queue, channels ...*Channel) {
 // come again in the original order.
 func TestManyChunks(t *testing.T) {
 	const n = 5*chunkSize + 17
-	s, bodies, q := newQueue()
+	s, q := newQueue()
 	fill(s, q, n)
 	ch := s.NewChannel(command.Owner{})
 	for range n - 10 {
@@ -90,41 +91,41 @@ func TestManyChunks(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%d messages came back, %d expected, or in another order", len(got), len(want))
 	}
-	if bodies.live != 0 {
-		t.Errorf("%d bodies are left", bodies.live)
+	if held(s) != 0 {
+		t.Errorf("%d messages are left", held(s))
 	}
 }
 
-// TestReleaseAtAnyEnd checks that bodies go with purge, delete and reject.
+// TestReleaseAtAnyEnd checks that messages go with purge, delete and reject.
 func TestReleaseAtAnyEnd(t *testing.T) {
-	s, bodies, q := newQueue()
-	fill(s, q, 3000)
+	s, q := newQueue()
+	push(s, q, 3000)
 	ch := s.NewChannel(command.Owner{})
 	for range 1500 {
 		ch.Get(q)
 	}
-	if n := q.Purge(); n != 1500 || bodies.live != 1500 {
-		t.Fatalf("%d purged, %d bodies left", n, bodies.live)
+	if n := q.Purge(); n != 1500 || held(s) != 1500 {
+		t.Fatalf("%d purged, %d messages left", n, held(s))
 	}
 	ch.Settle(1, 100, command.Reject)
 	check(t, q, ch)
-	if bodies.live != 1400 || q.Rejected != 100 {
-		t.Fatalf("%d rejected, %d bodies left", q.Rejected, bodies.live)
+	if held(s) != 1400 || q.Rejected != 100 {
+		t.Fatalf("%d rejected, %d messages left", q.Rejected, held(s))
 	}
-	fill(s, q, 10)
-	if n := q.Delete(); n != 10 || bodies.live != 0 {
-		t.Fatalf("%d deleted, %d bodies left", n, bodies.live)
+	push(s, q, 10)
+	if n := q.Delete(); n != 10 || held(s) != 0 {
+		t.Fatalf("%d deleted, %d messages left", n, held(s))
 	}
 	ch.Recover() // nothing is there any more
-	if bodies.live != 0 {
-		t.Fatalf("%d bodies left", bodies.live)
+	if held(s) != 0 {
+		t.Fatalf("%d messages left", held(s))
 	}
 }
 
 // TestHostileRanges checks that settling the widest range again and again costs
 // nothing once all is settled.
 func TestHostileRanges(t *testing.T) {
-	s, _, q := newQueue()
+	s, q := newQueue()
 	fill(s, q, 2*chunkSize)
 	ch := s.NewChannel(command.Owner{})
 	for range 2 * chunkSize {
@@ -142,7 +143,7 @@ func TestHostileRanges(t *testing.T) {
 
 // TestPriorityLevels checks who is served first, and that equals take turns.
 func TestPriorityLevels(t *testing.T) {
-	s, _, q := newQueue()
+	s, q := newQueue()
 	ch := s.NewChannel(command.Owner{})
 	add := func(id uint64, tag string, priority int64, prefetch uint32) {
 		s.Consume(id, command.Consume{Tag: tag, Limit: 100, Prefetch: prefetch}, priority, q, ch)
@@ -162,7 +163,7 @@ func TestPriorityLevels(t *testing.T) {
 
 // TestManyPriorities checks that priorities that nobody uses any more cost nothing.
 func TestManyPriorities(t *testing.T) {
-	s, _, q := newQueue()
+	s, q := newQueue()
 	ch := s.NewChannel(command.Owner{})
 	for i := range uint64(1000) {
 		spec := command.Consume{Tag: "t", Limit: 1}
@@ -181,7 +182,7 @@ func TestManyPriorities(t *testing.T) {
 
 // TestWriterBesideChange writes a capture while the queue goes on: run with -race.
 func TestWriterBesideChange(t *testing.T) {
-	s, _, q := newQueue()
+	s, q := newQueue()
 	fill(s, q, 3*chunkSize)
 	ch := s.NewChannel(command.Owner{})
 	for range chunkSize {
@@ -190,8 +191,7 @@ func TestWriterBesideChange(t *testing.T) {
 	write := func(c Contents, l Ledger) []byte {
 		var b bytes.Buffer
 		w := stream.NewWriter(&b)
-		var shared Shared
-		c.Write(w, &shared)
+		c.Write(w, nil)
 		l.Write(w, func(*Queue) bool { return true })
 		if _, err := w.Close(); err != nil {
 			t.Error(err)

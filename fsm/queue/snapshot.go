@@ -2,7 +2,7 @@ package queue
 
 import (
 	"cmp"
-	"errors"
+	"fmt"
 	"slices"
 
 	"warren/fsm/command"
@@ -13,68 +13,45 @@ import (
 // that arithmetic on them cannot overflow.
 const maxNumber = 1 << 62
 
-var errBodyAway = errors.New("the body of a message is not in memory")
-
 // Flags of a message in a snapshot.
-const (
-	flagAgain  = 1 << 0 // delivered before
-	flagShared = 1 << 1 // stands in several queues: copies, then the message
-	flagSeen   = 1 << 2 // stands in several queues and was written: its number
-)
+const flagAgain = 1 << 0 // delivered before
 
 // A Contents is what a queue held when it was captured. It may be read by
 // another goroutine than the one that changes the queue.
-type Contents struct{ chunks []*chunk[*Message] }
+type Contents struct {
+	q      *Queue // not to be looked into
+	name   string
+	chunks []*page
+}
 
 // Capture returns the messages of the queue. See Store.Freeze.
-func (q *Queue) Capture() Contents { return Contents{slices.Clone(q.messages.chunks)} }
+func (q *Queue) Capture() Contents {
+	return Contents{q, q.Spec.Name, slices.Clone(q.messages.chunks)}
+}
 
-// Shared numbers the messages that stand in several queues while a snapshot is
-// written, so that each is written once.
-type Shared struct{ numbers map[*Message]uint64 }
-
-// Write writes the messages of a queue.
-func (v Contents) Write(w *stream.Writer, shared *Shared) {
+// Write writes the messages of a queue, bytes and all. It reads those that are
+// away from records.
+func (v Contents) Write(w *stream.Writer, records command.Records) {
 	var before uint64
+	var away peeker
 	for _, c := range v.chunks {
 		c.each(func(slot int) {
+			m, err := away.message(records, c, slot)
+			if err != nil {
+				w.Fail(fmt.Errorf("queue %q: %w", v.name, err))
+				return
+			}
 			n := c.base + uint64(slot)
 			w.Uint(n - before)
 			before = n
-			writeMessage(w, c.values[slot], c.again.has(slot), shared)
+			w.Byte(flag(c.again.has(slot)))
+			w.String(m.Exchange)
+			w.Bytes(m.Key)
+			w.Bytes(m.Properties)
+			w.Bytes(m.Body.Data)
 		})
 	}
 	w.Uint(0)
-}
-
-func writeMessage(w *stream.Writer, m *Message, again bool, shared *Shared) {
-	var flags byte
-	if again {
-		flags = flagAgain
-	}
-	if m.copies > 1 {
-		if number, ok := shared.numbers[m]; ok {
-			w.Byte(flags | flagSeen)
-			w.Uint(number)
-			return
-		}
-		if shared.numbers == nil {
-			shared.numbers = make(map[*Message]uint64)
-		}
-		shared.numbers[m] = uint64(len(shared.numbers))
-		w.Byte(flags | flagShared)
-		w.Uint(uint64(m.copies))
-	} else {
-		w.Byte(flags)
-	}
-	w.String(m.Exchange)
-	w.Bytes(m.Key)
-	w.Bytes(m.Properties)
-	if m.Body.Size != len(m.Body.Data) {
-		w.Fail(errBodyAway)
-		return
-	}
-	w.Bytes(m.Body.Data)
 }
 
 // A Loader reads the parts of a snapshot in the order in which they were
@@ -85,7 +62,6 @@ type Loader struct {
 	queues    map[uint64]*Queue
 	consumers map[uint64]*Consumer
 	joining   []*Consumer
-	shared    []*Message
 	names     map[string]string
 }
 
@@ -272,50 +248,28 @@ func (l *Loader) Messages(r *stream.Reader, q *Queue) {
 			return
 		}
 		n += step
-		flags := r.Flags(flagAgain | flagShared | flagSeen)
-		m := l.message(r, flags)
+		flags := r.Flags(flagAgain)
+		m := l.message(r)
 		if r.Err() != nil {
 			return
 		}
-		m.refs++
 		c, slot := q.messages.add(&l.store.messages, n, m)
 		c.readyBits.set(slot)
 		c.ready++
 		if flags&flagAgain != 0 {
 			c.again.set(slot)
 		}
+		c.bytes += cost(m)
+		l.store.resident += cost(m)
 		q.ready++
 		q.bytes += uint64(m.Body.Size)
 	}
 }
 
-func (l *Loader) message(r *stream.Reader, flags byte) *Message {
-	if flags&flagSeen != 0 {
-		number := r.Uint()
-		if flags&flagShared != 0 || number >= uint64(len(l.shared)) {
-			r.Fail("there is no shared message %d", number)
-			return nil
-		}
-		return l.shared[number]
-	}
-	m := &Message{copies: 1}
-	if flags&flagShared != 0 {
-		m.copies = uint32(r.Bounded(1<<32 - 1))
-		if m.copies < 2 {
-			r.Fail("a shared message has %d copies", m.copies)
-		}
-	}
-	m.Exchange = l.intern(r.String())
-	m.Key, m.Properties = r.Bytes(), r.Bytes()
-	body := r.Bytes()
-	if r.Err() != nil {
-		return nil
-	}
-	m.Body = l.store.bodies.Put(body)
-	if flags&flagShared != 0 {
-		l.shared = append(l.shared, m)
-	}
-	return m
+func (l *Loader) message(r *stream.Reader) *command.Message {
+	exchange := l.intern(r.String())
+	key, properties := r.Bytes(), r.Bytes()
+	return l.store.NewMessage(exchange, key, properties, r.Bytes())
 }
 
 // A Ledger is what a channel had not settled when it was captured.
@@ -329,7 +283,7 @@ func (v Ledger) Write(w *stream.Writer, has func(*Queue) bool) {
 	var before uint64
 	for _, c := range v.chunks {
 		c.each(func(slot int) {
-			d := &c.values[slot]
+			d := &c.values[slot] // deliveries are never away
 			if !has(d.queue) {
 				return
 			}

@@ -2,13 +2,6 @@ package queue
 
 import "warren/fsm/command"
 
-// A Message is a published message, shared by the queues that it was routed to.
-type Message struct {
-	command.Message
-	refs   uint32 // queues that hold it
-	copies uint32 // queues that it was put in at first; does not change
-}
-
 // A Sink takes the deliveries that assigning messages gives.
 type Sink interface {
 	// Deliver says that the message goes to the consumer. Ordinal is 0 for a
@@ -19,32 +12,32 @@ type Sink interface {
 // A Store is what the queues and channels of one state machine share. Nothing in
 // it may be used by two goroutines, but what Freeze and Capture hand out.
 type Store struct {
-	bodies     command.Bodies
-	messages   pool[*Message]
+	records    command.Records // nil: all messages stay in memory
+	messages   pool[*command.Message]
 	deliveries pool[delivery]
 	dirty      []*Queue // may have both ready messages and willing consumers
+
+	resident int64 // cost of the messages in memory
+	limit    int64 // of resident; below 0 there is none
+	visits   []visit
+	round    uint64 // grows with each Age
+	versions uint64 // the last one given to a chunk's parts
 }
 
-// NewStore returns an empty store that puts message bodies in bodies.
-func NewStore(bodies command.Bodies) *Store { return &Store{bodies: bodies} }
+// NewStore returns an empty store whose messages may be on disk in records; nil
+// for a store that has no disk.
+func NewStore(records command.Records) *Store {
+	s := &Store{records: records, limit: -1}
+	s.messages.dropped = s.dropped
+	return s
+}
 
-// NewMessage takes in a message that copies queues will get with Push. The
+// NewMessage makes a message that may be pushed to any number of queues. The
 // slices are kept as they are.
-func (s *Store) NewMessage(exchange string, key, properties, body []byte, copies int) *Message {
-	return &Message{
-		Message: command.Message{
-			Exchange: exchange, Key: key, Properties: properties, Body: s.bodies.Put(body),
-		},
-		refs:   uint32(copies),
-		copies: uint32(copies),
-	}
-}
-
-// release gives up one queue's hold of a message.
-func (s *Store) release(m *Message) {
-	m.refs--
-	if m.refs == 0 {
-		s.bodies.Drop(m.Body)
+func (s *Store) NewMessage(exchange string, key, properties, body []byte) *command.Message {
+	return &command.Message{
+		Exchange: exchange, Key: key, Properties: properties,
+		Body: command.Body{Size: len(body), Data: body},
 	}
 }
 

@@ -21,12 +21,6 @@ import (
 	"warren/protocol/wire"
 )
 
-// memory keeps message bodies as they are.
-type memory struct{}
-
-func (memory) Put(b []byte) command.Body { return command.Body{Size: len(b), Data: b} }
-func (memory) Drop(command.Body)         {}
-
 // broker is a Broker with a real state machine, into which commands go one by one.
 type broker struct {
 	t *testing.T
@@ -45,7 +39,7 @@ type broker struct {
 }
 
 func newBroker(t *testing.T) *broker {
-	b := &broker{t: t, machine: fsm.New(memory{})}
+	b := &broker{t: t, machine: fsm.New(nil)}
 	b.cluster = ClusterInfo{
 		Name: "test", Node: "n1", NodeID: "id1", Leader: "n2", State: "Follower", Serving: true,
 		Term: 3, CommitIndex: 12, AppliedIndex: 12, LastIndex: 12, SnapshotIndex: 5,

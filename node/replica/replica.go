@@ -4,7 +4,7 @@
 package replica
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -16,12 +16,32 @@ import (
 	"warren/fsm/command"
 )
 
+// Disk is where messages and snapshots are kept. Snapshots come as readers that
+// have the method Local, and go to sinks that have the method Begin: see Local and Sink.
+type Disk interface {
+	command.Records
+	// Collect removes what nothing refers to any more.
+	Collect() error
+}
+
+// Local is the reader of a snapshot on this node's disk.
+type Local interface {
+	Local() (command.RecordReader, error)
+}
+
+// Sink is the raft.SnapshotSink that a snapshot of the machine is written to.
+type Sink interface {
+	raft.SnapshotSink
+	Begin() command.RecordWriter
+}
+
 // Config is what a Replica needs.
 type Config struct {
-	// Bodies keeps the contents of messages.
-	Bodies command.Bodies
-	// ResetBodies is called before a snapshot takes the place of the state.
-	ResetBodies func()
+	// Disk keeps what memory cannot.
+	Disk Disk
+	// MessageMemory is about the most that messages may take of memory, in bytes, as
+	// far as they are on disk. See fsm.Machine.SetLimit.
+	MessageMemory int64
 	// Applied takes the output of each entry, in log order, on the goroutine that
 	// applies the log. The output is valid during the call only. It must not block.
 	Applied func(*fsm.Output)
@@ -31,9 +51,10 @@ type Config struct {
 
 // A Replica is the raft.BatchingFSM of a node.
 type Replica struct {
-	cfg   Config
-	total atomic.Int64 // bytes of entries applied
-	taken atomic.Int64 // of those, at the last capture or restore
+	cfg      Config
+	total    atomic.Int64 // bytes of entries applied
+	taken    atomic.Int64 // of those, at the last capture or restore
+	resident atomic.Int64 // see MessageMemory
 
 	mu  sync.RWMutex // writers: Apply, Capture, Restore; readers: View
 	m   *fsm.Machine
@@ -44,7 +65,9 @@ var _ raft.BatchingFSM = (*Replica)(nil)
 
 // New returns a replica with an empty machine.
 func New(cfg Config) *Replica {
-	return &Replica{cfg: cfg, m: fsm.New(cfg.Bodies)}
+	r := &Replica{cfg: cfg, m: fsm.New(cfg.Disk)}
+	r.m.SetLimit(cfg.MessageMemory)
+	return r
 }
 
 // View calls f with the machine, which f only reads, and keeps nothing of.
@@ -61,6 +84,9 @@ func (r *Replica) BytesSinceSnapshot() int64 { return r.total.Load() - r.taken.L
 
 // BytesApplied is the size of all entries applied since the start.
 func (r *Replica) BytesApplied() int64 { return r.total.Load() }
+
+// MessageMemory returns about what the messages in memory take, in bytes.
+func (r *Replica) MessageMemory() int64 { return r.resident.Load() }
 
 // Apply applies one entry.
 func (r *Replica) Apply(l *raft.Log) any {
@@ -85,7 +111,11 @@ func (r *Replica) apply(l *raft.Log) {
 	r.total.Add(int64(len(l.Data)))
 	r.mu.Lock()
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
+	r.resident.Store(r.m.Resident())
 	r.mu.Unlock()
+	if unreadable := (*fsm.Unreadable)(nil); errors.As(err, &unreadable) {
+		panic(fmt.Sprintf("the state machine can't go on: %v", err))
+	}
 	if err != nil {
 		panic(fmt.Sprintf("log entry %d of term %d can't be applied: %v\n"+
 			"It was written by a newer version of warren, or the log is damaged. Start this node with the version "+
@@ -98,41 +128,91 @@ func (r *Replica) apply(l *raft.Log) {
 func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.taken.Store(r.total.Load())
-	return snapshot{r.m.Capture()}, nil
+	bytes := r.BytesSinceSnapshot()
+	r.taken.Add(bytes)
+	return &snapshot{r: r, s: r.m.Capture(), bytes: bytes}, nil
 }
 
-// Restore replaces the state by a snapshot's.
+// Restore replaces the state by a snapshot's. It is quick: messages stay on disk.
 func (r *Replica) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
-	r.mu.Lock()
-	if r.cfg.ResetBodies != nil {
-		r.cfg.ResetBodies()
-	}
-	err := r.m.Restore(bufio.NewReaderSize(rc, 1<<20))
-	r.taken.Store(r.total.Load())
-	r.mu.Unlock()
-	if err != nil {
+	if err := r.restore(rc); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
 	r.cfg.Restored(r.m)
 	return nil
 }
 
-type snapshot struct{ s *fsm.Snapshot }
-
-// Persist writes the captured state to a sink of raft's snapshot store.
-func (s snapshot) Persist(sink raft.SnapshotSink) error {
-	w := bufio.NewWriterSize(sink, 1<<20)
-	if _, err := s.s.WriteTo(w); err != nil {
-		sink.Cancel()
-		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
+func (r *Replica) restore(rc io.ReadCloser) error {
+	local, err := localOf(rc)
+	if err != nil {
+		return err
 	}
-	if err := w.Flush(); err != nil {
-		sink.Cancel()
-		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
+	records, err := local.Local()
+	if err != nil {
+		return err
 	}
-	return sink.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.m.Load(records); err != nil {
+		return err
+	}
+	r.taken.Store(r.total.Load())
+	r.resident.Store(r.m.Resident())
+	return r.cfg.Disk.Collect()
 }
 
-func (s snapshot) Release() { s.s.Release() }
+// localOf takes off what Raft wraps a reader in to count.
+func localOf(rc io.ReadCloser) (Local, error) {
+	for {
+		if local, ok := rc.(Local); ok {
+			return local, nil
+		}
+		wrapper, ok := rc.(raft.ReadCloserWrapper)
+		if !ok {
+			return nil, fmt.Errorf("%T is no snapshot of the message store", rc)
+		}
+		rc = wrapper.WrappedReadCloser()
+	}
+}
+
+type snapshot struct {
+	r      *Replica
+	s      *fsm.Snapshot
+	bytes  int64 // of log that it makes superfluous
+	stored bool
+}
+
+// Persist writes the captured state to a sink of the message store. It runs
+// beside Apply.
+func (s *snapshot) Persist(to raft.SnapshotSink) error {
+	sink, ok := to.(Sink)
+	if !ok {
+		return errors.Join(fmt.Errorf("%T is no sink of the message store", to), to.Cancel())
+	}
+	err := s.s.Save(sink.Begin())
+	if err == nil {
+		err = sink.Close()
+	}
+	s.r.mu.Lock()
+	if err == nil {
+		s.r.m.Stored(s.s)
+		s.stored = true
+	} else {
+		s.r.m.Abandon(s.s)
+	}
+	s.r.resident.Store(s.r.m.Resident())
+	s.r.mu.Unlock()
+	if err != nil {
+		return errors.Join(fmt.Errorf("write snapshot %s: %w", sink.ID(), err), sink.Cancel())
+	}
+	return s.r.cfg.Disk.Collect()
+}
+
+// Release lets go of the captured state.
+func (s *snapshot) Release() {
+	if !s.stored {
+		s.r.taken.Add(-s.bytes)
+	}
+	s.s.Release()
+}

@@ -1,8 +1,9 @@
 package replica
 
 import (
-	"bytes"
+	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -10,27 +11,32 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/node/msgstore"
 )
-
-type memory struct{}
-
-func (memory) Put(data []byte) command.Body { return command.Body{Size: len(data), Data: data} }
-func (memory) Drop(command.Body)            {}
 
 // rig is a replica and what it handed on.
 type rig struct {
 	*Replica
+	disk     *msgstore.Store
 	results  []command.Result
 	verdicts []fsm.Verdict
-	resets   int
 	restored int
 }
 
-func newRig() *rig {
-	r := &rig{}
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	disk, err := msgstore.Open(msgstore.Config{Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := disk.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{disk: disk}
 	r.Replica = New(Config{
-		Bodies:      memory{},
-		ResetBodies: func() { r.resets++ },
+		Disk: disk, MessageMemory: 1 << 20,
 		Applied: func(out *fsm.Output) {
 			r.verdicts = append(r.verdicts, out.Verdict)
 			r.results = append(r.results, out.Results...)
@@ -62,18 +68,36 @@ func ready(t *testing.T, r *rig, queue string) uint32 {
 	return uint32(n)
 }
 
-// sink is a raft.SnapshotSink in memory.
-type sink struct {
-	bytes.Buffer
-	closed, cancelled bool
+func (r *rig) sink(t *testing.T, index uint64) raft.SnapshotSink {
+	t.Helper()
+	sink, err := r.disk.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sink
 }
 
-func (s *sink) ID() string    { return "test" }
-func (s *sink) Close() error  { s.closed = true; return nil }
-func (s *sink) Cancel() error { s.cancelled = true; return nil }
+// newest opens the newest snapshot.
+func (r *rig) newest(t *testing.T) io.ReadCloser {
+	t.Helper()
+	list, err := r.disk.List()
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d snapshots, %v", len(list), err)
+	}
+	meta, rc, err := r.disk.Open(list[0].ID)
+	if err != nil || meta.Index != list[0].Index {
+		t.Fatalf("snapshot of %d, %v", meta.Index, err)
+	}
+	return rc
+}
+
+// wrapped is what Raft makes of a reader.
+type wrapped struct{ io.ReadCloser }
+
+func (w wrapped) WrappedReadCloser() io.ReadCloser { return w.ReadCloser }
 
 func TestApplySnapshotRestore(t *testing.T) {
-	r := newRig()
+	r := newRig(t)
 	r.Apply(entry(2, 0, 0, &command.EpochOpen{Node: "a", Name: "a", Nonce: 1}))
 	publish := &command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: []byte("one")}
 	r.ApplyBatch([]*raft.Log{
@@ -106,18 +130,26 @@ func TestApplySnapshotRestore(t *testing.T) {
 		t.Error("bytes still counted after the snapshot")
 	}
 	r.Apply(entry(7, 2, 3, publish)) // after the cut
-	var s sink
-	if err := snap.Persist(&s); err != nil || !s.closed || s.cancelled {
-		t.Fatalf("persist: %v, closed %v, cancelled %v", err, s.closed, s.cancelled)
+	if err := snap.Persist(r.sink(t, 6)); err != nil {
+		t.Fatal(err)
 	}
 	snap.Release()
 
-	other := newRig()
-	if err := other.Restore(io.NopCloser(bytes.NewReader(s.Bytes()))); err != nil {
+	// To another node, as Raft does it.
+	other := newRig(t)
+	sink := other.sink(t, 6)
+	stream := r.newest(t)
+	if _, err := io.Copy(sink, stream); err != nil {
 		t.Fatal(err)
 	}
-	if other.resets != 1 || other.restored != 1 {
-		t.Errorf("%d resets, %d restored", other.resets, other.restored)
+	if err := errors.Join(stream.Close(), sink.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Restore(wrapped{other.newest(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if other.restored != 1 {
+		t.Errorf("%d times restored", other.restored)
 	}
 	if n := ready(t, other, "q"); n != 2 {
 		t.Fatalf("%d messages after restore, want 2", n)
@@ -132,14 +164,49 @@ func TestApplySnapshotRestore(t *testing.T) {
 	if h1 != h2 || s1 != s2 {
 		t.Errorf("hashes differ: %x/%x and %x/%x", h1, s1, h2, s2)
 	}
-	if err := other.Restore(io.NopCloser(bytes.NewReader(s.Bytes()[:s.Len()-1]))); err == nil {
-		t.Error("a truncated snapshot was restored")
+	if err := other.Restore(io.NopCloser(strings.NewReader("something"))); err == nil {
+		t.Error("something else was restored")
 	}
 }
 
+// TestPersistFails gives up what was stored when the snapshot cannot be finished.
+func TestPersistFails(t *testing.T) {
+	r := newRig(t)
+	r.Apply(entry(2, 0, 0, &command.EpochOpen{Node: "a", Name: "a", Nonce: 1}))
+	r.Apply(entry(3, 2, 1, &command.QueueDeclare{VHost: "/", Name: "q", Durable: true},
+		&command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: []byte("one")}))
+	snap, err := r.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := r.sink(t, 3)
+	if err := sink.Cancel(); err != nil { // its files are gone
+		t.Fatal(err)
+	}
+	if err := snap.Persist(failing{sink.(Sink)}); !errors.Is(err, errFailing) {
+		t.Fatalf("persisted: %v", err)
+	}
+	snap.Release()
+	if r.BytesSinceSnapshot() == 0 {
+		t.Error("the log counts as shortened")
+	}
+	if _, live := r.disk.Usage(); live != 0 {
+		t.Errorf("%d bytes are in use for nothing", live)
+	}
+	if err := snap.Persist(struct{ raft.SnapshotSink }{r.sink(t, 3)}); err == nil {
+		t.Error("persisted to some other sink")
+	}
+}
+
+var errFailing = errors.New("it fails")
+
+type failing struct{ Sink }
+
+func (failing) Close() error { return errFailing }
+
 // An entry that cannot be understood stops the node, and says what to do.
 func TestUnknownEntryPanics(t *testing.T) {
-	r := newRig()
+	r := newRig(t)
 	bad := entry(2, 0, 0, &command.Tick{})
 	bad.Data[command.BatchHeader] = 255 // a kind of command from the future
 	defer func() {

@@ -21,12 +21,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory keeps message bodies for the machine.
-type memory struct{}
-
-func (memory) Put(data []byte) command.Body { return command.Body{Size: len(data), Data: data} }
-func (memory) Drop(command.Body)            {}
-
 // A cluster is the machine behind a proposer, without a cluster: commands are
 // applied by a goroutine, in order, one batch for each.
 type cluster struct {
@@ -59,7 +53,7 @@ type proposal struct {
 func newCluster(t testing.TB) *cluster {
 	k := &cluster{
 		t: t, wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-		machine: fsm.New(memory{}), sessions: make(map[uint64]*Session),
+		machine: fsm.New(nil), sessions: make(map[uint64]*Session),
 	}
 	k.openEpoch()
 	go k.run()

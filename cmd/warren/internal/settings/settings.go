@@ -44,6 +44,8 @@ type Values struct {
 	ElectionTimeout  time.Duration
 	NodeGrace        time.Duration
 	SnapshotBytes    int64 // bytes
+	MessageMemory    int64 // bytes
+	SegmentBytes     int64 // bytes
 
 	MemoryHighWatermark Watermark
 	DiskFreeLimit       int64 // bytes; 0: no limit

@@ -49,7 +49,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 		MaxMessageSize: 16 << 20, FrameMax: 131072, ChannelMax: 2047,
 		Heartbeat: 60 * time.Second, HandshakeTimeout: 10 * time.Second,
 		LogStore: "wal", HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
-		NodeGrace: 10 * time.Second, SnapshotBytes: 64 << 20,
+		NodeGrace: 10 * time.Second, SnapshotBytes: 64 << 20, MessageMemory: 128 << 20, SegmentBytes: 64 << 20,
 		MemoryHighWatermark: Watermark{Fraction: 0.6}, DiskFreeLimit: 50_000_000,
 		ShutdownTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: LogText,
 	}
@@ -95,7 +95,7 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 		"cluster-advertise": "h:4", "cluster-name": "c", "join": "a:1, b:2", "expect": "3", "node-grace": "20s",
 		"heartbeat-timeout": "300ms", "election-timeout": "700ms", "default-user": "u", "default-pass": "p",
 		"loopback-users": "x,y", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
-		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB",
+		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",
 		"memory-high-watermark": "2GB", "disk-free-limit": "1GB",
 		"shutdown-timeout": "3s", "log-level": "debug", "log-format": "json",
 	}

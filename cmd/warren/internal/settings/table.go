@@ -123,6 +123,16 @@ var table = []*Setting{
 		set:     size(func(v *Values) *int64 { return &v.SnapshotBytes }, 1<<20, 1<<40),
 	},
 	{
+		Flag: "message-memory", Arg: "SIZE", Default: "128MiB", Group: groupStorage,
+		Meaning: "memory that messages may take once a snapshot has put them on disk; messages since the last snapshot come on top, up to twice --snapshot-bytes",
+		set:     size(func(v *Values) *int64 { return &v.MessageMemory }, 1<<20, 1<<40),
+	},
+	{
+		Flag: "segment-bytes", Arg: "SIZE", Default: "64MiB", Group: groupStorage,
+		Meaning: "size of a file of messages; a file goes when none of its messages is left",
+		set:     size(func(v *Values) *int64 { return &v.SegmentBytes }, 1<<20, 1<<30),
+	},
+	{
 		Flag: "memory-high-watermark", Arg: "AMOUNT", Default: "0.6", Group: groupAlarms,
 		Meaning: "memory that the process may use before publishers of the whole cluster are blocked: a part, above 0 and at most 1, of what the machine or the container has, or a size of at least 1MiB, like 2GB",
 		set:     watermark(func(v *Values) *Watermark { return &v.MemoryHighWatermark }),
