@@ -30,6 +30,7 @@ var allowedImports = map[string][]string{
 	"cluster/mux":          {},
 	"cluster":              {"cluster/mux"},
 	"cluster/clustertest":  {"cluster/..."},
+	"node/alarm":           {},
 	"node/session":         {"protocol", "protocol/wire", "fsm/command"},
 	"node/proposer":        {"fsm/command"},
 	"node/delivery":        {"fsm/command"},

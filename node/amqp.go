@@ -70,8 +70,8 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	})
 	n.sessions.Add(id, s)
 	n.mu.Lock()
-	if n.stalled {
-		s.Blocked(blockedReason)
+	if reason := blockedReason(n.stalled, n.low); reason != "" {
+		s.Blocked(reason)
 	}
 	n.mu.Unlock()
 	n.clients.Add(1)
@@ -88,26 +88,4 @@ func (n *Node) hasVHost(name string) bool {
 	var ok bool
 	n.replica.View(func(m *fsm.Machine) { ok = m.HasVHost(name) })
 	return ok
-}
-
-// blockedReason is what connection.blocked says while there is no quorum.
-const blockedReason = "no quorum"
-
-// onStall blocks publishers while nothing can be put in the log.
-func (n *Node) onStall(stalled bool) {
-	n.mu.Lock()
-	n.stalled = stalled
-	for _, s := range n.sessions.All() {
-		if stalled {
-			s.Blocked(blockedReason)
-		} else {
-			s.Unblocked()
-		}
-	}
-	n.mu.Unlock()
-	if stalled {
-		n.log.Warn("nothing can be put in the log: publishers are blocked", "reason", blockedReason)
-	} else {
-		n.log.Info("the log goes on: publishers are served")
-	}
 }

@@ -75,7 +75,9 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 		Waiting:       stats.Waiting,
 		Members:       []management.Member{},
 	}
-	for _, m := range b.cluster.Members() {
+	members := b.cluster.Members()
+	info.Alarms = b.alarms.raisedBy(members)
+	for _, m := range members {
 		if m.Leader {
 			info.Leader = m.Name
 		}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"runtime"
 	"sync"
+	"time"
 
 	"warren/cluster"
+	"warren/node/alarm"
 	"warren/node/management"
 	"warren/node/session"
 )
@@ -16,6 +20,8 @@ import (
 const (
 	callSessions        = "sessions"         // () -> [session.Info]
 	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
+	callAlarms          = "alarms"           // alarm.Report -> alarm.Report of the other
+	callStats           = "stats"            // () -> nodeStats
 	callReplies         = "replies"          // see appendReply -> a byte for each: 1 when it was taken
 )
 
@@ -26,6 +32,10 @@ type closeRequest struct {
 func (n *Node) handlers() map[string]cluster.Handler {
 	return map[string]cluster.Handler{
 		callReplies: n.replies.answer,
+		callAlarms:  n.alarms.answer,
+		callStats: func(context.Context, string, []byte) ([]byte, error) {
+			return json.Marshal(nodeStats{n.id, n.stats()})
+		},
 		callSessions: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(n.localSessions())
 		},
@@ -125,4 +135,36 @@ func (n *Node) CloseConnection(ctx context.Context, name, reason string) (bool, 
 		return err
 	})
 	return found, nil
+}
+
+// nodeStats are the numbers of one node.
+type nodeStats struct {
+	ID    string
+	Stats management.NodeStats
+}
+
+// stats measures this node.
+func (n *Node) stats() management.NodeStats {
+	s := n.alarms.monitor.State()
+	return management.NodeStats{
+		MemoryUsed: s.MemoryUsed, MemoryLimit: s.MemoryLimit, MemoryAlarm: s.Raised&alarm.Memory != 0,
+		DiskFree: s.DiskFree, DiskFreeLimit: s.DiskLimit, DiskFreeAlarm: s.Raised&alarm.Disk != 0,
+		Uptime: time.Since(n.started).Milliseconds(), PID: os.Getpid(),
+		Processors: runtime.NumCPU(), Processes: runtime.NumGoroutine(),
+	}
+}
+
+// NodeStats asks every node that is alive for its numbers. They are listed by the
+// node's id; a node that does not answer is left out.
+func (n *Node) NodeStats(ctx context.Context) map[string]management.NodeStats {
+	all := make(map[string]management.NodeStats)
+	n.ask(ctx, callStats, nil, func(answer []byte) error {
+		var one nodeStats
+		if err := json.Unmarshal(answer, &one); err != nil {
+			return err
+		}
+		all[one.ID] = one.Stats
+		return nil
+	})
+	return all
 }

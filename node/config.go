@@ -38,7 +38,17 @@ type Config struct {
 	MessageMemory    int64         // bytes that messages may take of memory once they are on disk; default 128 MiB
 	SegmentBytes     int64         // size of a file of messages; default 64 MiB
 
+	MemoryWatermark Watermark // memory above which the alarm is raised; default 0.6 of what is available
+	DiskFreeLimit   int64     // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
+
 	Logger *slog.Logger
+}
+
+// A Watermark is an amount of memory: a part of what the process may use, or,
+// when Bytes is not 0, so many bytes.
+type Watermark struct {
+	Fraction float64 // above 0, at most 1
+	Bytes    int64
 }
 
 // Defaults of Config that other packages show.
@@ -53,6 +63,10 @@ const (
 	DefaultSnapshotBytes  = 64 << 20
 	DefaultMessageMemory  = 128 << 20
 	DefaultSegmentBytes   = 64 << 20
+
+	// As RabbitMQ 4 (https://www.rabbitmq.com/docs/memory, …/disk-alarms).
+	DefaultMemoryWatermark = 0.6
+	DefaultDiskFreeLimit   = 50_000_000
 )
 
 func (c Config) withDefaults() Config {
@@ -66,6 +80,8 @@ func (c Config) withDefaults() Config {
 	def(&c.SnapshotBytes, DefaultSnapshotBytes)
 	def(&c.MessageMemory, DefaultMessageMemory)
 	def(&c.SegmentBytes, DefaultSegmentBytes)
+	def(&c.MemoryWatermark, Watermark{Fraction: DefaultMemoryWatermark})
+	def(&c.DiskFreeLimit, DefaultDiskFreeLimit)
 	if c.LoopbackUsers == nil {
 		c.LoopbackUsers = []string{DefaultUser}
 	}

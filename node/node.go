@@ -20,6 +20,7 @@ import (
 	"warren/cluster"
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/node/alarm"
 	"warren/node/delivery"
 	"warren/node/management"
 	"warren/node/msgstore"
@@ -49,6 +50,7 @@ type Node struct {
 	cluster  *cluster.Cluster
 	sessions *delivery.Registry[*session.Session]
 	replies  *replies
+	alarms   *alarms
 
 	amqp net.Listener
 	http *http.Server
@@ -63,7 +65,8 @@ type Node struct {
 	nextID  uint64         // last connection number; accept goroutine only
 
 	mu      sync.Mutex
-	stalled bool // publishers are to be blocked
+	stalled bool      // nothing can be put in the log
+	low     alarm.Set // what any node of the cluster is low on
 	closing bool
 
 	ended   chan struct{} // closed by the first of fail and a finished Close
@@ -103,6 +106,7 @@ func Open(cfg Config) (*Node, error) {
 		stopped:  ctx.Done(),
 	}
 	n.replies = newReplies(n, node)
+	n.alarms = newAlarms(n)
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -158,6 +162,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	})
 	n.spawn(func() { n.snapshots(ctx) })
 	n.spawn(func() { n.giveBackMemory(ctx) })
+	n.spawn(func() { n.alarms.run(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,

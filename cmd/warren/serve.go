@@ -205,8 +205,19 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		MessageMemory:    v.MessageMemory,
 		SegmentBytes:     v.SegmentBytes,
 
+		MemoryWatermark: node.Watermark(v.MemoryHighWatermark),
+		DiskFreeLimit:   diskFreeLimit(v.DiskFreeLimit),
+
 		Logger: log,
 	}, nil
+}
+
+// diskFreeLimit is the setting as package node takes it, where 0 means the default.
+func diskFreeLimit(bytes int64) int64 {
+	if bytes == 0 {
+		return -1
+	}
+	return bytes
 }
 
 func newLogger(w io.Writer, v settings.Values) *slog.Logger {

@@ -19,6 +19,7 @@ type cluster struct {
 	Snapshot  uint64   `json:"raft_snapshot_index"`
 	Waiting   string   `json:"waiting"`
 	Members   []member `json:"members"`
+	Alarms    []alarm  `json:"alarms"`
 	LastIndex uint64   `json:"raft_last_index"`
 }
 
@@ -32,6 +33,31 @@ type member struct {
 	Voter       bool   `json:"raft_voter"`
 	Leader      bool   `json:"raft_leader"`
 	Running     bool   `json:"running"`
+}
+
+// alarm is a resource that a node has run low on: memory or disk.
+type alarm struct {
+	Node     string `json:"node"`
+	Resource string `json:"resource"`
+}
+
+// alarms are the alarms, [] and not null when there are none.
+func (c *cluster) alarms() []alarm { return append([]alarm{}, c.Alarms...) }
+
+// describeAlarms writes alarms as rabbitmqctl does.
+func describeAlarms(alarms []alarm) []string {
+	var lines []string
+	for _, a := range alarms {
+		switch a.Resource {
+		case "memory":
+			lines = append(lines, "Memory alarm on node "+a.Node)
+		case "disk":
+			lines = append(lines, "Free disk space alarm on node "+a.Node)
+		default:
+			lines = append(lines, fmt.Sprintf("Alarm on node %s: low on %s", a.Node, a.Resource))
+		}
+	}
+	return lines
 }
 
 func (o *options) clusterStatusCommand() *cobra.Command {
@@ -67,7 +93,7 @@ func (c *cluster) document() map[string]any {
 	}
 	return map[string]any{
 		"cluster_name": c.Name, "disk_nodes": all, "running_nodes": running, "versions": versions,
-		"alarms": []string{}, "partitions": map[string]any{},
+		"alarms": c.alarms(), "partitions": map[string]any{},
 		"leader": c.Leader, "members": c.Members, "raft_term": c.Term, "raft_commit_index": c.Commit,
 		"raft_applied_index": c.Applied, "raft_last_index": c.LastIndex, "raft_snapshot_index": c.Snapshot,
 		"answered_by": c.Node,
@@ -101,6 +127,7 @@ func (c *cluster) print(w io.Writer) error {
 	section(&b, "Disk Nodes", nodes...)
 	section(&b, "Running Nodes", running...)
 	section(&b, "Versions", versions...)
+	section(&b, "Alarms", describeAlarms(c.Alarms)...)
 	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
 	return err
 }

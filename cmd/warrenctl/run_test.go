@@ -321,7 +321,8 @@ func TestAwaitStartup(t *testing.T) {
 }
 
 const clusterJSON = `{"name":"warren","node":"n1","id":"id1","leader":"n2","raft_state":"Follower","raft_term":3,"raft_commit_index":12,
- "raft_applied_index":11,"raft_last_index":12,"raft_snapshot_index":5,"serving":true,"members":[
+ "raft_applied_index":11,"raft_last_index":12,"raft_snapshot_index":5,"serving":true,
+ "alarms":[{"node":"n2","resource":"memory"}],"members":[
  {"id":"id1","name":"n1","cluster_address":"h1:7900","amqp_address":"h1:5672","http_address":"h1:15672","version":"0.1","raft_voter":true,"raft_leader":false,"running":true},
  {"id":"id2","name":"n2","cluster_address":"h2:7900","amqp_address":"","http_address":"","version":"0.1","raft_voter":true,"raft_leader":true,"running":true},
  {"id":"id3","name":"n3","cluster_address":"h3:7900","amqp_address":"","http_address":"","version":"","raft_voter":false,"raft_leader":false,"running":false}]}`
@@ -351,14 +352,19 @@ Versions
 
 n1: Warren 0.1
 n2: Warren 0.1
+
+Alarms
+
+Memory alarm on node n2
 `, "")
 	code, out, _ := run("cluster_status", "--formatter", "json", "-n", f.URL)
 	var doc struct {
 		Disk    []string `json:"disk_nodes"`
 		Running []string `json:"running_nodes"`
 		Leader  string   `json:"leader"`
+		Alarms  []alarm  `json:"alarms"`
 	}
-	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || len(doc.Disk) != 3 || len(doc.Running) != 2 || doc.Leader != "n2" {
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || len(doc.Disk) != 3 || len(doc.Running) != 2 || doc.Leader != "n2" || len(doc.Alarms) != 1 {
 		t.Errorf("%d %v %+v", code, err, doc)
 	}
 	f = newFake(t, answers{"GET /api/cluster": {200, `{"name":"warren","node":"n1","leader":"","waiting":"2 of 3 nodes","members":[]}`}})
@@ -373,7 +379,8 @@ func TestStatus(t *testing.T) {
 		"GET /api/overview": {200, `{"node":"n1","cluster_name":"warren","product_name":"Warren","product_version":"0.1",
 			"object_totals":{"connections":2,"channels":3,"queues":4,"consumers":5},"queue_totals":{"messages_ready":6,"messages_unacknowledged":7},
 			"listeners":[{"node":"n1","protocol":"amqp","ip_address":"0.0.0.0","port":5672}]}`},
-		"GET /api/nodes/n1": {200, `{"id":"id1","os_pid":42,"uptime":3723000,"mem_used":3145728,"raft_state":"Follower","raft_leader":false,"raft_applied_index":11,"raft_commit_index":12}`},
+		"GET /api/nodes/n1": {200, `{"id":"id1","os_pid":42,"uptime":3723000,"mem_used":3145728,"mem_limit":6291456,"disk_free":1048576,"disk_free_limit":2097152,"raft_state":"Follower","raft_leader":false,"raft_applied_index":11,"raft_commit_index":12}`},
+		"GET /api/cluster":  {200, `{"alarms":[{"node":"n1","resource":"disk"},{"node":"n2","resource":"memory"}]}`},
 	})
 	f.expect(t, []string{"status"}, 0, `Status of node n1 ...
 Runtime
@@ -387,9 +394,20 @@ Cluster name: warren
 Raft state: follower
 Raft log: applied 11 of 12 committed
 
+Alarms
+
+Free disk space alarm on node n1
+Memory alarm on node n2
+
 Memory
 
-Taken from the operating system: 3.0 MiB
+Used: 3.0 MiB
+Watermark: 6.0 MiB
+
+Free Disk Space
+
+Free: 1.0 MiB
+Low free disk space watermark: 2.0 MiB
 
 Totals
 
@@ -405,8 +423,11 @@ Listeners
 Interface: 0.0.0.0, port: 5672, protocol: amqp
 `, "")
 	code, out, _ := run("status", "--formatter", "json", "-n", f.URL)
-	var doc map[string]map[string]any
-	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc["overview"]["node"] != "n1" || doc["node"]["os_pid"] != 42.0 {
+	var doc struct {
+		Overview, Node map[string]any
+		Alarms         []alarm
+	}
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc.Overview["node"] != "n1" || doc.Node["os_pid"] != 42.0 || len(doc.Alarms) != 2 {
 		t.Errorf("%d %v %s", code, err, out)
 	}
 }

@@ -30,8 +30,11 @@ type overview struct {
 // node is what status prints of /api/nodes/NODE.
 type node struct {
 	PID        int    `json:"os_pid"`
-	Uptime     int64  `json:"uptime"` // milliseconds
-	Memory     uint64 `json:"mem_used"`
+	Uptime     int64  `json:"uptime"`    // milliseconds
+	Memory     uint64 `json:"mem_used"`  // bytes, like those below
+	MemLimit   uint64 `json:"mem_limit"` // 0: none
+	DiskFree   uint64 `json:"disk_free"`
+	DiskLimit  uint64 `json:"disk_free_limit"`
 	Processors int    `json:"processors"`
 	State      string `json:"raft_state"`
 	Leader     bool   `json:"raft_leader"`
@@ -73,11 +76,15 @@ func (o *options) status(ctx context.Context) error {
 	if err := decodeBoth(b, &nodeAll, &n); err != nil {
 		return err
 	}
+	var c cluster
+	if err := o.get(ctx, path("cluster"), &c); err != nil {
+		return err
+	}
 	if o.format == "json" {
-		return o.printObject(map[string]any{"overview": all, "node": nodeAll})
+		return o.printObject(map[string]any{"overview": all, "node": nodeAll, "alarms": c.alarms()})
 	}
 	o.banner("Status of node %s ...", view.Node)
-	return view.print(o.out, &n)
+	return view.print(o.out, &n, c.Alarms)
 }
 
 func decodeBoth(b []byte, to ...any) error {
@@ -89,7 +96,9 @@ func decodeBoth(b []byte, to ...any) error {
 	return nil
 }
 
-func (v *overview) print(w io.Writer, n *node) error {
+// print writes status for people. alarms are those of the whole cluster, because any
+// of them blocks the publishers of this node too.
+func (v *overview) print(w io.Writer, n *node, alarms []alarm) error {
 	role := strings.ToLower(n.State)
 	if n.Leader {
 		role = "leader"
@@ -105,7 +114,9 @@ func (v *overview) print(w io.Writer, n *node) error {
 		"Raft state: "+role,
 		fmt.Sprintf("Raft log: applied %d of %d committed", n.Applied, n.Commit),
 	)
-	section(&b, "Memory", fmt.Sprintf("Taken from the operating system: %.1f MiB", float64(n.Memory)/(1<<20)))
+	section(&b, "Alarms", describeAlarms(alarms)...)
+	section(&b, "Memory", "Used: "+mebibytes(n.Memory), "Watermark: "+limit(n.MemLimit))
+	section(&b, "Free Disk Space", "Free: "+mebibytes(n.DiskFree), "Low free disk space watermark: "+limit(n.DiskLimit))
 	section(&b, "Totals",
 		fmt.Sprintf("Connection count: %d", v.Objects["connections"]),
 		fmt.Sprintf("Channel count: %d", v.Objects["channels"]),
@@ -121,6 +132,15 @@ func (v *overview) print(w io.Writer, n *node) error {
 	section(&b, "Listeners", listeners...)
 	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
 	return err
+}
+
+func mebibytes(bytes uint64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
+
+func limit(bytes uint64) string {
+	if bytes == 0 {
+		return "none"
+	}
+	return mebibytes(bytes)
 }
 
 // section writes a heading, an empty line and lines, after an empty line.

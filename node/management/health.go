@@ -3,6 +3,7 @@ package management
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"warren/fsm/command"
@@ -10,8 +11,8 @@ import (
 
 func (s *server) healthRoutes() []route {
 	return []route{
-		handle(http.MethodGet, "health/checks/alarms", (*call).checkNothing),
-		handle(http.MethodGet, "health/checks/local-alarms", (*call).checkNothing),
+		handle(http.MethodGet, "health/checks/alarms", (*call).checkAlarms),
+		handle(http.MethodGet, "health/checks/local-alarms", (*call).checkLocalAlarms),
 		handle(http.MethodGet, "health/checks/virtual-hosts", (*call).checkNothing),
 		handle(http.MethodGet, "health/checks/port-listener/{port}", (*call).checkPort),
 		handle(http.MethodGet, "health/checks/node-is-quorum-critical", (*call).checkQuorumCritical),
@@ -47,9 +48,27 @@ func notReady(info *ClusterInfo) string {
 	return ""
 }
 
-// checkNothing is a check of something that this server does not have, or that
-// cannot be wrong while it answers: there are no resource alarms, and all vhosts
-// live in the one state machine.
+// checkAlarms fails while any node has an alarm raised (rabbit_mgmt_wm_health_check_alarms).
+func (c *call) checkAlarms() error {
+	return c.noAlarms("There are alarms in effect in the cluster", c.cluster().Alarms)
+}
+
+// checkLocalAlarms fails while this node has (rabbit_mgmt_wm_health_check_local_alarms).
+func (c *call) checkLocalAlarms() error {
+	info := c.cluster()
+	local := slices.DeleteFunc(slices.Clone(info.Alarms), func(a Alarm) bool { return a.Node != info.Node })
+	return c.noAlarms("There are alarms in effect on the node", local)
+}
+
+func (c *call) noAlarms(reason string, raised []Alarm) error {
+	if len(raised) > 0 {
+		return c.failed(object{"reason": reason, "alarms": raised})
+	}
+	return c.ok(object{"status": "ok"})
+}
+
+// checkNothing is a check of something that cannot be wrong while the server
+// answers: all vhosts live in the one state machine.
 func (c *call) checkNothing() error { return c.ok(object{"status": "ok"}) }
 
 func (c *call) failed(o object) error {

@@ -32,6 +32,9 @@ type Broker interface {
 	CloseConnection(ctx context.Context, name, reason string) (bool, error)
 	// Cluster describes the cluster as this node sees it.
 	Cluster(ctx context.Context) ClusterInfo
+	// NodeStats asks the nodes for their numbers, by id; those that do not answer
+	// are left out.
+	NodeStats(ctx context.Context) map[string]NodeStats
 	// Forget removes a node, given by id or name, from the cluster for good.
 	// Unknown nodes give ErrUnknownNode, those that may not be removed
 	// ErrNodeRunning.
@@ -82,6 +85,7 @@ func New(cfg Config) http.Handler {
 	s.routes = s.table()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/", s.serveAPI)
+	mux.HandleFunc(profilesPath, s.serveProfiles)
 	mux.HandleFunc("GET /health", s.serveHealth)
 	mux.HandleFunc("GET /{$}", s.servePage)
 	return mux

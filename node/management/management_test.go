@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +31,7 @@ type broker struct {
 	epoch       uint64
 	sequence    uint64
 	connections []Connection
+	stats       map[string]NodeStats
 	cluster     ClusterInfo
 	closed      string // name and reason of the connection closed last
 	forgotten   string
@@ -107,6 +107,8 @@ func (b *broker) CloseConnection(_ context.Context, name, reason string) (bool, 
 }
 
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
+
+func (b *broker) NodeStats(context.Context) map[string]NodeStats { return b.stats }
 
 func (b *broker) Forget(_ context.Context, node string) error {
 	for _, m := range b.cluster.Members {
@@ -348,6 +350,34 @@ func TestHealthChecks(t *testing.T) {
 	a.do("GET", "/api/aliveness-test/other", "", 404, "")
 }
 
+func TestHealthChecksOfAlarms(t *testing.T) {
+	a := newAPI(t)
+	a.cluster.Alarms = []Alarm{{"n2", "memory"}, {"n2", "disk"}}
+	a.do("GET", "/api/health/checks/alarms", "", 503, `{"status":"failed","reason":"There are alarms in effect in the cluster",
+		"alarms":[{"node":"n2","resource":"memory"},{"node":"n2","resource":"disk"}]}`)
+	a.do("GET", "/api/health/checks/local-alarms", "", 200, `{"status":"ok"}`)
+	a.do("POST", "/api/exchanges/%2F/amq.direct/publish", `{"routing_key":"k","payload":"p"}`, 503,
+		`{"error":"service_unavailable","reason":"publishers are blocked: n2 is low on memory"}`)
+	a.cluster.Alarms = []Alarm{{"n2", "memory"}, {"n1", "disk"}}
+	a.do("GET", "/api/health/checks/local-alarms", "", 503, `{"status":"failed","reason":"There are alarms in effect on the node",
+		"alarms":[{"node":"n1","resource":"disk"}]}`)
+}
+
+func TestProfiles(t *testing.T) {
+	a := newAPI(t)
+	for path, want := range map[string]int{
+		"": 200, "heap": 200, "heap?debug=1": 200, "goroutine?debug=2": 200, "profile?seconds=1": 200, "cmdline": 404, "nosuch": 404,
+	} {
+		if w := a.request("GET", "/api/debug/pprof/"+path, ""); w.Code != want || w.Body.Len() == 0 {
+			t.Errorf("%q: status %d, want %d; %d bytes", path, w.Code, want, w.Body.Len())
+		}
+	}
+	w := a.request("GET", "/api/debug/pprof/heap", "", func(r *http.Request) { r.SetBasicAuth("guest", "wrong") })
+	if w.Code != 401 {
+		t.Errorf("status %d without the password", w.Code)
+	}
+}
+
 func TestOverview(t *testing.T) {
 	a := newAPI(t)
 	a.fill()
@@ -385,9 +415,16 @@ func (a *api) fill() {
 
 func TestNodes(t *testing.T) {
 	a := newAPI(t)
+	a.stats = map[string]NodeStats{
+		"id1": {MemoryUsed: 5, MemoryLimit: 10, DiskFree: 1, DiskFreeLimit: 2, DiskFreeAlarm: true, Processors: 4},
+		"id2": {MemoryUsed: 11, MemoryLimit: 10, MemoryAlarm: true, DiskFree: 3, DiskFreeLimit: 2, Uptime: 1000, PID: 42},
+	}
 	a.do("GET", "/api/nodes", "", 200, `[
-		{"name":"n1","running":true,"raft_leader":false,"raft_voter":true,"raft_commit_index":12,"processors":`+fmt.Sprint(runtime.NumCPU())+`},
-		{"name":"n2","running":true,"raft_leader":true},{"name":"n3","running":false}]`)
+		{"name":"n1","running":true,"raft_leader":false,"raft_voter":true,"raft_commit_index":12,"processors":4,
+		 "mem_used":5,"mem_limit":10,"mem_alarm":false,"disk_free":1,"disk_free_limit":2,"disk_free_alarm":true},
+		{"name":"n2","running":true,"raft_leader":true,"os_pid":42,"uptime":1000,
+		 "mem_used":11,"mem_limit":10,"mem_alarm":true,"disk_free":3,"disk_free_limit":2,"disk_free_alarm":false},
+		{"name":"n3","running":false,"mem_alarm":false,"disk_free_alarm":false}]`)
 	a.do("GET", "/api/nodes/n2", "", 200, `{"name":"n2","cluster_address":"127.0.0.1:7901"}`)
 	a.do("GET", "/api/nodes/n9", "", 404, notFoundBody)
 	a.do("GET", "/api/cluster", "", 200, `{"name":"test","leader":"n2","raft_term":3,"members":[{"id":"id1"},{"id":"id2"},{"id":"id3"}]}`)

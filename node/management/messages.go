@@ -2,6 +2,7 @@ package management
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"unicode/utf8"
 
@@ -46,6 +47,10 @@ func (c *call) publish() error {
 	properties, err := propertiesFromJSON(body.Properties)
 	if err != nil {
 		return err
+	}
+	// A publisher over AMQP would be blocked; a request is better told than held.
+	if alarms := c.cluster().Alarms; len(alarms) > 0 {
+		return errUnavailable(fmt.Sprintf("publishers are blocked: %s is low on %s", alarms[0].Node, alarms[0].Resource))
 	}
 	if err := shortEnough("routing_key", *body.Key); err != nil {
 		return err

@@ -2,10 +2,8 @@ package management
 
 import (
 	"errors"
+	"maps"
 	"net/http"
-	"os"
-	"runtime"
-	"time"
 )
 
 func (s *server) nodeRoutes() []route {
@@ -22,9 +20,10 @@ func (c *call) clusterInfo() error { return c.ok(c.cluster()) }
 
 func (c *call) nodes() error {
 	info := c.cluster()
+	stats := c.cfg.Broker.NodeStats(c.r.Context())
 	all := make([]object, 0, len(info.Members))
 	for _, m := range info.Members {
-		o, err := c.nodeObject(m, &info)
+		o, err := c.nodeObject(m, &info, stats)
 		if err != nil {
 			return err
 		}
@@ -37,7 +36,7 @@ func (c *call) node() error {
 	info := c.cluster()
 	for _, m := range info.Members {
 		if m.Name == c.params["node"] || m.ID == c.params["node"] {
-			o, err := c.nodeObject(m, &info)
+			o, err := c.nodeObject(m, &info, c.cfg.Broker.NodeStats(c.r.Context()))
 			if err != nil {
 				return err
 			}
@@ -47,9 +46,9 @@ func (c *call) node() error {
 	return errNotFound
 }
 
-// nodeObject describes a member. What only a node itself knows (memory, uptime)
-// stands in its own row alone.
-func (c *call) nodeObject(m Member, info *ClusterInfo) (object, error) {
+// nodeObject describes a member. What only a node itself knows stands there for
+// those that have answered; the rest of it, in the row of the node that answers.
+func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStats) (object, error) {
 	o, err := toObject(m)
 	if err != nil {
 		return nil, err
@@ -58,17 +57,18 @@ func (c *call) nodeObject(m Member, info *ClusterInfo) (object, error) {
 	o["partitions"] = []string{}
 	o["being_drained"] = false
 	o["mem_alarm"], o["disk_free_alarm"] = false, false
+	if s, ok := stats[m.ID]; ok {
+		numbers, err := toObject(s)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(o, numbers)
+		o["mem_calculation_strategy"] = "rss"
+	}
 	if m.ID != info.NodeID {
 		return o, nil
 	}
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	o["mem_used"] = mem.Sys
-	o["uptime"] = time.Since(c.cfg.Started).Milliseconds()
-	o["os_pid"] = os.Getpid()
-	o["processors"] = runtime.NumCPU()
 	o["run_queue"] = 0
-	o["proc_used"] = runtime.NumGoroutine()
 	o["rates_mode"] = "none"
 	o["auth_mechanisms"] = []object{
 		{"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},

@@ -22,6 +22,8 @@ type ClusterInfo struct {
 	SnapshotIndex uint64   `json:"raft_snapshot_index"`
 	Members       []Member `json:"members"`
 
+	// Alarms are those that are raised on any node: publishers are blocked while there are any.
+	Alarms []Alarm `json:"alarms"`
 	// Serving says that the node accepts AMQP clients.
 	Serving bool `json:"serving"`
 	// Waiting says what the node waits for before it can serve; empty when for nothing.
@@ -39,6 +41,28 @@ type Member struct {
 	Voter       bool   `json:"raft_voter"`
 	Leader      bool   `json:"raft_leader"`
 	Running     bool   `json:"running"`
+}
+
+// Alarm is a resource that a node has run low on, in the form of RabbitMQ's health
+// checks (rabbit_alarm:format_as_map).
+type Alarm struct {
+	Node     string `json:"node"`     // its name
+	Resource string `json:"resource"` // memory or disk
+}
+
+// NodeStats are the numbers that only a node itself knows, with RabbitMQ's JSON
+// names. Nodes send them to each other in this form. Sizes are bytes.
+type NodeStats struct {
+	MemoryUsed    int64 `json:"mem_used"`
+	MemoryLimit   int64 `json:"mem_limit"` // 0: none is known
+	MemoryAlarm   bool  `json:"mem_alarm"`
+	DiskFree      int64 `json:"disk_free"`
+	DiskFreeLimit int64 `json:"disk_free_limit"`
+	DiskFreeAlarm bool  `json:"disk_free_alarm"`
+	Uptime        int64 `json:"uptime"` // milliseconds
+	PID           int   `json:"os_pid"`
+	Processors    int   `json:"processors"`
+	Processes     int   `json:"proc_used"` // goroutines
 }
 
 // Listener is a port that the node listens on.

@@ -117,10 +117,11 @@ func (p *Proposer) answered(ok bool, round uint64) {
 	p.signal()
 }
 
-// watch looks for silence: it proposes again what a leader left lying, and says
-// when the cluster stands still and when it goes on.
+// watch looks for silence: it proposes again what a leader left lying, and says when
+// the cluster stands still and when it goes on. It also lets on who waits for room.
 func (p *Proposer) watch() {
 	p.mu.Lock()
+	p.nextTurns()
 	silent := time.Duration(0)
 	if len(p.flight) > 0 || p.epoch == 0 {
 		silent = time.Since(p.progress)

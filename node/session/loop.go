@@ -61,7 +61,7 @@ func (c *connection) loop(ctx context.Context) {
 				c.lost(fmt.Errorf("write to the client: %w", done.err))
 			}
 		case <-c.room:
-			c.room = nil
+			c.room, c.unasked = nil, roomFrames // our turn: who asks again stands at the end
 		case <-ticks:
 			c.beat()
 		case <-c.deadline.C:

@@ -36,8 +36,8 @@ type Proposer interface {
 	// Propose encodes cmd before it returns, and never blocks. The result comes to
 	// to.Result with the token, in the order of the calls. to may be nil.
 	Propose(cmd command.Command, to command.Receiver, token uint64)
-	// Room returns nil when more may be proposed; otherwise a channel that is
-	// closed when there is room again.
+	// Room returns nil when more may be proposed; otherwise a channel that is closed
+	// when it is the caller's turn to propose a little before it asks again.
 	Room() <-chan struct{}
 }
 

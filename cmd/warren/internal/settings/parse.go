@@ -131,6 +131,27 @@ func parseSize(s string, least, most int64) (int64, error) {
 	return n * unit, nil
 }
 
+// watermark takes a part of the memory, "0.6", or an amount, "2GB". A number
+// without a unit that is at most 1 or has a point is a part.
+func watermark(at func(*Values) *Watermark) setter {
+	return field(at, parseWatermark)
+}
+
+// leastWatermark is the smallest amount that makes sense, in bytes: less than
+// what an idle process takes blocks publishers for good, which serves tests.
+const leastWatermark = 1 << 20
+
+func parseWatermark(s string) (Watermark, error) {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && (f <= 1 || strings.Contains(s, ".")) {
+		if !(f > 0 && f <= 1) {
+			return Watermark{}, errors.New("as a part of the memory it must be above 0 and at most 1")
+		}
+		return Watermark{Fraction: f}, nil
+	}
+	n, err := parseSize(s, leastWatermark, 1<<50)
+	return Watermark{Bytes: n}, err
+}
+
 func address(at func(*Values) *string) setter {
 	return field(at, func(s string) (string, error) { return s, checkAddress(s, false) })
 }

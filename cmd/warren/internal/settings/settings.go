@@ -47,9 +47,18 @@ type Values struct {
 	MessageMemory    int64 // bytes
 	SegmentBytes     int64 // bytes
 
+	MemoryHighWatermark Watermark
+	DiskFreeLimit       int64 // bytes; 0: no limit
+
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
 	LogFormat       string
+}
+
+// A Watermark is an amount of memory: one of the two is set.
+type Watermark struct {
+	Fraction float64 // of the memory that is available, above 0, at most 1
+	Bytes    int64
 }
 
 // The values of Values.LogFormat.

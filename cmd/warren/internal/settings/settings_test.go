@@ -50,6 +50,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 		Heartbeat: 60 * time.Second, HandshakeTimeout: 10 * time.Second,
 		LogStore: "wal", HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
 		NodeGrace: 10 * time.Second, SnapshotBytes: 64 << 20, MessageMemory: 128 << 20, SegmentBytes: 64 << 20,
+		MemoryHighWatermark: Watermark{Fraction: 0.6}, DiskFreeLimit: 50_000_000,
 		ShutdownTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: LogText,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -95,6 +96,7 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 		"heartbeat-timeout": "300ms", "election-timeout": "700ms", "default-user": "u", "default-pass": "p",
 		"loopback-users": "x,y", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
 		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",
+		"memory-high-watermark": "2GB", "disk-free-limit": "1GB",
 		"shutdown-timeout": "3s", "log-level": "debug", "log-format": "json",
 	}
 	plain, err := load(t, "", nil)
@@ -218,6 +220,22 @@ func TestSize(t *testing.T) {
 	for _, text := range []string{"", "-1", "1.5MiB", "MiB", "9223372036854775807KiB", "2TiB", "1mb"} {
 		if got, err := parseSize(text, 0, 1<<40); err == nil {
 			t.Errorf("parseSize(%q) = %d, want an error", text, got)
+		}
+	}
+}
+
+func TestWatermark(t *testing.T) {
+	for text, want := range map[string]Watermark{
+		"0.6": {Fraction: 0.6}, "1": {Fraction: 1}, "1.0": {Fraction: 1}, "1e-9": {Fraction: 1e-9},
+		"2GB": {Bytes: 2e9}, "1048576": {Bytes: 1 << 20}, "512 MiB": {Bytes: 512 << 20},
+	} {
+		if got, err := parseWatermark(text); err != nil || got != want {
+			t.Errorf("parseWatermark(%q) = %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-0.5", "1.5", "2", "1kB", "NaN", "Inf", "half", "0.5GB", "2PB"} {
+		if got, err := parseWatermark(text); err == nil {
+			t.Errorf("parseWatermark(%q) = %v, want an error", text, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@ const (
 	groupUsers   = "Users"
 	groupAMQP    = "AMQP limits"
 	groupStorage = "Log and snapshots"
+	groupAlarms  = "Alarms"
 	groupProcess = "Process"
 )
 
@@ -130,6 +131,16 @@ var table = []*Setting{
 		Flag: "segment-bytes", Arg: "SIZE", Default: "64MiB", Group: groupStorage,
 		Meaning: "size of a file of messages; a file goes when none of its messages is left",
 		set:     size(func(v *Values) *int64 { return &v.SegmentBytes }, 1<<20, 1<<30),
+	},
+	{
+		Flag: "memory-high-watermark", Arg: "AMOUNT", Default: "0.6", Group: groupAlarms,
+		Meaning: "memory that the process may use before publishers of the whole cluster are blocked: a part, above 0 and at most 1, of what the machine or the container has, or a size of at least 1MiB, like 2GB",
+		set:     watermark(func(v *Values) *Watermark { return &v.MemoryHighWatermark }),
+	},
+	{
+		Flag: "disk-free-limit", Arg: "SIZE", Default: "50MB", Group: groupAlarms,
+		Meaning: "free space on the disk of data-dir below which publishers of the whole cluster are blocked; 0: never",
+		set:     size(func(v *Values) *int64 { return &v.DiskFreeLimit }, 0, 1<<60),
 	},
 	{
 		Flag: "shutdown-timeout", Arg: "DURATION", Default: "10s", Group: groupProcess,
