@@ -56,7 +56,7 @@ func foldEffect(h uint64, e *command.Effect) uint64 {
 		v |= 1
 	}
 	if e.Message != nil {
-		v ^= uint64(e.Message.Body.Size) << 40
+		v ^= uint64(len(e.Message.Body)) << 40
 	}
 	return mix(h, v)
 }

@@ -50,7 +50,7 @@ func (v *vhost) exchangeName(name []byte) string {
 func returned(c *command.Publish) *command.Message {
 	return &command.Message{
 		Exchange: string(c.Exchange), Key: c.Key, Properties: c.Properties,
-		Body: command.Body{Size: len(c.Body), Data: c.Body},
+		Body: c.Body,
 	}
 }
 

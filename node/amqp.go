@@ -53,7 +53,6 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		Conn:             conn,
 		ID:               id,
 		Proposer:         n.proposer,
-		Load:             load,
 		Replies:          n.replies,
 		Authenticate:     n.authenticate,
 		VHost:            n.hasVHost,

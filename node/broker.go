@@ -49,10 +49,6 @@ func (n *Node) listeners() []management.Listener {
 func (b broker) View(f func(*fsm.Machine)) { b.replica.View(f) }
 
 // Load returns the bytes of a body.
-func (b broker) Load(body command.Body) ([]byte, error) { return load(body) }
-
-// load returns the bytes of a body: what the machine hands out is in memory.
-func load(body command.Body) ([]byte, error) { return body.Data, nil }
 
 // Authenticate checks a login.
 func (b broker) Authenticate(user, password string, remote net.Addr) error {

@@ -1,19 +1,12 @@
 package command
 
-// A Body is the content of a message. The machine never looks inside.
-type Body struct {
-	Size int    // bytes
-	Data []byte // the content; nil when only a store outside of the machine has it
-	Ref  uint64 // such a store's name for it; the machine leaves it 0
-}
-
 // A Message is a published message. It is not changed once made: queues, effects
 // and results share it.
 type Message struct {
 	Exchange   string
 	Key        []byte // routing key
 	Properties []byte // property list as published
-	Body       Body
+	Body       []byte // content; the machine never looks inside
 }
 
 // An Error is a command refused, in AMQP's terms. Text is RabbitMQ's explanation

@@ -72,7 +72,7 @@ func formatOrdinal(ordinal uint64, redelivered bool) []string {
 }
 
 func formatMessage(m *command.Message) string {
-	return fmt.Sprintf("%q/%s=%s", m.Exchange, m.Key, m.Body.Data)
+	return fmt.Sprintf("%q/%s=%s", m.Exchange, m.Key, m.Body)
 }
 
 func formatOwner(o command.Owner) string {

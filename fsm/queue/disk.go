@@ -65,7 +65,7 @@ func measure(c *page, end int) sizes {
 // bodySize returns the size of the body of a message that may be away.
 func bodySize(c *page, slot int) int {
 	if m := c.at(slot); m != nil {
-		return m.Body.Size
+		return len(m.Body)
 	}
 	return int(c.sizes.at(slot))
 }
@@ -74,7 +74,7 @@ func bodySize(c *page, slot int) int {
 const messageCost = 128
 
 func cost(m *command.Message) int64 {
-	return int64(len(m.Key) + len(m.Properties) + len(m.Body.Data) + messageCost)
+	return int64(len(m.Key) + len(m.Properties) + len(m.Body) + messageCost)
 }
 
 // An Unreadable is the value of the panic that ends the machine when a message
@@ -169,7 +169,7 @@ func readPart(read func(command.Record) ([]byte, error), c *page, p *part, f fun
 	err = decodeRecord(b, func(slot int, m *command.Message) {
 		if wanted(slot) {
 			left++
-			held += len(m.Key) + len(m.Properties) + len(m.Body.Data)
+			held += len(m.Key) + len(m.Properties) + len(m.Body)
 		}
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func readPart(read func(command.Record) ([]byte, error), c *page, p *part, f fun
 		if own != nil {
 			m.Key, own = keep(own, m.Key)
 			m.Properties, own = keep(own, m.Properties)
-			m.Body.Data, own = keep(own, m.Body.Data)
+			m.Body, own = keep(own, m.Body)
 		}
 		messages = append(messages, *m)
 		f(slot, &messages[len(messages)-1])

@@ -89,7 +89,7 @@ func (q *Queue) Push(m *command.Message) {
 	q.store.resident += cost(m)
 	q.next++
 	q.ready++
-	q.bytes += uint64(m.Body.Size)
+	q.bytes += uint64(len(m.Body))
 	q.Published++
 	q.store.touch(q)
 }

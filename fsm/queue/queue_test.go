@@ -14,7 +14,7 @@ import (
 type taker struct{ got []string }
 
 func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, m *command.Message) {
-	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body.Data, redelivered))
+	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body, redelivered))
 }
 
 func newQueue() (*Store, *Queue) {
@@ -86,7 +86,7 @@ func TestManyChunks(t *testing.T) {
 		if m == nil {
 			break
 		}
-		got = append(got, string(m.Body.Data))
+		got = append(got, string(m.Body))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%d messages came back, %d expected, or in another order", len(got), len(want))

@@ -23,7 +23,7 @@ func appendMessage(b []byte, slot int, m *command.Message) []byte {
 	b = append(b, m.Exchange...)
 	b = appendBytes(b, m.Key)
 	b = appendBytes(b, m.Properties)
-	return appendBytes(b, m.Body.Data)
+	return appendBytes(b, m.Body)
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -47,14 +47,13 @@ func decodeRecord(b []byte, f func(slot int, m *command.Message)) error {
 		exchange, b = cut(b[k:], &ok)
 		m.Key, b = cut(b, &ok)
 		m.Properties, b = cut(b, &ok)
-		m.Body.Data, b = cut(b, &ok)
+		m.Body, b = cut(b, &ok)
 		if !ok {
 			return fmt.Errorf("%w: message in slot %d is cut", errRecord, n)
 		}
 		if m.Exchange != string(exchange) {
 			m.Exchange = string(exchange)
 		}
-		m.Body.Size = len(m.Body.Data)
 		f(int(n), &m)
 	}
 	return nil

@@ -48,7 +48,7 @@ func (v Contents) Write(w *stream.Writer, records command.Records) {
 			w.String(m.Exchange)
 			w.Bytes(m.Key)
 			w.Bytes(m.Properties)
-			w.Bytes(m.Body.Data)
+			w.Bytes(m.Body)
 		})
 	}
 	w.Uint(0)
@@ -262,7 +262,7 @@ func (l *Loader) Messages(r *stream.Reader, q *Queue) {
 		c.bytes += cost(m)
 		l.store.resident += cost(m)
 		q.ready++
-		q.bytes += uint64(m.Body.Size)
+		q.bytes += uint64(len(m.Body))
 	}
 }
 

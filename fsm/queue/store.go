@@ -37,7 +37,7 @@ func NewStore(records command.Records) *Store {
 func (s *Store) NewMessage(exchange string, key, properties, body []byte) *command.Message {
 	return &command.Message{
 		Exchange: exchange, Key: key, Properties: properties,
-		Body: command.Body{Size: len(body), Data: body},
+		Body: body,
 	}
 }
 

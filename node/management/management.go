@@ -42,8 +42,6 @@ type Broker interface {
 	// Propose puts a command in the log and waits for its result. The command
 	// belongs to connection 0 of the node, which is no client's.
 	Propose(ctx context.Context, cmd command.Command) (command.Result, error)
-	// Load returns the bytes of a message body.
-	Load(b command.Body) ([]byte, error)
 	// Authenticate returns nil when the user may log in from remote.
 	Authenticate(user, password string, remote net.Addr) error
 }

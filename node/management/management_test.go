@@ -124,8 +124,6 @@ func (b *broker) Forget(_ context.Context, node string) error {
 	return fmt.Errorf("forget %s: %w", node, ErrUnknownNode)
 }
 
-func (b *broker) Load(body command.Body) ([]byte, error) { return body.Data, nil }
-
 func (b *broker) Authenticate(user, password string, remote net.Addr) error {
 	if user != "guest" || password != "guest" || remote == nil {
 		return errors.New("wrong")

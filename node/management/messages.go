@@ -126,10 +126,7 @@ func (c *call) getMany(ch command.Channel, body *getRequest, outcome command.Out
 		if res.Message == nil {
 			break
 		}
-		content, err := c.cfg.Broker.Load(res.Message.Body)
-		if err != nil {
-			return nil, c.giveBack(ch, err)
-		}
+		content := res.Message.Body
 		last = res.Ordinal
 		bytes += len(content)
 		o, err := messageObject(&res, content, body)

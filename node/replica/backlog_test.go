@@ -146,7 +146,7 @@ func (b *backlog) applied(out *fsm.Output) {
 		if m == nil {
 			continue
 		}
-		if n := binary.BigEndian.Uint64(m.Body.Data); n != b.next || m.Body.Size != 1024 {
+		if n := binary.BigEndian.Uint64(m.Body); n != b.next || len(m.Body) != 1024 {
 			b.t.Fatalf("message %d comes instead of %d", n, b.next)
 		}
 		b.next++

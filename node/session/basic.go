@@ -85,26 +85,8 @@ func (ch *channel) publishResult(t token, r *command.Result) {
 
 // giveBack sends basic.return for a mandatory message that no queue took.
 func (ch *channel) giveBack(m *command.Message) {
-	body, ok := ch.load(m)
-	if !ok {
-		return
-	}
 	ch.c.out.Return(ch.number, protocol.NoRoute, protocol.CodeName(protocol.NoRoute), m.Exchange, m.Key)
-	ch.c.out.Content(ch.number, m.Properties, body)
-}
-
-// load returns the body of a message. When it cannot be read the connection ends.
-func (ch *channel) load(m *command.Message) ([]byte, bool) {
-	if m.Body.Data != nil || m.Body.Size == 0 {
-		return m.Body.Data, true
-	}
-	body, err := ch.c.cfg.Load(m.Body)
-	if err != nil {
-		ch.c.log.Error("cannot read the body of a message", "channel", ch.number, "exchange", m.Exchange, "error", err)
-		ch.c.fail(protocol.Errorf(protocol.InternalError, 0, "cannot read the body of a message; see the broker logfile"))
-		return nil, false
-	}
-	return body, true
+	ch.c.out.Content(ch.number, m.Properties, m.Body)
 }
 
 // deliver sends a message to a consumer.
@@ -117,7 +99,7 @@ func (ch *channel) deliver(e *event) {
 	case e.ordinal > 0 && ch.recovering:
 		// It goes back with all others that the Recover finds, but it counts.
 		if k != nil {
-			ch.topUp(k, e.message.Body.Size)
+			ch.topUp(k, len(e.message.Body))
 		}
 		return
 	case e.ordinal > 0 && k == nil:
@@ -126,14 +108,10 @@ func (ch *channel) deliver(e *event) {
 	case k == nil:
 		return
 	}
-	body, ok := ch.load(e.message)
-	if !ok {
-		return
-	}
 	tag := ch.record(e.ordinal)
 	ch.c.out.Deliver(ch.number, k.tag, tag, e.redelivered, e.message.Exchange, e.message.Key)
-	ch.c.out.Content(ch.number, e.message.Properties, body)
-	ch.topUp(k, len(body))
+	ch.c.out.Content(ch.number, e.message.Properties, e.message.Body)
+	ch.topUp(k, len(e.message.Body))
 }
 
 // sendBack returns a delivery for which there is no consumer any more.
@@ -257,16 +235,12 @@ func (ch *channel) got(r *command.Result) {
 		ch.send(&protocol.BasicGetEmpty{})
 		return
 	}
-	body, ok := ch.load(r.Message)
-	if !ok {
-		return
-	}
 	if r.Ordinal > 0 {
 		ch.ordinal = r.Ordinal
 	}
 	tag := ch.record(r.Ordinal)
 	ch.c.out.GetOk(ch.number, tag, r.Redelivered, r.Message.Exchange, r.Message.Key, r.Messages)
-	ch.c.out.Content(ch.number, r.Message.Properties, body)
+	ch.c.out.Content(ch.number, r.Message.Properties, r.Message.Body)
 }
 
 // recover is basic.recover and basic.recover-async, which has no answer.

@@ -143,7 +143,7 @@ func BenchmarkDeliver(b *testing.B) {
 	e := &command.Effect{
 		Kind: command.EffectDeliver, To: command.Owner{Channel: command.Channel{Conn: 1, Number: 1}}, Tag: "tag",
 		Message: &command.Message{Exchange: "amq.direct", Key: []byte("some.key"), Properties: []byte{0x10, 0, 2},
-			Body: command.Body{Size: 1024, Data: make([]byte, 1024)}},
+			Body: make([]byte, 1024)},
 	}
 	ack := protocol.Frame{Type: protocol.FrameMethod, Channel: 1}
 	var raw []byte

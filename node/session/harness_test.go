@@ -252,7 +252,6 @@ func (k *cluster) connectOver(near, far net.Conn, change ...func(*Config)) *peer
 	k.lastConn++
 	cfg := Config{
 		Conn: far, ID: k.lastConn, Proposer: k,
-		Load: func(b command.Body) ([]byte, error) { return b.Data, nil },
 		Authenticate: func(user, password string, _ net.Addr) error {
 			if user != "guest" || password != "guest" {
 				return errors.New("wrong user or password")

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"warren/fsm/command"
 	"warren/protocol"
 )
 
@@ -240,21 +239,4 @@ func (l *ledger) check(k *cluster) error {
 		return fmt.Errorf("%d published, %d acknowledged, %d left", len(l.published), len(l.acked), len(left))
 	}
 	return nil
-}
-
-// A body that cannot be read closes its connection, and no other.
-func TestUnreadableBody(t *testing.T) {
-	inBubble(t, func(t *testing.T, k *cluster) {
-		p, other := k.connect(func(c *Config) {
-			c.Load = func(command.Body) ([]byte, error) { return nil, errors.New("disk is gone") }
-		}).login().open(1), k.connect().login().open(1)
-		other.declare(1, "q")
-		call[*protocol.BasicConsumeOk](p, 1, &protocol.BasicConsume{Queue: "q", ConsumerTag: "t"})
-		p.session.Effect(&command.Effect{
-			Kind: command.EffectDeliver, To: command.Owner{Channel: command.Channel{Conn: 1, Number: 1}}, Tag: "t",
-			Ordinal: 1, Message: &command.Message{Body: command.Body{Size: 5, Ref: 77}},
-		})
-		p.dies(541, "INTERNAL_ERROR - cannot read the body of a message; see the broker logfile", 0)
-		other.bye()
-	})
 }

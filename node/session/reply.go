@@ -324,7 +324,7 @@ func (ch *channel) sendReply(r *Reply) {
 func (ch *channel) replied(r *Reply, delivered bool) {
 	if !delivered && r.mandatory {
 		ch.giveBack(&command.Message{
-			Key: r.Name, Properties: r.Properties, Body: command.Body{Size: len(r.Body), Data: r.Body},
+			Key: r.Name, Properties: r.Properties, Body: r.Body,
 		})
 	}
 	if r.after != nil {

@@ -47,8 +47,6 @@ type Config struct {
 	ID   uint64 // number of the connection, never used twice by this process
 
 	Proposer Proposer
-	// Load returns the bytes of a message body. It may read from disk.
-	Load func(command.Body) ([]byte, error)
 	// Authenticate returns nil when the user may log in from the address. Its error
 	// is logged and not told to the client.
 	Authenticate func(user, password string, remote net.Addr) error
