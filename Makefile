@@ -52,7 +52,8 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		tests=$$(go test -buildvcs=false -list '^Fuzz' $$package); \
 		for target in $$(echo "$$tests" | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			go test -buildvcs=false -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 10m $$package; \
+			run="go test -buildvcs=false -run ^$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -timeout 10m $$package"; \
+			$$run || { echo "once more: a real finding fails again, a deadline of the fuzzer's own does not"; $$run; }; \
 		done; \
 	done
 
