@@ -59,14 +59,6 @@ var homes = map[string][]string{
 	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples"},
 }
 
-// pureImports are the standard packages that the state machine may use: nothing
-// with a clock, chance, files, sockets, logs or goroutines in it.
-var pureImports = []string{
-	"bufio", "bytes", "cmp", "encoding/binary", "encoding/hex", "errors", "fmt", "hash", "hash/crc32", "hash/crc64", "hash/fnv", "hash/maphash", "io",
-	"iter", "maps", "math", "math/bits", "slices", "sort", "strconv", "strings", "unicode/utf8", "unsafe",
-	"crypto/sha256", "encoding/base64", "container/heap", "container/list",
-}
-
 // A goPackage is what `go list -json` says of a package.
 type goPackage struct {
 	Dir, ImportPath, Name, Doc string
@@ -142,22 +134,6 @@ func TestImportDirection(t *testing.T) {
 				if isIt && !slices.ContainsFunc(at, func(h string) bool { return matches(p.path(), []string{h + "/..."}) }) {
 					t.Errorf("%s imports %s", p.path(), imported)
 				}
-			}
-		}
-	}
-}
-
-// TestPureMachine holds the state machine and the wire types to a short list of
-// standard packages.
-func TestPureMachine(t *testing.T) {
-	for _, p := range listPackages(t) {
-		path := p.path()
-		if path != "protocol/wire" && !matches(path, []string{"fsm/..."}) || matches(path, []string{"fsm/fsmtest/..."}) {
-			continue
-		}
-		for _, imported := range p.Imports {
-			if !ours(imported) && !slices.Contains(pureImports, imported) {
-				t.Errorf("%s imports %s", path, imported)
 			}
 		}
 	}

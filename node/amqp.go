@@ -47,7 +47,7 @@ func (n *Node) accept(ctx context.Context) {
 }
 
 // serve runs one connection. A connection that is accepted while the node
-// closes ends at once, by its context.
+// closes ends at once.
 func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	s := session.New(session.Config{
 		Conn:             conn,
@@ -69,11 +69,17 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	})
 	n.sessions.Add(id, s)
 	n.mu.Lock()
+	if n.closing { // Close may be waiting for the clients that there are
+		n.mu.Unlock()
+		n.sessions.Remove(id)
+		conn.Close()
+		return
+	}
 	if reason := blockedReason(n.stalled, n.low); reason != "" {
 		s.Blocked(reason)
 	}
-	n.mu.Unlock()
 	n.clients.Add(1)
+	n.mu.Unlock()
 	go func() {
 		defer n.clients.Done()
 		defer n.sessions.Remove(id)

@@ -455,14 +455,14 @@ func (n *Node) Close(ctx context.Context) error {
 	n.work.Wait()
 	if err != nil {
 		// Raft may still be at work on the files: they stay open.
-		return fmt.Errorf("close cluster: %w", err)
+		err = fmt.Errorf("close cluster: %w", err)
+	} else if err = n.disk.Close(); err != nil {
+		err = fmt.Errorf("close message store: %w", err)
+	} else {
+		n.log.Info("node stopped")
 	}
-	if err := n.disk.Close(); err != nil {
-		return fmt.Errorf("close message store: %w", err)
-	}
-	n.log.Info("node stopped")
-	n.end(nil)
-	return nil
+	n.end(err)
+	return err
 }
 
 func (n *Node) closeHTTP() {
