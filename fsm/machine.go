@@ -77,14 +77,15 @@ type Machine struct {
 
 // state is what a snapshot holds and Restore replaces.
 type state struct {
-	store  *queue.Store
-	index  uint64
-	term   uint64
-	now    int64  // highest stamp seen, milliseconds
-	hash   uint64 // see Hash
-	ids    uint64 // the last id given to a queue or consumer
-	vhosts map[string]*vhost
-	epochs map[uint64]*epoch
+	store   *queue.Store
+	version uint64 // see Version
+	index   uint64
+	term    uint64
+	now     int64  // highest stamp seen, milliseconds
+	hash    uint64 // see Hash
+	ids     uint64 // the last id given to a queue or consumer
+	vhosts  map[string]*vhost
+	epochs  map[uint64]*epoch
 
 	strangers bool // an epoch may be no witness; follows from epochs
 }
@@ -107,9 +108,10 @@ func New(records command.Records) *Machine {
 
 func newState(records command.Records) state {
 	return state{
-		store:  queue.NewStore(records),
-		vhosts: make(map[string]*vhost),
-		epochs: make(map[uint64]*epoch),
+		store:   queue.NewStore(records),
+		version: firstVersion,
+		vhosts:  make(map[string]*vhost),
+		epochs:  make(map[uint64]*epoch),
 	}
 }
 
@@ -262,6 +264,9 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 	}
 	if err := command.Decode(payload, cmd); err != nil {
 		return err
+	}
+	if c, ok := cmd.(*command.Upgrade); ok {
+		return m.upgrade(e, c, r)
 	}
 	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) {
 		return nil

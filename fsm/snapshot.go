@@ -17,7 +17,9 @@ import (
 const (
 	snapshotMagic   = "WARRENFS"
 	recordsMagic    = "WARRENFR"
-	snapshotVersion = 2
+	snapshotVersion = 3
+	// oldestSnapshot is the oldest version that is still read: it has no sections.
+	oldestSnapshot = 2
 )
 
 // Errors of Restore and Load. Damage of other kinds is an error too.
@@ -29,14 +31,15 @@ var (
 // A Snapshot is the state of a machine at one moment. It stays as it is while
 // the machine goes on, and may be used by another goroutine.
 type Snapshot struct {
-	index   uint64
-	records command.Records
-	meta    []byte         // all but messages and deliveries, encoded
-	order   []*queue.Queue // by vhost and name; while capturing only
-	queues  []queue.Contents
-	holds   []queue.Ledger
-	alive   map[*queue.Queue]struct{} // the queues that were there
-	changes []queue.Change
+	index    uint64
+	records  command.Records
+	meta     []byte         // all but messages and deliveries, encoded
+	order    []*queue.Queue // by vhost and name; while capturing only
+	queues   []queue.Contents
+	holds    []queue.Ledger
+	sections []byte
+	alive    map[*queue.Queue]struct{} // the queues that were there
+	changes  []queue.Change
 }
 
 // Capture returns the present state. It costs time for what there is of
@@ -60,6 +63,7 @@ func (m *Machine) capture() *Snapshot {
 	s.order = nil // changes as the machine goes on
 	w.Fail(w.Flush())
 	s.meta = meta.Bytes()
+	s.sections = m.captureSections()
 	return s
 }
 
@@ -89,6 +93,7 @@ func (s *Snapshot) write(w *stream.Writer) {
 		q.Write(w, s.records)
 	}
 	s.writeHolds(w)
+	w.Raw(s.sections)
 }
 
 func (s *Snapshot) writeHolds(w *stream.Writer) {
@@ -112,6 +117,7 @@ func (s *Snapshot) Save(w command.RecordWriter) error {
 		s.changes = q.Save(out, w, s.changes)
 	}
 	s.writeHolds(out)
+	out.Raw(s.sections)
 	if _, err := out.Close(); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
@@ -270,6 +276,7 @@ type loader struct {
 	channels []*queue.Channel
 	ids      map[uint64]*queue.Queue // exclusive queues that have no owner yet
 	magic    string
+	format   byte                        // its version
 	messages func(*loader, *queue.Queue) // reads those of a queue
 }
 
@@ -293,6 +300,9 @@ func (l *loader) load() error {
 	for _, ch := range l.channels {
 		l.parts.Deliveries(l.r, ch)
 	}
+	if l.format > oldestSnapshot {
+		l.readSections()
+	}
 	return l.r.Close()
 }
 
@@ -303,8 +313,9 @@ func (l *loader) checkHead() error {
 		}
 		return ErrNotSnapshot
 	}
-	if v := l.r.Byte(); l.r.Err() == nil && v != snapshotVersion {
-		return fmt.Errorf("%w: %d", ErrSnapshotVersion, v)
+	l.format = l.r.Byte()
+	if l.r.Err() == nil && (l.format < oldestSnapshot || l.format > snapshotVersion) {
+		return fmt.Errorf("%w: %d", ErrSnapshotVersion, l.format)
 	}
 	return l.r.Err()
 }

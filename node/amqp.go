@@ -17,6 +17,7 @@ func (n *Node) serveWhenOpened(ctx context.Context) {
 		return
 	case <-n.proposer.Opened():
 	}
+	n.awaitVersion(ctx)
 	close(n.ready)
 	n.log.Info("serving AMQP", "addr", n.AMQPAddr())
 	n.accept(ctx)

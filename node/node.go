@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -161,6 +162,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		}
 	})
 	n.spawn(func() { n.snapshots(ctx) })
+	n.spawn(func() { n.upgrades(ctx) })
 	n.spawn(func() { n.giveBackMemory(ctx) })
 	n.spawn(func() { n.alarms.run(ctx) })
 	// Clients last: they need an epoch.
@@ -188,7 +190,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Expect:        n.cfg.Expect,
 		FSM:           n.replica,
 		Prepare:       n.stamp,
-		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version},
+		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version, versionTag: strconv.Itoa(fsm.Version)},
 		LogStore:      n.cfg.LogStore,
 		SnapshotStore: n.disk,
 		Timing: cluster.Timing{

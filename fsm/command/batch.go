@@ -193,4 +193,5 @@ var makers = [...]func() Command{
 	KindQos:             func() Command { return new(Qos) },
 	KindRecover:         func() Command { return new(Recover) },
 	KindCommit:          func() Command { return new(Commit) },
+	KindUpgrade:         func() Command { return new(Upgrade) },
 }

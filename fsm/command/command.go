@@ -37,6 +37,7 @@ const (
 	KindQos             Kind = 19
 	KindRecover         Kind = 20
 	KindCommit          Kind = 21
+	KindUpgrade         Kind = 22
 )
 
 // A Command is one change of broker state. The concrete types are the structs
@@ -229,6 +230,12 @@ type Commit struct {
 	Commands []byte // encoded with AppendCommand, one behind the other
 }
 
+// Upgrade raises the version of the machine: what the commands that were there before it
+// do may depend on it (see fsm.Version). It travels in a batch of epoch 0, and is proposed when all
+// members of the cluster know the version; one that does not must stop at this command.
+// A version that the machine has, or a lower one, changes nothing.
+type Upgrade struct{ Version uint64 }
+
 func (*EpochOpen) Kind() Kind       { return KindEpochOpen }
 func (*EpochRemove) Kind() Kind     { return KindEpochRemove }
 func (*Tick) Kind() Kind            { return KindTick }
@@ -250,3 +257,4 @@ func (*Credit) Kind() Kind          { return KindCredit }
 func (*Qos) Kind() Kind             { return KindQos }
 func (*Recover) Kind() Kind         { return KindRecover }
 func (*Commit) Kind() Kind          { return KindCommit }
+func (*Upgrade) Kind() Kind         { return KindUpgrade }

@@ -308,3 +308,6 @@ func (m *Commit) Append(dst []byte) []byte {
 func (m *Commit) decode(c *cursor) {
 	m.VHost, m.Channel, m.Commands = c.string(), c.channel(), c.bytes()
 }
+
+func (m *Upgrade) Append(dst []byte) []byte { return appendUint(dst, m.Version) }
+func (m *Upgrade) decode(c *cursor)         { m.Version = c.uint() }

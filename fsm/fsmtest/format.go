@@ -99,7 +99,11 @@ func formatEffect(e *command.Effect) string {
 // Dump writes the state of a machine for people.
 func Dump(m *fsm.Machine) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "index %d, now %d\n", m.Index(), m.Now())
+	fmt.Fprintf(&b, "index %d, now %d", m.Index(), m.Now())
+	if m.Version() > 1 {
+		fmt.Fprintf(&b, ", version %d", m.Version())
+	}
+	fmt.Fprintln(&b)
 	for _, e := range m.Epochs() {
 		fmt.Fprintf(&b, "epoch %d of %s, sequence %d%s\n", e.Epoch, e.Node, e.Sequence, flagText(e.Witness, "witness"))
 		for _, conn := range m.Connections(e.Epoch) {

@@ -98,7 +98,9 @@ func (g *Generator) finish(batch []byte, commands ...command.Command) []byte {
 
 // outside makes a command that travels in no epoch, now and then one that may not.
 func (g *Generator) outside(node string) command.Command {
-	switch g.r.IntN(8) {
+	switch g.r.IntN(9) {
+	case 8:
+		return &command.Upgrade{Version: uint64(g.r.IntN(fsm.Version + 1))}
 	case 0:
 		return &command.EpochRemove{Epoch: g.epochs[g.node()]}
 	case 1:
@@ -197,7 +199,7 @@ func (g *Generator) binding() command.Binding {
 }
 
 func (g *Generator) rare() command.Command {
-	switch g.r.IntN(24) {
+	switch g.r.IntN(25) {
 	case 0, 1, 2:
 		return &command.ExchangeDeclare{
 			VHost: g.vhost(), Name: g.exchange(), Type: g.pick("direct", "fanout", "topic", "headers"),
@@ -231,6 +233,8 @@ func (g *Generator) rare() command.Command {
 		return &command.ConnectionClose{Conn: g.conn()}
 	case 22:
 		return &command.Tick{}
+	case 23:
+		return &command.Upgrade{Version: uint64(g.r.IntN(fsm.Version + 1))}
 	default:
 		return g.commit()
 	}

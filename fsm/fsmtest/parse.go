@@ -170,6 +170,7 @@ var makers = map[string]func(l *line) command.Command{
 		return &command.EpochOpen{Node: l.words[0], Name: "name-" + l.words[0], Nonce: l.option("nonce", 1)}
 	},
 	"remove":           func(l *line) command.Command { return &command.EpochRemove{Epoch: l.number()} },
+	"upgrade":          func(l *line) command.Command { return &command.Upgrade{Version: l.number()} },
 	"tick":             func(*line) command.Command { return &command.Tick{} },
 	"close-connection": func(l *line) command.Command { return &command.ConnectionClose{Conn: l.conn()} },
 	"close-channel":    func(l *line) command.Command { return &command.ChannelClose{Channel: l.channel()} },

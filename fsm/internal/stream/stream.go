@@ -267,6 +267,16 @@ func (r *Reader) Raw(n uint64) []byte {
 // String reads a length and a string.
 func (r *Reader) String() string { return string(r.Bytes()) }
 
+// End returns the first error; bytes that were not read are one.
+func (r *Reader) End() error {
+	if r.err == nil {
+		if _, err := r.r.Peek(1); err == nil {
+			r.Fail("bytes are left over")
+		}
+	}
+	return r.err
+}
+
 // Close reads the checksum and compares it. It returns the first error.
 func (r *Reader) Close() error {
 	if r.err != nil {

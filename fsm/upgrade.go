@@ -1,0 +1,39 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+
+	"warren/fsm/command"
+)
+
+// Version is the newest version of the machine that this code knows. What commands of
+// an older log do must stay as it was, on every node of a cluster in which some have newer
+// code than others; so where it changes, it depends on the version that the log itself has
+// raised (command.Upgrade). Kinds of command that are new need no such gate, as older
+// code stops at them, but must not be proposed before Machine.Version says that all know them.
+//
+//	1  as it was first
+//	2  queue arguments have their effect
+const Version = 2
+
+// firstVersion is the version of a machine whose log says nothing of it.
+const firstVersion = 1
+
+// ErrVersion means that the log was written for a newer version of the machine.
+var ErrVersion = errors.New("the cluster has gone on to a newer version")
+
+// Version returns the version that the log has raised the machine to.
+func (m *Machine) Version() uint64 { return m.version }
+
+func (m *Machine) upgrade(e *epoch, c *command.Upgrade, r *command.Result) error {
+	switch {
+	case c.Version > Version:
+		return fmt.Errorf("%w: %d, and this node knows %d", ErrVersion, c.Version, Version)
+	case e != nil:
+		r.Err = refuse(commandInvalid, "upgrade within an epoch")
+	case c.Version > m.version:
+		m.version = c.Version
+	}
+	return nil
+}

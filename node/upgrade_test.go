@@ -1,0 +1,34 @@
+package node
+
+import (
+	"strconv"
+	"testing"
+
+	"warren/cluster"
+	"warren/fsm"
+)
+
+// A new cluster has the newest version of the state machine before it serves anybody.
+func TestNewClusterIsUpgraded(t *testing.T) {
+	n := start(t, testConfig(t.TempDir()))
+	defer stop(t, n)
+	if v := n.machineVersion(); v != fsm.Version {
+		t.Errorf("serves with version %d of the state machine", v)
+	}
+}
+
+// The version is what every member knows; who is no member does not count.
+func TestCommonVersion(t *testing.T) {
+	member := func(version string) cluster.Member {
+		return cluster.Member{Member: true, Tags: map[string]string{versionTag: version}}
+	}
+	newest := strconv.Itoa(fsm.Version)
+	for want, members := range map[uint64][]cluster.Member{
+		fsm.Version: {member(newest), member("99"), {Tags: map[string]string{versionTag: "1"}}},
+		1:           {member(newest), {Member: true}},
+	} {
+		if got := commonVersion(members); got != want {
+			t.Errorf("%+v have version %d in common, want %d", members, got, want)
+		}
+	}
+}
