@@ -58,8 +58,12 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	done
 
 .PHONY: bench
-bench: build ## measure three local nodes, and another broker at PEER_URIS; BENCH_ARGS="--rows 16b,rpc --time 10"
+bench: build ## measure three local nodes, and another broker at PEER_URIS; BENCH_ARGS="--rows 16b,rpc --runs 5"
 	deploy/bench/bench.sh $(BENCH_ARGS)
+
+.PHONY: bench-growth
+bench-growth: build ## measure how cost grows, into docs/performance; GROWTH_ARGS="--time 1", GROWTH_AXES=size,queues
+	deploy/bench/growth.sh $(GROWTH_ARGS)
 
 .PHONY: dev
 dev: build ## a cluster of three processes on this machine; data in .data/dev

@@ -87,6 +87,7 @@ func (s *settings) queueKind(cmd *cobra.Command) {
 func (s *settings) topology(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVar(&s.Queues, "queues", 1, "`N` queues; producers and consumers go round-robin over them")
+	f.BoolVar(&s.Spread, "spread", false, "clients use all queues of their share in turn, not one queue each")
 	f.StringVarP(&s.Queue, "queue", "u", "", "`NAME` of the queue, when it is one")
 	f.StringVar(&s.QueuePattern, "queue-pattern", s.QueuePattern, "`PATTERN` of the queues' names; %d is their number from 1")
 	f.BoolVar(&s.AutoDelete, "auto-delete", false, "declare queues that go with their last consumer")

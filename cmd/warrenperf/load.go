@@ -42,6 +42,6 @@ has them.`,
 	s.counts(cmd)
 	s.topology(cmd)
 	out.flags(cmd)
-	cmd.AddCommand(backlogCommand(), rpcCommand(), declareCommand(), suiteCommand())
+	cmd.AddCommand(backlogCommand(), rpcCommand(), declareCommand(), suiteCommand(), growthCommand())
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -88,7 +89,20 @@ func (o *output) print(w io.Writer, s summary) error {
 	if !o.json {
 		return s.Print(w)
 	}
+	return encode(w, s)
+}
+
+func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(s)
+	return e.Encode(v)
+}
+
+// writeJSON writes a file, in place of one that is there.
+func writeJSON(name string, v any) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(encode(f, v), f.Close())
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,6 +31,7 @@ func TestCommands(t *testing.T) {
 		"backlog --messages 1000 --producers 2":                                                            "drain: Fake 1",
 		"rpc --calls 10":                                                                                   "10 calls",
 		"rpc --calls 10 --direct-reply-to --warmup 0":                                                      "round trip",
+		"--queues 7 --spread --pmessages 21 --producers 2  --consumers 3 --size 8":                         "received        42",
 		"declare --count 10 --connections 2":                                                               "20 queues declared",
 		"--pmessages 10 --queue one --exchange x --type topic --routing-key k --rate 1000 --autoack --uri": "received        10",
 	} {
@@ -48,9 +51,43 @@ func TestCommands(t *testing.T) {
 
 func TestSuite(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Faults{})
-	code, out, errs := run(t, "suite", "--target", "a="+b.URI(), "--target", "b="+b.URI(), "--rows", "16b,rpc", "--time", "0.1", "--warmup", "0", "--repeat", "2", "-v")
-	if code != 0 || !strings.Contains(out, "| work | unit | a | b | ratio |") || strings.Count(errs, "msg/s") != 4 {
+	file := filepath.Join(t.TempDir(), "paired.json")
+	code, out, errs := run(t, "suite", "--target", "a="+b.URI(), "--target", "b="+b.URI(), "--rows", "16b,rpc",
+		"--time", "0.1", "--warmup", "0", "--runs", "2", "--json-file", file, "-v")
+	if code != 0 || !strings.Contains(out, "| work | unit | a | b | ratio | min–max |") || strings.Count(errs, "msg/s") != 4 {
 		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Lines []struct{ Runs [][]float64 } }
+	if err := json.Unmarshal(text, &got); err != nil || len(got.Lines) != 2 || len(got.Lines[0].Runs[1]) != 2 {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Faults{})
+	dir := t.TempDir()
+	code, out, errs := run(t, "growth", "--uris", b.URI(), "--axes", "queues,nodes", "--nodes", "1", "--max", "10",
+		"--time", "0.1", "--warmup", "0", "--out", dir, "--about", "Here.")
+	if code != 0 || out != "" || strings.Count(errs, "msg/s") != 3 {
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "growth.md"))
+	if err != nil || !strings.Contains(string(text), "Here.") || !strings.Contains(string(text), "growth-nodes.svg") {
+		t.Errorf("%s, %v", text, err)
+	}
+	// Without axes all is made anew of the points.
+	if err := os.Remove(filepath.Join(dir, "growth-queues.svg")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := run(t, "growth", "--out", dir); code != 0 {
+		t.Errorf("%d %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "growth-queues.svg")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -85,7 +122,11 @@ func TestExitCodes(t *testing.T) {
 		{"nonsense", 64, "Error: unknown command \"nonsense\" for \"warrenperf\"\nSee 'warrenperf --help'.\n"},
 		{"suite", 64, "Error: no target is given: --target NAME=URI,URI\nSee 'warrenperf --help'.\n"},
 		{"suite --target a=h --rows odd", 64, "Error: there is no row \"odd\"\nSee 'warrenperf --help'.\n"},
-		{"suite --target a=h --repeat 0", 64, "Error: --repeat must be from 1 to 1000\nSee 'warrenperf --help'.\n"},
+		{"--spread --verify --confirm 1 --size 16", 64, "Error: --verify follows each producer to one queue: it cannot be with --spread\nSee 'warrenperf --help'.\n"},
+		{"growth --axes nodes", 64, "Error: --axes nodes measures one cluster: say with --nodes how large it is\nSee 'warrenperf --help'.\n"},
+		{"growth --axes odd", 64, "Error: there is no axis \"odd\"\nSee 'warrenperf --help'.\n"},
+		{"growth --time 0", 64, "Error: --time must be more than 0, --warmup at least 0, both at most 1e6 seconds\nSee 'warrenperf --help'.\n"},
+		{"suite --target a=h --runs 0", 64, "Error: --runs must be from 1 to 1000\nSee 'warrenperf --help'.\n"},
 		{"suite --target a=h --time 0", 64, "Error: --time must be more than 0, --warmup at least 0, both at most 1e6 seconds\nSee 'warrenperf --help'.\n"},
 	} {
 		code, _, errs := run(t, strings.Fields(c.line)...)
@@ -96,7 +137,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"--help", "-h", "backlog --help", "rpc --help", "declare --help", "suite --help"} {
+	for _, line := range []string{"--help", "-h", "backlog --help", "rpc --help", "declare --help", "suite --help", "growth --help"} {
 		code, out, errs := run(t, strings.Fields(line)...)
 		if code != 0 || errs != "" || !strings.Contains(out, "Usage:") {
 			t.Errorf("%q: %d %s %s", line, code, out, errs)

@@ -41,7 +41,7 @@ func (b *BacklogReport) Print(w io.Writer) error {
 
 // Backlog publishes messages in all and then consumes them all.
 func Backlog(ctx context.Context, o Options, messages uint64, progress io.Writer) (*BacklogReport, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if o.Producers == 0 || o.Consumers == 0 || messages < uint64(o.Producers) {

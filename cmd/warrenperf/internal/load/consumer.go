@@ -12,13 +12,13 @@ import (
 	"warren/protocol"
 )
 
-// A consumer takes messages from one queue on one connection, with one goroutine.
+// A consumer takes messages from its queues on one connection, with one goroutine.
 type consumer struct {
 	stats
 	o        *Options
-	number   int // among the consumers
-	queue    int
-	name     string // of the queue
+	number   int      // among the consumers
+	queue    int      // the number of its first queue, for the tracker
+	queues   []string // names
 	conn     *client.Conn
 	tracker  *tracker // nil without Verify
 	received *atomic.Uint64
@@ -28,6 +28,7 @@ type consumer struct {
 
 	// Under mu.
 	finished bool // the limit is reached
+	begun    int  // subscriptions that the broker has answered
 	leaving  bool // the goroutine ends by itself
 	err      error
 
@@ -49,8 +50,8 @@ type partial struct {
 	redelivered bool
 }
 
-func newConsumer(o *Options, number, queue int, name string, conn *client.Conn, t *tracker, received *atomic.Uint64) (*consumer, error) {
-	c := &consumer{o: o, number: number, queue: queue, name: name, conn: conn, tracker: t, received: received, ended: make(chan struct{})}
+func newConsumer(o *Options, number, queue int, queues []string, conn *client.Conn, t *tracker, received *atomic.Uint64) (*consumer, error) {
+	c := &consumer{o: o, number: number, queue: queue, queues: queues, conn: conn, tracker: t, received: received, ended: make(chan struct{})}
 	if o.QoS > 0 {
 		if _, err := client.Call[*protocol.BasicQosOk](conn, &protocol.BasicQos{PrefetchCount: uint16(o.QoS)}); err != nil {
 			return nil, err
@@ -74,7 +75,11 @@ func (c *consumer) start() {
 
 func (c *consumer) consume() error {
 	defer c.conn.Drop()
-	subscribe := protocol.AppendMethod(nil, client.Channel, &protocol.BasicConsume{Queue: c.name, ConsumerTag: "c", NoAck: c.o.AutoAck})
+	var subscribe []byte
+	for i, name := range c.queues {
+		m := &protocol.BasicConsume{Queue: name, ConsumerTag: fmt.Sprint("c", i), NoAck: c.o.AutoAck}
+		subscribe = protocol.AppendMethod(subscribe, client.Channel, m)
+	}
 	if err := c.conn.Write(subscribe); err != nil {
 		return err
 	}
@@ -247,6 +252,7 @@ func (c *consumer) complete() {
 
 func (c *consumer) other(id protocol.ID, f protocol.Frame) error {
 	if id == protocol.IDBasicConsumeOk {
+		c.begun++
 		return nil
 	}
 	event, err := c.conn.Handle(f)
@@ -264,6 +270,13 @@ func (c *consumer) interrupt() {
 	if !c.leaving { // else the deadline would cut its good-bye short
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // fails only when the socket is closed already
 	}
+}
+
+// subscribed reports whether all its queues send it messages, or it failed.
+func (c *consumer) subscribed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil || c.begun == len(c.queues)
 }
 
 func (c *consumer) done() bool {

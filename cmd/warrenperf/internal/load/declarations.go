@@ -43,7 +43,7 @@ func (r *DeclareReport) Print(w io.Writer) error {
 // each, or as many as o.Time allows. The queues are named by o.QueuePattern.
 func Declarations(ctx context.Context, o Options) (*DeclareReport, error) {
 	o.Queues, o.MultiAck, o.Exchange = 1, 1, ""
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if o.Time == 0 && o.PMessages == 0 {

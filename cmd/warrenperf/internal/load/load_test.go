@@ -193,7 +193,7 @@ func TestFaultsAreTold(t *testing.T) {
 			faults: brokertest.Faults{CancelAfter: 100},
 			change: func(o *Options) { o.Consumers = 1; o.Verify = false },
 			check:  func(r *Report) bool { return r.Counts.Received >= 100 },
-			failed: "consumer 1: broker cancelled consumer c",
+			failed: "consumer 1: broker cancelled consumer c0",
 		},
 		"no confirms": {
 			faults: brokertest.Faults{Silent: true},

@@ -16,6 +16,7 @@ type Options struct {
 	Consumers int
 
 	Queues       int
+	Spread       bool   // clients use all queues of their share in turn, not one of them
 	Queue        string // the name, when there is one queue
 	QueuePattern string // the names, when there are more: %d is the number, from 1
 	Quorum       bool   // x-queue-type: quorum, durable
@@ -75,6 +76,17 @@ func (o *Options) name(number uint64) string {
 	return strings.ReplaceAll(o.QueuePattern, "%d", fmt.Sprint(number))
 }
 
+// share returns the numbers, from 0, of the queues that the i-th of so many clients uses.
+func (o *Options) share(i, clients int) (queues []int) {
+	if !o.Spread {
+		return []int{i % o.Queues}
+	}
+	for q := i % o.Queues; q < o.Queues; q += clients {
+		queues = append(queues, q)
+	}
+	return queues
+}
+
 // everyQueue reports whether each message is routed to all queues.
 func (o *Options) everyQueue() bool {
 	return o.Exchange != "" && (o.Type == "fanout" || o.RoutingKey != "")
@@ -100,8 +112,8 @@ func errEndless(count string) error {
 	return badOption("the run would never end: give --time or --%s", count)
 }
 
-// check returns an *OptionError for what cannot be.
-func (o *Options) check() error {
+// Check returns an *OptionError for what cannot be.
+func (o *Options) Check() error {
 	switch {
 	case len(o.URIs) == 0:
 		return badOption("no URI is given")
@@ -115,6 +127,10 @@ func (o *Options) check() error {
 		return badOption("--queue names one queue: for more of them use --queue-pattern")
 	case (o.Queues > 1 || o.Queue == "") && !strings.Contains(o.QueuePattern, "%d"):
 		return badOption("--queue-pattern %q does not hold %%d", o.QueuePattern)
+	case o.Spread && o.Verify:
+		return badOption("--verify follows each producer to one queue: it cannot be with --spread")
+	case o.Spread && o.everyQueue():
+		return badOption("--spread is for messages that go to one queue each")
 	case o.Size < 0 || o.Size > maxSize:
 		return badOption("--size must be from 0 to %d bytes", maxSize)
 	case o.Verify && o.Size < numberSize:

@@ -17,9 +17,10 @@ type producer struct {
 	o       *Options
 	number  int // among the producers
 	conn    *client.Conn
-	tmpl    template
-	tracker *tracker // nil without Verify
-	limit   uint64   // messages to publish, 0: no limit
+	tmpls   []template // one for each queue, used in turn
+	largest int        // bytes of the largest of them
+	tracker *tracker   // nil without Verify
+	limit   uint64     // messages to publish, 0: no limit
 
 	room    chan struct{} // capacity 1: there may be room in the window again
 	stop    chan struct{} // closed with paused
@@ -38,13 +39,17 @@ type producer struct {
 	err         error
 }
 
-func newProducer(o *Options, number int, queue string, conn *client.Conn, t *tracker) (*producer, error) {
+func newProducer(o *Options, number int, queues []string, conn *client.Conn, t *tracker) (*producer, error) {
 	p := &producer{
 		o: o, number: number, conn: conn, tracker: t, limit: o.PMessages,
-		tmpl: newTemplate(o, queue, conn.FrameMax()),
 		room: make(chan struct{}, 1), stop: make(chan struct{}),
 		readers: make(chan struct{}), writers: make(chan struct{}),
 		next: 1, low: 1,
+	}
+	for _, queue := range queues {
+		tmpl := newTemplate(o, queue, conn.FrameMax())
+		p.tmpls = append(p.tmpls, tmpl)
+		p.largest = max(p.largest, len(tmpl.frames))
 	}
 	if o.Confirm > 0 {
 		// Confirms may come out of order: the ring is wider than the window.
@@ -88,8 +93,8 @@ func (p *producer) wake() {
 // publish sends messages until the limit, stop or an error.
 func (p *producer) publish(pace *pacer) error {
 	// As many messages a write as fit, so that a write costs little a message.
-	most := max(batchBytes/len(p.tmpl.frames), 1)
-	buf := make([]byte, 0, most*len(p.tmpl.frames))
+	most := max(batchBytes/p.largest, 1)
+	buf := make([]byte, 0, most*p.largest)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -115,7 +120,8 @@ func (p *producer) publish(pace *pacer) error {
 		pace.sent += uint64(n)
 		buf = buf[:0]
 		for i := range uint64(n) {
-			buf = p.tmpl.append(buf, at, newMessageID(p.number, first+i))
+			tag := first + i
+			buf = p.tmpls[tag%uint64(len(p.tmpls))].append(buf, at, newMessageID(p.number, tag))
 		}
 		if err := p.conn.Write(buf); err != nil {
 			return err

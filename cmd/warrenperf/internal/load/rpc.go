@@ -59,7 +59,7 @@ func (r *RPCReport) Print(w io.Writer) error {
 func RPC(ctx context.Context, o RPCOptions, progress io.Writer) (*RPCReport, error) {
 	o.Producers, o.Consumers, o.Queues, o.MultiAck = o.Clients, o.Servers, 1, 1
 	o.QueuePattern = "warrenperf-rpc-%d"
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if o.Clients < 1 || o.Servers < 1 {

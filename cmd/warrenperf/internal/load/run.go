@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ const poll = 10 * time.Millisecond
 // be nil. The error is of the set-up or of ctx; errors of single clients are in
 // the report.
 func Run(ctx context.Context, o Options, progress io.Writer) (*Report, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if o.Time == 0 && o.Producers > 0 && o.PMessages == 0 {
@@ -91,9 +92,9 @@ func runPhase(ctx context.Context, o *Options, p phase) (*Report, error) {
 		r.drop()
 		return nil, err
 	}
-	m := newMeter(o)
 	report := &Report{Server: r.server}
-	r.start()
+	r.start(ctx)
+	m := newMeter(o)
 	err := r.measure(ctx, m, report)
 	r.finish(ctx)
 	report.Errors = append(report.Errors, r.errors()...)
@@ -103,6 +104,12 @@ func runPhase(ctx context.Context, o *Options, p phase) (*Report, error) {
 // connect makes all clients; each is ready, none has begun.
 func (r *runner) connect(ctx context.Context) error {
 	names := r.o.names()
+	share := func(i, clients int) (queues []string) {
+		for _, q := range r.o.share(i, clients) {
+			queues = append(queues, names[q])
+		}
+		return queues
+	}
 	dial := func(i int, name string) (*client.Conn, error) {
 		uris := r.o.URIs
 		c, err := client.Dial(ctx, uris[(r.offset+i)%len(uris)], name)
@@ -116,7 +123,7 @@ func (r *runner) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p, err := newProducer(r.o, i, names[i%len(names)], c, r.tracker)
+		p, err := newProducer(r.o, i, share(i, r.o.Producers), c, r.tracker)
 		if err != nil {
 			c.Drop()
 			return err
@@ -128,7 +135,7 @@ func (r *runner) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k, err := newConsumer(r.o, i, i%len(names), names[i%len(names)], c, r.tracker, &r.received)
+		k, err := newConsumer(r.o, i, i%len(names), share(i, r.o.Consumers), c, r.tracker, &r.received)
 		if err != nil {
 			c.Drop()
 			return err
@@ -148,13 +155,21 @@ func (r *runner) drop() {
 	}
 }
 
-// start begins; producers with a rate are spread over one interval.
-func (r *runner) start() {
-	begin := now()
-	r.begun = begin
+// start begins; producers with a rate are spread over one interval. They begin when
+// all consumers have subscribed: with thousands of queues that takes a while, and
+// under their load much longer.
+func (r *runner) start(ctx context.Context) {
+	r.begun = now()
 	for _, c := range r.consumers {
 		c.start()
 	}
+	if len(r.producers) > 0 {
+		r.await(ctx, 10*client.Timeout, func() bool {
+			return !slices.ContainsFunc(r.consumers, func(c *consumer) bool { return !c.subscribed() })
+		})
+	}
+	begin := now()
+	r.begun = begin
 	for i, p := range r.producers {
 		var phase float64
 		if r.o.Rate > 0 {

@@ -3,11 +3,25 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"warren/cmd/warrenperf/internal/client"
 	"warren/protocol"
 	"warren/protocol/wire"
 )
+
+// Prepare makes exchange, queues and bindings for several runs with Predeclared,
+// and returns what removes them.
+func Prepare(ctx context.Context, o Options) (remove func(context.Context) error, err error) {
+	o.Predeclared, o.KeepQueues = false, false
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if err := declare(ctx, &o); err != nil {
+		return nil, errors.Join(fmt.Errorf("declare: %w", err), cleanUp(ctx, &o))
+	}
+	return func(ctx context.Context) error { return cleanUp(ctx, &o) }, nil
+}
 
 // declare makes exchange, queues and bindings over a connection of its own.
 func declare(ctx context.Context, o *Options) error {

@@ -79,7 +79,7 @@ func TestPacer(t *testing.T) {
 // TestSettle takes confirms in every order that a broker may choose.
 func TestSettle(t *testing.T) {
 	newOne := func() *producer {
-		p := &producer{o: &Options{Confirm: 8}, times: make([]int64, 16), next: 1, low: 1, tmpl: template{}}
+		p := &producer{o: &Options{Confirm: 8}, times: make([]int64, 16), next: 1, low: 1, tmpls: []template{{}}}
 		if first, n, end := p.reserve(5, 10); first != 1 || n != 8 || end {
 			t.Fatalf("%d, %d, %t", first, n, end)
 		}

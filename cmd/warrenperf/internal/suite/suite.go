@@ -39,7 +39,7 @@ type Plan struct {
 	Setup   // URIs are the targets'
 	Rows    []Row
 	Targets []Target // the first is compared with each of the others
-	Repeat  int      // how often each row runs on each target, in turn
+	Runs    int      // how often each row runs on each target, in turn
 	Ceiling float64  // bytes a second that Raft reaches without a broker; 0: unknown
 	Log     io.Writer
 }
@@ -50,16 +50,25 @@ type Line struct {
 	Figure string      `json:"figure"`
 	Unit   string      `json:"unit"`
 	Goal   string      `json:"goal,omitempty"`
-	Met    *bool       `json:"met,omitempty"` // by the ratio to the second target
-	Median []float64   `json:"medians"`       // by target; -1: never measured
-	Ratio  []float64   `json:"ratios"`        // of the first target to each other: median over the paired runs; -1: no pair
-	Runs   [][]float64 `json:"runs"`          // by target, by repetition; -1: failed
+	Met    *bool       `json:"met,omitempty"`  // by the ratio to the second target
+	Median []float64   `json:"medians"`        // by target; -1: never measured
+	Ratio  []Ratio     `json:"ratios"`         // of the first target to each other
+	Once   bool        `json:"once,omitempty"` // measured once, whatever Plan.Runs says
+	Runs   [][]float64 `json:"runs"`           // by target, by run; -1: failed
+}
+
+// A Ratio is that of the first target's figures to another's, over the paired runs;
+// all -1 when there is no pair.
+type Ratio struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
 }
 
 // A Result is the outcome of a plan.
 type Result struct {
 	Targets []string `json:"targets"`
-	Repeat  int      `json:"repeat"`
+	Runs    int      `json:"runs"`
 	Seconds float64  `json:"seconds_per_row"`
 	Lines   []Line   `json:"lines"`
 	Ceiling *Ceiling `json:"ceiling,omitempty"`
@@ -81,55 +90,53 @@ const ceilingGoal = 0.6
 // missing stands for a figure that could not be measured.
 const missing = -1
 
-// Run carries out the plan. A row that fails on a target is told in the result;
-// the error is that of ctx.
+// Run carries out the plan, row by row: one run on each target in turn, as often
+// as the plan says, so that a pair of runs sees the machine in the same state. A
+// run that fails on a target is told in the result; the error is that of ctx.
 func Run(ctx context.Context, p Plan) (*Result, error) {
-	r := &Result{Repeat: p.Repeat, Seconds: p.Time.Seconds()}
+	r := &Result{Runs: p.Runs, Seconds: p.Time.Seconds()}
 	for _, t := range p.Targets {
 		r.Targets = append(r.Targets, t.Name)
 	}
 	for _, row := range p.Rows {
+		var lines []Line
 		for _, f := range row.Figures {
-			line := Line{Row: row.Name, Figure: f.Name, Unit: f.Unit, Goal: f.goal(), Runs: make([][]float64, len(p.Targets))}
-			r.Lines = append(r.Lines, line)
+			lines = append(lines, Line{Row: row.Name, Figure: f.Name, Unit: f.Unit, Goal: f.goal(), Once: row.once, Runs: make([][]float64, len(p.Targets))})
 		}
-	}
-	for n := range p.Repeat {
-		at := 0
-		for _, row := range p.Rows {
-			p.runRow(ctx, row, n, r, r.Lines[at:at+len(row.Figures)])
-			at += len(row.Figures)
+		runs := p.Runs
+		if row.once {
+			runs = 1
 		}
-	}
-	at := 0
-	for _, row := range p.Rows {
-		for _, f := range row.Figures {
-			r.Lines[at].conclude(f)
-			if v := r.Lines[at].Median[0]; p.Ceiling > 0 && row.Name == largeRow && v != missing {
-				carried := v * largeSize
-				r.Ceiling = &Ceiling{Bytes: carried, Raft: p.Ceiling, Share: carried / p.Ceiling, Goal: ceilingGoal}
-			}
-			at++
+		for n := range runs {
+			p.runRow(ctx, row, fmt.Sprintf("%d/%d", n+1, runs), r, lines)
 		}
+		for i, f := range row.Figures {
+			lines[i].conclude(f)
+		}
+		if v := lines[0].Median[0]; p.Ceiling > 0 && row.Name == largeRow && v != missing {
+			carried := v * largeSize
+			r.Ceiling = &Ceiling{Bytes: carried, Raft: p.Ceiling, Share: carried / p.Ceiling, Goal: ceilingGoal}
+		}
+		r.Lines = append(r.Lines, lines...)
 	}
 	return r, ctx.Err()
 }
 
-// runRow measures a row once on each target.
-func (p *Plan) runRow(ctx context.Context, row Row, n int, r *Result, lines []Line) {
+// runRow measures a row once on each target; which run it is stands in the log.
+func (p *Plan) runRow(ctx context.Context, row Row, which string, r *Result, lines []Line) {
 	for i, t := range p.Targets {
 		setup := p.Setup
 		setup.URIs = t.URIs
 		values, err := row.run(ctx, setup)
 		if err != nil {
 			r.Errors = append(r.Errors, fmt.Sprintf("%s on %s: %s", row.Name, t.Name, err))
-			fmt.Fprintf(p.Log, "%d/%d %s on %s: %s\n", n+1, p.Repeat, row.Name, t.Name, err)
+			fmt.Fprintf(p.Log, "%s %s on %s: %s\n", which, row.Name, t.Name, err)
 		}
 		for k := range lines {
 			value := float64(missing)
 			if err == nil {
 				value = values[k]
-				fmt.Fprintf(p.Log, "%d/%d %s: %s %s %s\n", n+1, p.Repeat, t.Name, lines[k].Figure, number(value), lines[k].Unit)
+				fmt.Fprintf(p.Log, "%s %s: %s %s %s\n", which, t.Name, lines[k].Figure, number(value), lines[k].Unit)
 			}
 			lines[k].Runs[i] = append(lines[k].Runs[i], value)
 		}
@@ -149,10 +156,14 @@ func (l *Line) conclude(f Figure) {
 				ratios = append(ratios, l.Runs[0][n]/v)
 			}
 		}
-		l.Ratio = append(l.Ratio, median(ratios))
+		ratio := Ratio{missing, missing, missing}
+		if len(ratios) > 0 {
+			ratio = Ratio{median(ratios), slices.Min(ratios), slices.Max(ratios)}
+		}
+		l.Ratio = append(l.Ratio, ratio)
 	}
-	if f.Goal > 0 && len(l.Ratio) > 0 && l.Ratio[0] != missing {
-		met := f.met(l.Ratio[0])
+	if f.Goal > 0 && len(l.Ratio) > 0 && l.Ratio[0].Median != missing {
+		met := f.met(l.Ratio[0].Median)
 		l.Met = &met
 	}
 }
@@ -183,13 +194,17 @@ func (r *Result) Print(w io.Writer) error {
 		head += " " + t + " |"
 		rule += "---:|"
 		if i > 0 {
-			head += " ratio |"
-			rule += "---:|"
+			head += " ratio | min–max |"
+			rule += "---:|---:|"
 		}
 	}
 	head += " ratio's goal |  |"
 	rule += "---:|---|"
-	if _, err := fmt.Fprintf(w, "Medians of %d runs of %.3g s.\n\n%s\n%s\n", r.Repeat, r.Seconds, head, rule); err != nil {
+	title := fmt.Sprintf("Medians of %d paired runs of %.3g s; the ratio is the median of the pairs' ratios.", r.Runs, r.Seconds)
+	if r.Runs > 1 && slices.ContainsFunc(r.Lines, func(l Line) bool { return l.Once }) {
+		title += " Rows with * were measured once."
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n%s\n%s\n", title, head, rule); err != nil {
 		return err
 	}
 	for _, l := range r.Lines {
@@ -206,12 +221,18 @@ func (r *Result) Print(w io.Writer) error {
 }
 
 func (l *Line) row() string {
-	s := fmt.Sprintf("| %s | %s |", l.Figure, l.Unit)
+	s := "| " + l.Figure
+	if l.Once {
+		s += " *"
+	}
+	s += fmt.Sprintf(" | %s |", l.Unit)
 	for i, v := range l.Median {
 		s += fmt.Sprintf(" %s |", number(v))
-		if i > 0 {
-			s += fmt.Sprintf(" %s |", number(l.Ratio[i-1]))
+		if i == 0 {
+			continue
 		}
+		ratio := l.Ratio[i-1]
+		s += fmt.Sprintf(" %s | %s |", number(ratio.Median), ratio.span())
 	}
 	verdict := ""
 	if l.Met != nil {
@@ -221,6 +242,14 @@ func (l *Line) row() string {
 		}
 	}
 	return s + fmt.Sprintf(" %s | %s |", l.Goal, verdict)
+}
+
+// span writes the least and the greatest ratio.
+func (r Ratio) span() string {
+	if r.Median == missing {
+		return number(missing)
+	}
+	return number(r.Min) + "–" + number(r.Max)
 }
 
 // number writes three digits that count, and thousands in full.

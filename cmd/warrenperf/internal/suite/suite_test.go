@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAllRowsRun(t *testing.T) {
-	plan := Plan{Rows: Rows(), Repeat: 1, Ceiling: 1e6, Log: t.Output(),
+	plan := Plan{Rows: Rows(), Runs: 1, Ceiling: 1e6, Log: t.Output(),
 		Setup: Setup{Time: 250 * time.Millisecond, Messages: 1000}}
 	for _, name := range []string{"ours", "theirs"} {
 		target, err := ParseTarget(name + "=" + brokertest.Start(t, brokertest.Faults{}).URI())
@@ -70,21 +70,21 @@ func TestRatiosArePaired(t *testing.T) {
 	for _, c := range []struct {
 		figure Figure
 		values []float64 // ours, theirs, ours, theirs …
-		repeat int
+		runs   int
 		ratio  float64
 		met    string
 		cells  string
 		failed bool
 	}{
-		{Figure{Name: "f", Unit: "u", Goal: 5}, []float64{50, 10, 100, 50, 3000, 100}, 3, 5, "yes", "| f | u | 100 | 50 | 5 | ≥ 5 | reached |", false},
-		{Figure{Name: "f", Unit: "u", Goal: 5}, []float64{40, 10}, 1, 4, "no", "| f | u | 40 | 10 | 4 | ≥ 5 | missed |", false},
+		{Figure{Name: "f", Unit: "u", Goal: 5}, []float64{50, 10, 100, 50, 3000, 100}, 3, 5, "yes", "| f | u | 100 | 50 | 5 | 2–30 | ≥ 5 | reached |", false},
+		{Figure{Name: "f", Unit: "u", Goal: 5}, []float64{40, 10}, 1, 4, "no", "| f | u | 40 | 10 | 4 | 4–4 | ≥ 5 | missed |", false},
 		{Figure{Name: "f", Unit: "u", Goal: 0.25, Lower: true}, []float64{20, 100}, 1, 0.2, "yes", "≤ 0.25 | reached |", false},
 		{Figure{Name: "f", Unit: "u", Goal: 1, Lower: true}, []float64{3, 2}, 1, 1.5, "no", "≤ 1 | missed |", false},
-		{Figure{Name: "f", Unit: "u", Goal: 1}, []float64{3, missing, 8, 4}, 2, 2, "yes", "| 5.5 | 4 | 2 |", true},
-		{Figure{Name: "f", Unit: "u", Goal: 1}, []float64{3, missing}, 1, missing, "", "| 3 | – | – | ≥ 1 |  |", true},
-		{Figure{Name: "f", Unit: "u"}, []float64{3, 1}, 1, 3, "", "| 3 | 1 | 3 |  |  |", false},
+		{Figure{Name: "f", Unit: "u", Goal: 1}, []float64{3, missing, 8, 4}, 2, 2, "yes", "| 5.5 | 4 | 2 | 2–2 |", true},
+		{Figure{Name: "f", Unit: "u", Goal: 1}, []float64{3, missing}, 1, missing, "", "| 3 | – | – | – | ≥ 1 |  |", true},
+		{Figure{Name: "f", Unit: "u"}, []float64{3, 1}, 1, 3, "", "| 3 | 1 | 3 | 3–3 |  |  |", false},
 	} {
-		plan := Plan{Rows: []Row{fixed(c.figure, c.values...)}, Repeat: c.repeat, Log: &bytes.Buffer{}, Targets: []Target{{Name: "a"}, {Name: "b"}}}
+		plan := Plan{Rows: []Row{fixed(c.figure, c.values...)}, Runs: c.runs, Log: &bytes.Buffer{}, Targets: []Target{{Name: "a"}, {Name: "b"}}}
 		r, err := Run(t.Context(), plan)
 		if err != nil {
 			t.Fatal(err)
@@ -94,9 +94,44 @@ func TestRatiosArePaired(t *testing.T) {
 		if l.Met != nil {
 			met = map[bool]string{true: "yes", false: "no"}[*l.Met]
 		}
-		if l.Ratio[0] != c.ratio || met != c.met || !strings.Contains(l.row(), c.cells) || (r.Failed() != nil) != c.failed {
+		if l.Ratio[0].Median != c.ratio || met != c.met || !strings.Contains(l.row(), c.cells) || (r.Failed() != nil) != c.failed {
 			t.Errorf("%v: %+v, %q, %v", c.values, l, l.row(), r.Failed())
 		}
+	}
+}
+
+// TestRunsArePaired: the targets take turns within a row, and what is measured once
+// is measured once, behind the rest.
+func TestRunsArePaired(t *testing.T) {
+	var order []string
+	row := func(name string, once bool) Row {
+		return Row{Name: name, once: once, Figures: []Figure{{Name: name}}, run: func(_ context.Context, s Setup) ([]float64, error) {
+			order = append(order, name+"@"+s.URIs[0].Host)
+			return []float64{1}, nil
+		}}
+	}
+	var log, table bytes.Buffer
+	plan := Plan{Rows: []Row{row("x", false), row("y", true)}, Runs: 2, Log: &log}
+	for _, name := range []string{"a", "b"} {
+		target, err := ParseTarget(name + "=amqp://" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.Targets = append(plan.Targets, target)
+	}
+	r, err := Run(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(order, " "), "x@a x@b x@a x@b y@a y@b"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if err := r.Print(&table); err != nil || !strings.Contains(table.String(), "| y * |") ||
+		!strings.Contains(table.String(), "were measured once") || strings.Contains(table.String(), "| x * |") {
+		t.Errorf("%s %v", table.String(), err)
+	}
+	if !strings.Contains(log.String(), "2/2 b: x") || !strings.Contains(log.String(), "1/1 b: y") {
+		t.Error(log.String())
 	}
 }
 
