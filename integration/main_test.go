@@ -32,7 +32,7 @@ var programs struct {
 	err  error
 }
 
-// executable returns the path of one of our own programs: warren or warrenctl.
+// executable returns the path of one of our own programs: warren, warrenctl or warrenperf.
 func executable(t testing.TB, name string) string {
 	t.Helper()
 	programs.once.Do(buildPrograms)
@@ -49,7 +49,7 @@ func buildPrograms() {
 	programs.dir, programs.err = os.MkdirTemp("", "warren-bin-")
 	programs.bin = programs.dir
 	if programs.err == nil {
-		programs.err = goBuild(programs.bin, "./cmd/warren", "./cmd/warrenctl")
+		programs.err = goBuild(programs.bin, "./cmd/warren", "./cmd/warrenctl", "./cmd/warrenperf")
 	}
 }
 

@@ -315,12 +315,15 @@ func TestConsumersThatStopReading(t *testing.T) {
 	}
 }
 
-// TestManyChannels: 2,000 channels over 100 connections, each with a publisher and
-// a consumer; every message is confirmed and arrives once.
+// TestManyChannels: 20 channels on each of 100 connections, each with a publisher and
+// a consumer; every message is confirmed and arrives once. WARREN_MANY_CONNECTIONS=500
+// is the full size.
 func TestManyChannels(t *testing.T) {
 	c := sharedCluster(t, 3)
-	const connections, channels = 100, 20
-	const total = connections * channels
+	connections := setNumber(t, "WARREN_MANY_CONNECTIONS", 100)
+	const channels = 20
+	total := connections * channels
+	begin := time.Now()
 	queue := declare(t, open(t, c.node(0)), c.node(0), nil)
 	var arrived sync.Map
 	var count atomic.Int64
@@ -333,7 +336,7 @@ func TestManyChannels(t *testing.T) {
 				if _, twice := arrived.LoadOrStore(body, true); twice {
 					t.Errorf("message %s arrived twice", body)
 				}
-				if count.Add(1) == total {
+				if count.Add(1) == int64(total) {
 					close(all)
 				}
 			})
@@ -345,6 +348,8 @@ func TestManyChannels(t *testing.T) {
 		}
 	}
 	receiveEnd(t, "all messages", all)
+	newReport(t, "Many channels").line("%d channels over %d connections, each with a consumer and a confirmed publish: %s.",
+		total, connections, seconds(time.Since(begin)))
 	if peerURLs() != nil {
 		return
 	}

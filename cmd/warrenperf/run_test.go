@@ -67,6 +67,27 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// TestPause: the drain begins with a line, and not without.
+func TestPause(t *testing.T) {
+	b := brokertest.Start(t, brokertest.Faults{})
+	for in, want := range map[string]int{"go on\n": 0, "": 1} {
+		var out, errs bytes.Buffer
+		root := rootCommand()
+		root.SetArgs([]string{"backlog", "--messages", "100", "--pause", "-q", "--uris", b.URI()})
+		root.SetIn(strings.NewReader(in))
+		root.SetOut(&out)
+		root.SetErr(&errs)
+		err := root.ExecuteContext(t.Context())
+		if !strings.Contains(errs.String(), "The backlog stands.") || (err != nil) != (want != 0) ||
+			strings.Contains(out.String(), "drain:") != (want == 0) {
+			t.Errorf("%q: %v\n%s%s", in, err, out.String(), errs.String())
+		}
+	}
+	if left := b.Left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestGrowth(t *testing.T) {
 	b := brokertest.Start(t, brokertest.Faults{})
 	dir := t.TempDir()

@@ -39,8 +39,9 @@ func (b *BacklogReport) Print(w io.Writer) error {
 	return b.Drain.Print(w)
 }
 
-// Backlog publishes messages in all and then consumes them all.
-func Backlog(ctx context.Context, o Options, messages uint64, progress io.Writer) (*BacklogReport, error) {
+// Backlog publishes messages in all and then consumes them all. In between it calls
+// stands, which may be nil; its error ends the run.
+func Backlog(ctx context.Context, o Options, messages uint64, progress io.Writer, stands func(context.Context) error) (*BacklogReport, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -53,11 +54,11 @@ func Backlog(ctx context.Context, o Options, messages uint64, progress io.Writer
 	if err := declare(ctx, &o); err != nil {
 		return nil, fmt.Errorf("declare: %w", err)
 	}
-	b, err := backlog(ctx, o, messages, progress)
+	b, err := backlog(ctx, o, messages, progress, stands)
 	return b, errors.Join(err, cleanUp(ctx, &o))
 }
 
-func backlog(ctx context.Context, o Options, messages uint64, progress io.Writer) (*BacklogReport, error) {
+func backlog(ctx context.Context, o Options, messages uint64, progress io.Writer, stands func(context.Context) error) (*BacklogReport, error) {
 	var t *tracker
 	if o.Verify {
 		t = newTracker(o.Producers, o.Queues, now())
@@ -72,6 +73,11 @@ func backlog(ctx context.Context, o Options, messages uint64, progress io.Writer
 	}
 	if err != nil || b.Fill.Failed() != nil {
 		return b, err
+	}
+	if stands != nil {
+		if err := stands(ctx); err != nil {
+			return b, err
+		}
 	}
 	drain := o
 	drain.Producers, drain.Time, drain.Warmup, drain.CMessages = 0, 0, 0, 0

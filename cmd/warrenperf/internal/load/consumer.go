@@ -39,6 +39,7 @@ type consumer struct {
 	unacked int
 	frames  []byte // acks to send
 	arrived []delivered
+	order   latest
 }
 
 // A partial is a message whose frames have not all come.
@@ -141,7 +142,7 @@ func (c *consumer) burst(f protocol.Frame, at int64) error {
 		c.last = at
 	}
 	if len(c.arrived) > 0 {
-		c.tracker.receive(c.queue, c.arrived)
+		c.tracker.receive(c.queue, c.arrived, &c.order)
 		c.arrived = c.arrived[:0]
 	}
 	return err

@@ -34,7 +34,7 @@ func FuzzConsumer(f *testing.F) {
 			if err != nil || c.frame(frame, 1) != nil {
 				break
 			}
-			c.tracker.receive(0, c.arrived)
+			c.tracker.receive(0, c.arrived, &c.order)
 			c.arrived = c.arrived[:0]
 		}
 		if c.count > uint64(len(stream)) {

@@ -282,9 +282,13 @@ func TestBacklog(t *testing.T) {
 		if lose > 0 {
 			o.IdleTimeout = time.Second
 		}
-		r, err := Backlog(t.Context(), o, 10_000, nil)
+		stood := 0
+		r, err := Backlog(t.Context(), o, 10_000, nil, func(context.Context) error { stood++; return nil })
 		if err != nil {
 			t.Fatal(err)
+		}
+		if stood != 1 {
+			t.Errorf("told %d times that the backlog stands", stood)
 		}
 		lost := uint64(0)
 		if lose > 0 {
@@ -297,7 +301,7 @@ func TestBacklog(t *testing.T) {
 		gone(t, b)
 	}
 	b := brokertest.Start(t, brokertest.Faults{CloseAfter: 100})
-	if r, err := Backlog(t.Context(), options(t, b), 10_000, nil); err != nil || r.Drain != nil || r.Failed() == nil {
+	if r, err := Backlog(t.Context(), options(t, b), 10_000, nil, nil); err != nil || r.Drain != nil || r.Failed() == nil {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -70,11 +70,13 @@ type Report struct {
 }
 
 // Failed returns why the run counts as failed, nil when it does not: messages
-// were lost, or a client ended with an error.
+// were lost or came out of order, or a client ended with an error.
 func (r *Report) Failed() error {
 	switch {
 	case r.Verify != nil && r.Verify.Lost > 0:
 		return fmt.Errorf("%d confirmed messages were lost", r.Verify.Lost)
+	case r.Verify != nil && r.Verify.Disordered > 0:
+		return fmt.Errorf("%d messages came out of order", r.Verify.Disordered)
 	case len(r.Errors) == 1:
 		return fmt.Errorf("%s", r.Errors[0])
 	case len(r.Errors) > 1:
@@ -117,8 +119,8 @@ func (r *Report) Print(w io.Writer) error {
 	PrintLatencies(w, "latency", map[string]*Latency{"confirm": r.Confirm, "end-to-end": r.EndToEnd})
 	fmt.Fprintf(w, "bodies %.1f MB/s; CPU in cores: generator %.2f%s\n", r.Bytes/1e6, r.CPU.Generator, r.servers())
 	if v := r.Verify; v != nil {
-		fmt.Fprintf(w, "verified: %d confirmed, %d received, %d lost, %d duplicates, %d redelivered, %d unconfirmed, %d of other runs\n",
-			v.Confirmed, v.Received, v.Lost, v.Duplicates, v.Repeated, v.Extra, v.Foreign)
+		fmt.Fprintf(w, "verified: %d confirmed, %d received, %d lost, %d duplicates, %d out of order, %d redelivered, %d unconfirmed, %d of other runs\n",
+			v.Confirmed, v.Received, v.Lost, v.Duplicates, v.Disordered, v.Repeated, v.Extra, v.Foreign)
 	}
 	for _, e := range r.Errors {
 		fmt.Fprintln(w, "error:", e)

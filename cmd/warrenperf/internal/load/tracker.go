@@ -51,6 +51,7 @@ type receipts struct {
 	foreign    uint64
 	duplicates uint64 // came again without being marked redelivered
 	repeated   uint64 // came again, marked redelivered
+	disordered uint64 // came to a consumer behind a later one of the same producer
 }
 
 func newTracker(producers, queues int, since int64) *tracker {
@@ -76,8 +77,26 @@ type delivered struct {
 	redelivered bool
 }
 
-// receive notes messages that came out of a queue.
-func (t *tracker) receive(queue int, messages []delivered) {
+// latest is the greatest number of each producer that a consumer has received.
+type latest []uint64
+
+// after reports whether a message comes behind all before it, and notes it. One that is
+// marked redelivered may come at any time.
+func (l *latest) after(m delivered) bool {
+	if m.redelivered {
+		return true
+	}
+	p, n := m.id.producer(), m.id.number()
+	for len(*l) <= p {
+		*l = append(*l, 0)
+	}
+	before := (*l)[p]
+	(*l)[p] = max(before, n)
+	return n > before
+}
+
+// receive notes messages that came out of a queue to one consumer.
+func (t *tracker) receive(queue int, messages []delivered, order *latest) {
 	q := &t.queues[queue]
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,6 +107,9 @@ func (t *tracker) receive(queue int, messages []delivered) {
 			q.foreign++
 		case !q.seen[p].set(m.id.number()):
 			q.received++
+			if !order.after(m) {
+				q.disordered++
+			}
 		case m.redelivered:
 			q.repeated++
 		default:
@@ -100,12 +122,13 @@ func (t *tracker) receive(queue int, messages []delivered) {
 // messages and queues: one that is missing in two queues counts twice.
 type Verification struct {
 	Confirmed  uint64 `json:"confirmed"`
-	Received   uint64 `json:"received"`    // each counted once a queue
-	Lost       uint64 `json:"lost"`        // confirmed, and not received
-	Duplicates uint64 `json:"duplicates"`  // received again without the redelivered flag
-	Repeated   uint64 `json:"redelivered"` // received again with it
-	Foreign    uint64 `json:"foreign"`     // of another run
-	Extra      uint64 `json:"unconfirmed"` // received, though never confirmed: allowed
+	Received   uint64 `json:"received"`     // each counted once a queue
+	Lost       uint64 `json:"lost"`         // confirmed, and not received
+	Duplicates uint64 `json:"duplicates"`   // received again without the redelivered flag
+	Repeated   uint64 `json:"redelivered"`  // received again with it
+	Disordered uint64 `json:"out_of_order"` // came to a consumer behind a later message of the same producer, not marked redelivered
+	Foreign    uint64 `json:"foreign"`      // of another run
+	Extra      uint64 `json:"unconfirmed"`  // received, though never confirmed: allowed
 }
 
 // result compares what was confirmed with what came. producerQueue names the only
@@ -119,6 +142,7 @@ func (t *tracker) result(producerQueue func(producer int) int) *Verification {
 		v.Duplicates += q.duplicates
 		v.Repeated += q.repeated
 		v.Foreign += q.foreign
+		v.Disordered += q.disordered
 		for p := range t.confirmed {
 			if producerQueue == nil || producerQueue(p) == i {
 				v.compare(&t.confirmed[p], q.seen[p])

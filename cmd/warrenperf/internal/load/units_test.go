@@ -121,8 +121,9 @@ func TestTracker(t *testing.T) {
 		tr.confirm(0, n+1)
 		tr.confirm(1, n+1)
 	}
+	orders := make([]latest, 2) // a consumer for each queue
 	mark := func(queue, producer int, number uint64, stamp int64, redelivered bool) {
-		tr.receive(queue, []delivered{{newMessageID(producer, number), stamp, redelivered}})
+		tr.receive(queue, []delivered{{newMessageID(producer, number), stamp, redelivered}}, &orders[queue])
 	}
 	for n := range uint64(200) {
 		mark(0, 0, n+1, 100, false)
@@ -134,14 +135,16 @@ func TestTracker(t *testing.T) {
 	mark(0, 0, 2, 100, true)
 	mark(0, 0, 3, 99, false)
 	mark(0, 9, 3, 100, false)
+	mark(1, 1, 8, 100, false) // behind later ones
+	mark(1, 1, 200, 100, true)
 	mark(0, 0, 201, 100, false)   // sent, never confirmed
 	mark(0, 0, 1<<40, 100, false) // never sent
 	got := *tr.result(func(p int) int { return p })
-	want := Verification{Confirmed: 400, Received: 399, Lost: 2, Duplicates: 1, Repeated: 1, Foreign: 3, Extra: 1}
+	want := Verification{Confirmed: 400, Received: 401, Lost: 0, Disordered: 1, Duplicates: 1, Repeated: 1, Foreign: 3, Extra: 1}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if v := tr.result(nil); v.Lost != 2+400 || v.Confirmed != 800 {
+	if v := tr.result(nil); v.Lost != 400 || v.Confirmed != 800 {
 		t.Errorf("all queues: %+v", v)
 	}
 }

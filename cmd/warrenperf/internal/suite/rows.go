@@ -167,7 +167,7 @@ func backlog() Row {
 		run: func(ctx context.Context, s Setup) ([]float64, error) {
 			o := s.options()
 			o.Producers, o.Consumers, o.Verify = 2, 2, true
-			b, err := load.Backlog(ctx, o, s.Messages, s.Progress)
+			b, err := load.Backlog(ctx, o, s.Messages, s.Progress, nil)
 			if err != nil {
 				return nil, err
 			}
