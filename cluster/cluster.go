@@ -129,7 +129,7 @@ func (c *Cluster) open() (err error) {
 	// What handlers of connections use, then the mux, then what dials.
 	c.streams = newStreams(c)
 	c.notices = newNotices(c)
-	c.transport = newTransport(c.streams, c.cfg.Timing.RPC, newRaftLog(c.log), c.notices.took)
+	c.transport = newTransport(c.streams, c.cfg.Timing.RPC, newRaftLog(c.log), c.notices.took, c.stores.log.onDisk)
 	c.peers = newPeers(c)
 	c.proposals = newProposals(c)
 	c.leaders = newLeaderWatch(c)
@@ -138,8 +138,9 @@ func (c *Cluster) open() (err error) {
 	c.registerHandlers()
 	undo = append(undo, func() error { c.peers.close(); return c.transport.Close() })
 
-	r, err := raft.NewRaft(c.raftConfig(), newMachine(c.cfg.FSM, c.notices.committed, c.down.configured),
-		c.stores.log, c.stores.stable, c.stores.snaps, c.transport)
+	c.stores.log.leads = func() bool { r := c.raftNow(); return r != nil && r.State() == raft.Leader }
+	fsm := newMachine(c.cfg.FSM, c.stores.log.waitOnDisk, c.notices.committed, c.down.configured)
+	r, err := raft.NewRaft(c.raftConfig(), fsm, c.stores.log, c.stores.stable, c.stores.snaps, c.transport)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), listener.Close(), udp.Close())
 	}

@@ -472,6 +472,29 @@ func TestDeadVoterIsRemovedAfterItsGrace(t *testing.T) {
 	}
 }
 
+// TestLeaderOfTwoKeepsTheOther: a leader that has lost the only other voter has no
+// quorum, long before it steps down. It must not make itself one by removing the other.
+func TestLeaderOfTwoKeepsTheOther(t *testing.T) {
+	timing := ct.FastTiming()
+	timing.Heartbeat, timing.VoterGrace = 3*time.Second, time.Millisecond
+	first := ct.Open(t, cluster.Config{ID: "n0", Timing: timing})
+	other := ct.Open(t, cluster.Config{ID: "n1", Join: []string{first.Addr()}, Timing: timing})
+	voters := func() (n int) {
+		for _, m := range first.Members() {
+			if m.Voter {
+				n++
+			}
+		}
+		return n
+	}
+	ct.Eventually(t, "two voters", func() bool { return voters() == 2 })
+	other.Kill()
+	ct.Eventually(t, "no leader", func() bool { return !first.IsLeader() || voters() < 2 })
+	if voters() != 2 {
+		t.Fatal("removed below a quorum")
+	}
+}
+
 func TestCalls(t *testing.T) {
 	addrs := []string{ct.FreeAddr(t), ct.FreeAddr(t)}
 	var nodes []*ct.Node

@@ -85,6 +85,11 @@ type Config struct {
 	// One goroutine calls; it may block.
 	OnDown func(nodeID string)
 
+	// OnFail is told, once, that the log cannot be written. Nothing that is not on
+	// disk is confirmed or applied any more, and the owner has to call Shutdown: it
+	// should end the process. It must not block.
+	OnFail func(error)
+
 	// Logger: nil means slog.Default().
 	Logger *slog.Logger
 }

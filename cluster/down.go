@@ -126,7 +126,7 @@ func (d *downWatch) check(now time.Time, told map[string]time.Time) {
 		return
 	}
 	// A leader that was deposed and has not heard yet must not judge.
-	if err := d.c.raftNow().VerifyLeader().Error(); err != nil {
+	if err := d.c.verifyLeader(); err != nil {
 		return
 	}
 	for id := range due {

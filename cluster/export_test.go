@@ -1,6 +1,10 @@
 package cluster
 
-import "context"
+import (
+	"context"
+
+	"github.com/hashicorp/raft"
+)
 
 // SetTrailingBytes changes how much log stays behind a snapshot, and returns what
 // changes it back.
@@ -19,4 +23,12 @@ func (c *Cluster) Coordinate(ctx context.Context, nodes []string, addrs map[stri
 		}
 	}
 	c.coordinate(ctx, nodes)
+}
+
+// WrapLog puts something between the logs of nodes and their files, and returns
+// what takes it away.
+func WrapLog(f func(id string, inner raft.LogStore) raft.LogStore) func() {
+	old := wrapLog
+	wrapLog = f
+	return func() { wrapLog = old }
 }

@@ -335,13 +335,31 @@ func (c *Cluster) onMember(_ context.Context, _ string, payload []byte) ([]byte,
 	if _, leads := c.leadingTerm(); !leads {
 		return nil, ErrNoLeader
 	}
-	if err := c.raftNow().VerifyLeader().Error(); err != nil {
+	if err := c.verifyLeader(); err != nil {
 		return nil, ErrNoLeader
 	}
 	if _, ok := c.server(string(payload)); ok {
 		return []byte{1}, nil
 	}
 	return []byte{0}, nil
+}
+
+// verifyLeader asks a quorum whether this node still leads. Raft may leave the
+// question open for as long as it leads: when a member whose answer it awaits is
+// removed. So it is asked no longer than for a while, and than the node runs.
+func (c *Cluster) verifyLeader() error {
+	answer := make(chan error, 1)
+	go func() { answer <- c.raftNow().VerifyLeader().Error() }() // ends with leadership at the latest
+	timer := time.NewTimer(c.cfg.Timing.Call)
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-timer.C:
+		return ErrNoLeader
+	case <-c.ctx.Done():
+		return ErrClosed
+	}
 }
 
 // configTime bounds how long a change of the configuration may wait to begin.
@@ -452,7 +470,9 @@ func (m *membership) removeDead(id string, servers []raft.Server) bool {
 	if silent < c.cfg.Timing.VoterGrace {
 		return false
 	}
-	if alive, voters := c.aliveVoters(servers, id); voters == 0 || alive < voters/2+1 {
+	// Of those that vote now, not of those that are left: a leader of two that has
+	// lost the other has no quorum, it only does not know yet.
+	if alive, voters := c.aliveVoters(servers, ""); alive < voters/2+1 {
 		return false
 	}
 	c.log.Warn("removing a voter that has been dead for long", "voter", id, "silent", silent)

@@ -118,7 +118,11 @@ func (s *submitter) one(sub submission, stopped bool) {
 func (s *submitter) await() {
 	defer s.wg.Done()
 	for w := range s.inflight {
-		a := answerOf(w.future.Error())
+		err := w.future.Error()
+		if no, is := w.future.Response().(notApplied); is && err == nil {
+			err = no.err
+		}
+		a := answerOf(err)
 		if a != Committed {
 			w.from.fail()
 		}

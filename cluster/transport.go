@@ -72,8 +72,9 @@ func (s *streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	return conn, err
 }
 
-// transport is hashicorp/raft's network transport with three additions: requests
-// of our own can be put before Raft (stand), it knows what each follower was told
+// transport is hashicorp/raft's network transport with four additions: requests
+// of our own can be put before Raft (stand), it tells no follower of a commit that
+// is not on this node's disk (see logStore), it knows what each follower was told
 // to be committed, and it ends with its owner.
 type transport struct {
 	*raft.NetworkTransport
@@ -82,7 +83,8 @@ type transport struct {
 	once sync.Once
 	wg   sync.WaitGroup
 
-	took func(id raft.ServerID, index uint64) // a follower has entries up to index
+	took   func(id raft.ServerID, index uint64) // a follower has entries up to index
+	onDisk func(index uint64) uint64            // lowers an index to what is on this node's disk
 
 	mu       sync.Mutex
 	progress map[raft.ServerID]progress
@@ -94,14 +96,14 @@ type progress struct {
 	has  uint64 // highest entry that it took
 }
 
-func newTransport(s *streams, timeout time.Duration, logger hclog.Logger, took func(raft.ServerID, uint64)) *transport {
+func newTransport(s *streams, timeout time.Duration, logger hclog.Logger, took func(raft.ServerID, uint64), onDisk func(uint64) uint64) *transport {
 	t := &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: s, MaxPool: 4, Timeout: timeout, Logger: logger, MsgpackUseNewTimeFormat: true,
 		}),
 		rpc:  make(chan raft.RPC),
 		stop: make(chan struct{}),
-		took: took, progress: make(map[raft.ServerID]progress),
+		took: took, onDisk: onDisk, progress: make(map[raft.ServerID]progress),
 	}
 	t.wg.Add(1)
 	go t.forward()
@@ -203,6 +205,7 @@ func (t *transport) forget() {
 
 // AppendEntries implements raft.Transport.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	req.LeaderCommitIndex = t.onDisk(req.LeaderCommitIndex)
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success {
 		t.note(id, req, true)
@@ -234,6 +237,7 @@ type pipeline struct {
 
 // AppendEntries implements raft.AppendPipeline.
 func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	req.LeaderCommitIndex = p.t.onDisk(req.LeaderCommitIndex)
 	f, err := p.AppendPipeline.AppendEntries(req, resp)
 	if err == nil {
 		p.t.note(p.id, req, false)

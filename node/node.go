@@ -201,6 +201,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Handlers: n.handlers(),
 		OnLeader: n.onLeader,
 		OnDown:   n.onDown,
+		OnFail:   n.end,        // what is on disk is right, what Raft has in memory is not
 		Logger:   n.cfg.Logger, // it adds the node's name itself
 	}
 }

@@ -238,6 +238,16 @@ func (n *Node) Kill() {
 	}
 }
 
+// KillFailed is Kill for a node whose log failed with the error.
+func (n *Node) KillFailed(want error) {
+	n.mu.Lock()
+	n.stopped = true
+	n.mu.Unlock()
+	if err := n.Cluster.Kill(); !errors.Is(err, want) {
+		n.tb.Errorf("kill %s: %v, want %v", n.Config.ID, err, want)
+	}
+}
+
 // Stop shuts the node down in order.
 func (n *Node) Stop() {
 	n.mu.Lock()
