@@ -32,7 +32,7 @@ lint: ## gofmt, go vet, staticcheck; generated files are up to date
 	if [ "$$before" != "$$(sums)" ]; then echo "generated files were not up to date: commit what make gen changes"; exit 1; fi
 
 .PHONY: test
-test: unit integration ## all tests; installs docker, pika and amqp-tools on Debian when they are missing
+test: unit integration ## all tests; installs docker and clients on Debian when they are missing
 
 .PHONY: unit
 unit: ## tests of the packages

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the machine has what the tests run with: docker and
-# docker-compose, Debian's amqp-tools and python3-pika, npm. What is missing is
-# installed where that is possible (Debian or Ubuntu, as root); otherwise the
+# docker-compose, npm, and Debian's amqp-tools, python3-pika, python3-kombu,
+# python3-celery and ruby-bunny. What is missing is installed where that is possible (Debian or Ubuntu, as root); otherwise the
 # script says what to install, and fails.
 set -euo pipefail
 
@@ -14,10 +14,10 @@ need() { # need PACKAGE CHECK...
 }
 
 compose() { docker compose version || docker-compose version; }
-pika() {
+python_has() { # python_has MODULE
   local python
   for python in python3 /usr/bin/python3; do
-    "$python" -c 'import pika' && return
+    "$python" -c "import $1" && return
   done
   return 1
 }
@@ -29,7 +29,10 @@ need docker-compose compose
 need iproute2 have ip
 need iptables have iptables
 need amqp-tools have amqp-publish
-need python3-pika pika
+for module in pika kombu celery; do
+  need "python3-$module" python_has "$module"
+done
+need ruby-bunny ruby -e "require 'bunny'"
 need npm have npm
 
 if ((${#missing[@]} == 0)); then

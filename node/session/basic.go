@@ -139,7 +139,7 @@ func (ch *channel) qos(m *protocol.BasicQos) error {
 		return protocol.Errorf(protocol.NotImplemented, m.ID(), "prefetch_size!=0 (%d)", m.PrefetchSize)
 	}
 	n := uint32(m.PrefetchCount)
-	if !m.Global {
+	if !m.Global && !ch.c.can.channelQos {
 		ch.prefetch = n
 		ch.send(&protocol.BasicQosOk{})
 		return nil

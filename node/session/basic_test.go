@@ -265,6 +265,36 @@ func TestPrefetch(t *testing.T) {
 	})
 }
 
+// TestPrefetchOfTheChannel: a client of py-amqp means the channel, with the consumers
+// that it has.
+func TestPrefetchOfTheChannel(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		p := k.connect()
+		p.loginAs(append(wire.Table{{Name: "product", Value: "py-amqp"}}, allCapabilities...), &protocol.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 60})
+		p.open(1)
+		p.declare(1, "q")
+		for range 10 {
+			p.publish(1, "", "q", "m")
+		}
+		p.flush()
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: 2})
+		p.send(1, &protocol.BasicConsume{Queue: "q", ConsumerTag: "a", NoWait: true})
+		p.send(1, &protocol.BasicConsume{Queue: "q", ConsumerTag: "b", NoWait: true})
+		for range 2 {
+			receive[*protocol.BasicDeliver](p, 1)
+			p.content(1)
+		}
+		p.silent()
+		p.send(1, &protocol.BasicQos{PrefetchCount: 3})
+		// The answer and the delivery for which there is room now come in this order.
+		receive[*protocol.BasicQosOk](p, 1)
+		receive[*protocol.BasicDeliver](p, 1)
+		p.content(1)
+		p.silent()
+		p.bye()
+	})
+}
+
 func TestRecover(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1)

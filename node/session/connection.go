@@ -36,6 +36,11 @@ const (
 // (https://www.rabbitmq.com/docs/consumer-cancel and others).
 type capabilities struct {
 	cancelNotify, blocked, authFailureClose bool
+	// channelQos says that the client means the whole channel by a basic.qos without
+	// global, as AMQP's text has it, and consumers that are there too. kombu and Celery
+	// do, unless the broker calls itself RabbitMQ: Celery raises the prefetch count
+	// for tasks that wait for their time, and would take no others when they fill it.
+	channelQos bool
 }
 
 // A connection is the state of the connection. All of it belongs to the loop

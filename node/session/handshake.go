@@ -171,10 +171,12 @@ func clientCapabilities(properties wire.Table) capabilities {
 		yes, _ := v.(bool)
 		return yes
 	}
+	product, _ := properties.Get("product")
 	return capabilities{
 		cancelNotify:     has("consumer_cancel_notify"),
 		blocked:          has("connection.blocked"),
 		authFailureClose: has("authentication_failure_close"),
+		channelQos:       product == "py-amqp",
 	}
 }
 
