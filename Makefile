@@ -17,7 +17,7 @@ build: ## build bin/warren, bin/warrenctl and bin/warrenperf, static
 	$(GOBUILD) -o bin/ ./cmd/warren ./cmd/warrenctl ./cmd/warrenperf
 
 .PHONY: gen
-gen: ## write again what is generated from the AMQP specification and the table of settings
+gen: ## write again what is generated: from the AMQP specification, the settings, the tests' rows
 	go generate ./...
 
 .PHONY: lint

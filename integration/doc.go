@@ -3,6 +3,9 @@
 // SIGSTOP, lost data directories). It holds nothing but tests and the small
 // client programs under tutorial/ and clients/; there are no shortcuts into the server.
 //
+// A comment "row: SECTION ROW" above a test, or a case of one, says which row of
+// docs/compat/rows.txt it shows; "make gen" writes docs/compatibility.md of them.
+//
 // The tests build the programs under cmd/ once, into a temporary
 // directory. Environment variables that change a run:
 //

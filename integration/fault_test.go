@@ -80,6 +80,8 @@ func TestLoadWithoutFault(t *testing.T) {
 
 // TestLeaderKill: the leader is killed under load, round after round, with a
 // restart in between.
+//
+// row: 1.6 confirm point; 1.3 publisher confirms
 func TestLeaderKill(t *testing.T) {
 	c := startCluster(t, 3)
 	for round := 1; round <= 4; round++ {
@@ -105,6 +107,8 @@ func TestLeaderKill(t *testing.T) {
 }
 
 // TestFollowerKill: the loss of a follower is hardly noticed elsewhere.
+//
+// row: 1.6 any node
 func TestFollowerKill(t *testing.T) {
 	c := startCluster(t, 3)
 	follower := c.others(c.leader(t))[0]
@@ -158,6 +162,8 @@ func TestPause(t *testing.T) {
 
 // TestLeaderStop: SIGTERM hands leadership over first. Clients of the node are
 // told 320, the others go on.
+//
+// row: 1.6 maintenance; 1.1 close by operator
 func TestLeaderStop(t *testing.T) {
 	c := startCluster(t, 3)
 	leader := c.leader(t)

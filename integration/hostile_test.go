@@ -29,6 +29,7 @@ func afterOpen(do func(r *rawClient)) func(*rawClient) {
 }
 
 var hostiles = []hostile{
+	// row: 1.1 protocol header
 	{"another protocol", func(r *rawClient) {
 		r.write([]byte("GET / HTTP/1.1\r\n\r\n"))
 		wantHeader(r)
@@ -40,6 +41,7 @@ var hostiles = []hostile{
 		r.write([]byte("AMQP\x03\x01\x00\x00"))
 		wantHeader(r)
 	}},
+	// row: 1.1 protocol header
 	{"AMQP 0-8", func(r *rawClient) {
 		r.write([]byte("AMQP\x01\x01\x08\x00"))
 		wantHeader(r)
@@ -48,12 +50,14 @@ var hostiles = []hostile{
 		r.write([]byte("AMQP"))
 		_ = r.conn.Close()
 	}},
+	// row: 1.1 authentication failure
 	{"unknown mechanism", func(r *rawClient) {
 		r.write(protocolHeader)
 		r.expectMethod(0, 10, 10)
 		r.startOK("NOSUCH", "")
 		r.expectCut(503)
 	}},
+	// row: 1.1 authentication failure
 	{"wrong password", func(r *rawClient) {
 		r.write(protocolHeader)
 		r.expectMethod(0, 10, 10)
@@ -69,11 +73,13 @@ var hostiles = []hostile{
 		r.startOK("PLAIN", "guest")
 		r.expectCut(403, 501, 502)
 	}},
+	// row: 1.1 tune
 	{"channel-max above the limit", func(r *rawClient) {
 		r.toTune()
 		r.method(0, 10, 31, r.short(4000), r.long(131072), r.short(0))
 		r.expectCut(530)
 	}},
+	// row: 1.1 tune
 	{"frame-max above the limit", func(r *rawClient) {
 		r.toTune()
 		r.method(0, 10, 31, r.short(2047), r.long(1<<20), r.short(0))
@@ -84,6 +90,7 @@ var hostiles = []hostile{
 		r.method(0, 10, 31, r.short(2047), r.long(100), r.short(0))
 		r.expectCut(530)
 	}},
+	// row: 1.1 connection.open
 	{"no such vhost", func(r *rawClient) {
 		r.toTune()
 		r.method(0, 10, 31, r.short(2047), r.long(131072), r.short(0))
@@ -143,12 +150,14 @@ var hostiles = []hostile{
 		r.method(1, 50, 10, r.short(0), r.shortstr("q"), []byte{0}, r.long(uint32(len(table))), table)
 		r.expectCut(501, 502)
 	})},
+	// row: 1.2 channel.open, channel.close
 	{"method on a channel that is not open", afterOpen(func(r *rawClient) {
 		r.method(7, 50, 10, r.short(0), r.shortstr("q"), []byte{0}, r.long(0))
 		if text := r.expectClose(504); !strings.HasPrefix(text, "CHANNEL_ERROR - expected 'channel.open'") {
 			r.t.Errorf("text %q", text)
 		}
 	})},
+	// row: 1.2 channel.open, channel.close
 	{"channel opened twice", afterOpen(func(r *rawClient) {
 		r.method(1, 20, 10, r.shortstr(""))
 		r.expectClose(504)
@@ -207,6 +216,8 @@ func wantHeader(r *rawClient) {
 
 // TestHostileClients wants the right reply code for each, and a client that
 // behaves, on a connection that is open all the time, unharmed.
+//
+// row: 1.1 connection errors
 func TestHostileClients(t *testing.T) {
 	c := sharedCluster(t, 1)
 	bystander := dial(t, c.node(0))
@@ -260,6 +271,8 @@ func TestDeepTable(t *testing.T) {
 
 // TestSlowHandshake: a client that says nothing is cut off after the handshake
 // timeout (10 s in RabbitMQ), and meanwhile costs nobody anything.
+//
+// row: 1.1 handshake timeout
 func TestSlowHandshake(t *testing.T) {
 	c := sharedCluster(t, 1)
 	silent, slow := rawDial(t, c.node(0)), rawDial(t, c.node(0))
@@ -278,6 +291,8 @@ func TestSlowHandshake(t *testing.T) {
 
 // TestHeartbeats: the server sends heartbeats at the interval that the client
 // asked for and drops a client that sends none.
+//
+// row: 1.1 heartbeat
 func TestHeartbeats(t *testing.T) {
 	c := sharedCluster(t, 1)
 	r := rawDial(t, c.node(0))
@@ -302,6 +317,8 @@ func TestHeartbeats(t *testing.T) {
 }
 
 // TestTune checks what the server offers and that a client's smaller wishes count.
+//
+// row: 1.1 tune
 func TestTune(t *testing.T) {
 	c := sharedCluster(t, 1)
 	r := rawDial(t, c.node(0))
@@ -320,6 +337,8 @@ func TestTune(t *testing.T) {
 }
 
 // TestServerProperties checks what a client learns in connection.start.
+//
+// row: 1.1 connection.start
 func TestServerProperties(t *testing.T) {
 	conn := dial(t, sharedCluster(t, 1).node(0))
 	for _, name := range []string{"product", "version", "platform", "information", "copyright", "cluster_name"} {
@@ -337,6 +356,8 @@ func TestServerProperties(t *testing.T) {
 }
 
 // TestMechanisms logs in with each mechanism that the server must offer.
+//
+// row: 1.7 mechanisms
 func TestMechanisms(t *testing.T) {
 	c := sharedCluster(t, 1)
 	for _, auth := range []amqp.Authentication{

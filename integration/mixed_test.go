@@ -27,6 +27,8 @@ type mixedLife struct {
 // beside one with heavy traffic. The old messages stand between those that went,
 // in the log and on disk; disk use must not grow with the traffic, nor the time
 // of a restart. WARREN_MIXED=10m runs it for so long, with the default settings.
+//
+// row: 1.6 log and disk
 func TestMixedLife(t *testing.T) {
 	m := mixedLife{
 		args:   []string{"--message-memory", "2MiB", "--snapshot-bytes", "1MiB", "--segment-bytes", "1MiB"},

@@ -16,6 +16,8 @@ import (
 
 // TestWarrenctl looks at a cluster with real clients through warrenctl, as the
 // tutorial types it, at another node than the clients are on.
+//
+// row: 1.1 connection name
 func TestWarrenctl(t *testing.T) {
 	c := sharedCluster(t, 3)
 	if c.peer {
@@ -84,6 +86,8 @@ func wantRow(t testing.TB, n *node, columns []string, args ...string) {
 
 // TestFormation starts the nodes one after the other, the last one late, in
 // every order: there is one cluster of three in the end, never two.
+//
+// row: 1.6 join and leave
 func TestFormation(t *testing.T) {
 	skipWithPeer(t)
 	for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}} {
@@ -139,6 +143,8 @@ func wantVoters(n *node, want int) error {
 
 // TestNoQuorum: while the majority is away nothing is confirmed, the publisher is
 // told that it is blocked, and all goes on when the majority is back.
+//
+// row: 1.6 partitions; 1.6 metadata
 func TestNoQuorum(t *testing.T) {
 	c := startCluster(t, 3)
 	conn := dial(t, c.node(0))

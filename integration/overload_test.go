@@ -138,6 +138,8 @@ func receiveEnd(t testing.TB, what string, end <-chan struct{}) {
 // TestAlarms: while one node is low on something, publishers on all nodes are
 // blocked and told, consumers go on, and it shows. When that node is back with
 // enough, the publishers go on.
+//
+// row: 1.1 connection.blocked; 1.6 memory and disk alarms
 func TestAlarms(t *testing.T) {
 	c := startCluster(t, 3)
 	plain := [][]string{slices.Clone(c.nodes[0].args), slices.Clone(c.nodes[1].args), slices.Clone(c.nodes[2].args)}
@@ -259,6 +261,8 @@ func consumeSome(t testing.TB, ch *amqp.Channel, queue string, count int) {
 
 // TestConsumersThatStopReading: clients that subscribe to everything and read
 // nothing do not fill the memory of their node, and others are served beside them.
+//
+// row: 1.6 flow control
 func TestConsumersThatStopReading(t *testing.T) {
 	c := startCluster(t, 3)
 	n := c.node(0)
@@ -405,6 +409,8 @@ func useChannels(conn *amqp.Connection, queue string, first, channels int, arriv
 
 // TestFairness measures a publisher that waits for each confirm, alone and then
 // beside 1, 4 and 16 connections on its node that publish as fast as they can.
+//
+// row: 1.6 flow control
 func TestFairness(t *testing.T) {
 	c := startCluster(t, 3)
 	n := c.node(0)

@@ -67,6 +67,8 @@ func serve(t testing.TB, n *node, queue string) <-chan string {
 
 // TestDirectReplyTo: calls between all pairs of nodes, and what a name leads to
 // while its channel is there and when it is not.
+//
+// row: 1.3 direct reply-to
 func TestDirectReplyTo(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
@@ -131,6 +133,8 @@ func wantNoReceiver(t testing.TB, n *node, name string) {
 }
 
 // TestDirectReplyToErrors: what RabbitMQ refuses, with its words.
+//
+// row: 1.3 direct reply-to
 func TestDirectReplyToErrors(t *testing.T) {
 	n := sharedCluster(t, 1).node(0)
 	replies := func(ch *amqp.Channel, noAck bool) error {
@@ -157,6 +161,8 @@ func TestDirectReplyToErrors(t *testing.T) {
 
 // TestDirectReplyToLeaderKill: calls between the surviving nodes go on when the
 // leader is killed, and names that led to it lead nowhere.
+//
+// row: 1.3 direct reply-to
 func TestDirectReplyToLeaderKill(t *testing.T) {
 	c := startCluster(t, 3)
 	leader := c.leader(t)

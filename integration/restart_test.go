@@ -12,6 +12,8 @@ import (
 
 // TestAllKilled kills all nodes at once under load and starts them again: every
 // confirmed message is there, in order, once.
+//
+// row: 1.6 confirm point
 func TestAllKilled(t *testing.T) {
 	c := startCluster(t, 3)
 	for round := range 2 {
@@ -53,6 +55,8 @@ func TestAllKilled(t *testing.T) {
 
 // TestColdStart: what a stopped cluster held is there again, in order and whole,
 // with exchanges, bindings and their arguments, whichever node is asked.
+//
+// row: 1.6 metadata
 func TestColdStart(t *testing.T) {
 	c := startCluster(t, 3)
 	ch := open(t, c.node(0))
@@ -168,6 +172,8 @@ func wantConfirmed(t testing.TB, p *loadPublisher, arrivals []arrival) {
 
 // TestWipedNode: a node that lost its data comes back as a new one, the dead one
 // is removed, and then the cluster stands another loss.
+//
+// row: 1.6 members; 1.6 membership reconciliation
 func TestWipedNode(t *testing.T) {
 	c := startCluster(t, 3)
 	victim := c.others(c.leader(t))[0]
@@ -249,6 +255,8 @@ func TestWipedNode(t *testing.T) {
 
 // TestSnapshotForStoppedNode: a node that was away for longer than the log
 // reaches back gets a snapshot, and serves clients right afterwards.
+//
+// row: 1.6 log and disk
 func TestSnapshotForStoppedNode(t *testing.T) {
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	away := c.others(c.leader(t))[0]

@@ -45,6 +45,7 @@ var allowedImports = map[string][]string{
 	"integration":          {},
 	"deploy/bench":         {},
 	"docs/examples":        {},
+	"docs/compat":          {},
 	"protocol/amqptest":    {"protocol/..."},
 	"protocol/gen":         {"protocol/..."},
 }

@@ -12,6 +12,7 @@ import (
 
 // consumeSemantics: deliveries, and what becomes of them.
 var consumeSemantics = []semantic{
+	// row: 1.3 requeue position; 1.3 redelivered
 	{"requeue returns to the original place", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 6)
 		d := drainN(t, ch, q, 4)
@@ -31,6 +32,7 @@ var consumeSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.3 ack, nack, reject
 	{"nack multiple, reject", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 5)
 		d := drainN(t, ch, q, 5)
@@ -51,6 +53,7 @@ var consumeSemantics = []semantic{
 			t.Fatalf("one more message (%v)", err)
 		}
 	}},
+	// row: 1.3 ack, nack, reject
 	{"ack multiple and all", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 6)
 		d := drainN(t, ch, q, 5)
@@ -70,6 +73,7 @@ var consumeSemantics = []semantic{
 		wantDepth(t, other, q, 1)
 		get(t, other, q, "5")
 	}},
+	// row: 1.3 redelivered; 1.2 channel.open, channel.close
 	{"a closed channel gives back what it holds", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 4)
 		got := consume(t, ch, q)
@@ -95,6 +99,7 @@ var consumeSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.3 redelivered
 	{"a lost connection gives back what it holds", func(t *testing.T, c *cluster) {
 		_, q := filled(t, c, 2)
 		raw := rawDial(t, c.node(1))
@@ -110,6 +115,7 @@ var consumeSemantics = []semantic{
 		}
 		get(t, ch, q, "1")
 	}},
+	// row: 1.3 basic.qos
 	{"qos per consumer", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 10)
 		if err := ch.Qos(2, 0, false); err != nil {
@@ -132,6 +138,7 @@ var consumeSemantics = []semantic{
 		}
 		wantDepth(t, ch, q, 3)
 	}},
+	// row: 1.3 basic.qos
 	{"qos per channel", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 10)
 		if err := ch.Qos(3, 0, true); err != nil {
@@ -156,6 +163,7 @@ var consumeSemantics = []semantic{
 		}
 		wantDepth(t, ch, q, 5)
 	}},
+	// row: 1.3 basic.consume
 	{"no-ack needs none and ignores qos", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 300)
 		if err := ch.Qos(1, 0, false); err != nil {
@@ -173,6 +181,7 @@ var consumeSemantics = []semantic{
 		}
 		wantDepth(t, open(t, c.node(1)), q, 0)
 	}},
+	// row: 1.3 basic.get
 	{"get", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 3)
 		there := open(t, c.node(1))
@@ -195,6 +204,7 @@ var consumeSemantics = []semantic{
 			t.Error("not marked redelivered")
 		}
 	}},
+	// row: 1.3 basic.recover
 	{"recover", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 3)
 		got := consume(t, ch, q)
@@ -211,6 +221,7 @@ var consumeSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.3 basic.cancel
 	{"cancel", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 2)
 		if err := ch.Qos(1, 0, false); err != nil {
@@ -238,6 +249,7 @@ var consumeSemantics = []semantic{
 		}
 		wantDepth(t, open(t, c.node(1)), q, 1)
 	}},
+	// row: 1.3 consumer cancel notify
 	{"cancel notify when the queue goes", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 0)
 		cancels := ch.NotifyCancel(make(chan string, 2))
@@ -254,6 +266,7 @@ var consumeSemantics = []semantic{
 			t.Errorf("the channel did not survive: %v", err)
 		}
 	}},
+	// row: 1.3 basic.consume
 	{"server-made consumer tags", func(t *testing.T, c *cluster) {
 		raw := rawDial(t, c.node(0))
 		_, q := filled(t, c, 0)
@@ -287,6 +300,7 @@ var consumeSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.3 basic.consume
 	{"exclusive consumer", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 1)
 		got, err := ch.Consume(q, "only", false, true, false, false, nil)
@@ -301,6 +315,7 @@ var consumeSemantics = []semantic{
 		wantConsumers(t, there, q, 0)
 		next(t, consume(t, there, q), "0")
 	}},
+	// row: 1.2 channel.flow
 	{"channel.flow on", func(t *testing.T, c *cluster) {
 		if err := open(t, c.node(0)).Flow(true); err != nil {
 			t.Fatal(err)

@@ -104,6 +104,7 @@ var contentSemantics = []semantic{
 			t.Errorf("header frame %d %x, want %x", typ, payload, want)
 		}
 	}},
+	// row: 1.1 field tables
 	{"all field types", func(t *testing.T, c *cluster) {
 		headers := amqp.Table{
 			"t": true, "f": false, "b": int8(-5), "B": byte(200), "s": int16(-300), "I": int32(math.MinInt32),

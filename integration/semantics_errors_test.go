@@ -65,10 +65,13 @@ func otherExclusive(s *scene) string {
 const locked = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '…"
 
 var refusals = []refused{
+	// row: 1.3 basic.publish
 	{"publish to no exchange", func(s *scene) error { return send(s, "nosuch", "k", amqp.Publishing{}) },
 		404, "NOT_FOUND - no exchange 'nosuch' in vhost '/'", false},
+	// row: 1.2 queue.declare
 	{"passive queue", func(s *scene) error { return passive(s, "nosuch") },
 		404, "NOT_FOUND - no queue 'nosuch' in vhost '/'", false},
+	// row: 1.2 exchange.declare
 	{"passive exchange", func(s *scene) error {
 		return s.ch.ExchangeDeclarePassive("nosuch", "direct", true, false, false, false, nil)
 	}, 404, "NOT_FOUND - no exchange 'nosuch' in vhost '/'", false},
@@ -86,18 +89,22 @@ var refusals = []refused{
 		404, "NOT_FOUND - no exchange 'nosuch' in vhost '/'", false},
 	{"bind exchange to no exchange", func(s *scene) error { return s.ch.ExchangeBind(s.exchange, "k", "nosuch", false, nil) },
 		404, "NOT_FOUND - no exchange 'nosuch' in vhost '/'", false},
+	// row: 1.2 empty queue name
 	{"no queue declared on the channel", func(s *scene) error {
 		return channelOf(s).QueueBind("", "k", "amq.direct", false, nil)
 	}, 404, "NOT_FOUND - no previously declared queue", false},
 
+	// row: 1.2 queue.declare
 	{"queue not as durable", func(s *scene) error { return redeclare(s, false, false, false, nil) },
 		406, "PRECONDITION_FAILED - inequivalent arg 'durable' for queue '%[1]s' in vhost '/': received 'false' but current is 'true'", false},
 	{"queue not as auto-delete", func(s *scene) error { return redeclare(s, true, true, false, nil) },
 		406, "PRECONDITION_FAILED - inequivalent arg 'auto_delete' for queue '%[1]s' in vhost '/': received 'true' but current is 'false'", false},
 	{"queue not as exclusive", func(s *scene) error { return redeclare(s, true, false, true, nil) },
 		405, "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue '%[1]s' in vhost '/'. It could be originally declared on another connection…", false},
+	// row: 1.2 queue.declare
 	{"queue with a new argument", func(s *scene) error { return redeclare(s, true, false, false, amqp.Table{"x-message-ttl": int32(1)}) },
 		406, "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '%[1]s' in vhost '/': received the value '1' of type 'signedint' but current is none", false},
+	// row: 1.2 exchange.declare
 	{"exchange of another type", func(s *scene) error {
 		return s.ch.ExchangeDeclare(s.exchange, "fanout", true, false, false, false, nil)
 	}, 406, "PRECONDITION_FAILED - inequivalent arg 'type' for exchange '%[2]s' in vhost '/': received 'fanout' but current is 'direct'", false},
@@ -107,6 +114,7 @@ var refusals = []refused{
 	{"exchange not as internal", func(s *scene) error {
 		return s.ch.ExchangeDeclare(s.exchange, "direct", true, false, true, false, nil)
 	}, 406, "PRECONDITION_FAILED - inequivalent arg 'internal' for exchange '%[2]s' in vhost '/': received 'true' but current is 'false'", false},
+	// row: 1.2 exchange.declare
 	{"exchange of no type", func(s *scene) error {
 		return s.ch.ExchangeDeclare("x", "nosuch", true, false, false, false, nil)
 	}, 406, "PRECONDITION_FAILED - unknown exchange type 'nosuch'", false},
@@ -117,17 +125,21 @@ var refusals = []refused{
 	{"exchange named amq.", func(s *scene) error {
 		return s.ch.ExchangeDeclare("amq.mine", "direct", true, false, false, false, nil)
 	}, 403, "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'", false},
+	// row: 1.2 exchange.delete
 	{"delete a predeclared exchange", func(s *scene) error { return s.ch.ExchangeDelete("amq.direct", false, false) },
 		403, "ACCESS_REFUSED - deletion of system exchange 'amq.direct' in vhost '/' not allowed", false},
+	// row: 1.2 default exchange
 	{"bind to the default exchange", func(s *scene) error { return s.ch.QueueBind(s.queue, "k", "", false, nil) },
 		403, "ACCESS_REFUSED - operation not permitted on the default exchange", false},
 	{"unbind from the default exchange", func(s *scene) error { return s.ch.QueueUnbind(s.queue, s.queue, "", nil) },
 		403, "ACCESS_REFUSED - operation not permitted on the default exchange", false},
+	// row: 1.2 default exchange
 	{"declare the default exchange", func(s *scene) error {
 		return s.ch.ExchangeDeclare("", "direct", true, false, false, false, nil)
 	}, 403, "ACCESS_REFUSED - operation not permitted on the default exchange", false},
 	{"delete the default exchange", func(s *scene) error { return s.ch.ExchangeDelete("", false, false) },
 		403, "ACCESS_REFUSED - operation not permitted on the default exchange", false},
+	// row: 1.2 internal exchange
 	{"publish to an internal exchange", func(s *scene) error {
 		name := unique(s.t)
 		if err := s.ch.ExchangeDeclare(name, "direct", false, true, true, false, nil); err != nil {
@@ -137,6 +149,7 @@ var refusals = []refused{
 		return send(s, name, "k", amqp.Publishing{})
 	}, 403, "ACCESS_REFUSED - cannot publish to internal exchange '…", false},
 
+	// row: 1.2 exclusive queue
 	{"passive on a locked queue", func(s *scene) error { return passive(s, otherExclusive(s)) }, 405, locked, false},
 	{"consume from a locked queue", func(s *scene) error {
 		_, err := s.ch.Consume(otherExclusive(s), "", true, false, false, false, nil)
@@ -152,12 +165,14 @@ var refusals = []refused{
 		return s.ch.QueueBind(otherExclusive(s), "k", "amq.direct", false, nil)
 	}, 405, locked, false},
 
+	// row: 1.3 ack, nack, reject
 	{"ack of no delivery", func(s *scene) error { return s.ch.Ack(99, false) },
 		406, "PRECONDITION_FAILED - unknown delivery tag 99", false},
 	{"nack of no delivery", func(s *scene) error { return s.ch.Nack(7, true, true) },
 		406, "PRECONDITION_FAILED - unknown delivery tag 7", false},
 	{"reject of no delivery", func(s *scene) error { return s.ch.Reject(8, true) },
 		406, "PRECONDITION_FAILED - unknown delivery tag 8", false},
+	// row: 1.3 ack, nack, reject
 	{"second ack", func(s *scene) error {
 		return settle(s, func(d amqp.Delivery) error { return errors.Join(d.Ack(false), d.Ack(false)) })
 	}, 406, "PRECONDITION_FAILED - unknown delivery tag 1", false},
@@ -167,6 +182,7 @@ var refusals = []refused{
 		})
 	}, 406, "PRECONDITION_FAILED - unknown delivery tag 1", false},
 
+	// row: 1.2 queue.delete
 	{"delete a queue in use", func(s *scene) error {
 		consume(s.t, s.ch, s.queue)
 		_, err := channelOf(s).QueueDelete(s.queue, true, false, false)
@@ -178,12 +194,14 @@ var refusals = []refused{
 		_, err := s.ch.QueueDelete(s.queue, false, true, false)
 		return err
 	}, 406, "PRECONDITION_FAILED - queue '%[1]s' in vhost '/' not empty", false},
+	// row: 1.2 exchange.delete
 	{"delete an exchange in use", func(s *scene) error {
 		if err := s.ch.QueueBind(s.queue, "k", s.exchange, false, nil); err != nil {
 			s.t.Fatal(err)
 		}
 		return s.ch.ExchangeDelete(s.exchange, true, false)
 	}, 406, "PRECONDITION_FAILED - exchange '%[2]s' in vhost '/' in use", false},
+	// row: 1.3 basic.consume
 	{"consume beside an exclusive consumer", func(s *scene) error {
 		if _, err := s.ch.Consume(s.queue, "", false, true, false, false, nil); err != nil {
 			s.t.Fatal(err)
@@ -197,26 +215,33 @@ var refusals = []refused{
 		return err
 	}, 403, "ACCESS_REFUSED - queue '%[1]s' in vhost '/' in exclusive use", false},
 
+	// row: 1.3 transactions; 1.3 publisher confirms
 	{"tx on a confirm channel", func(s *scene) error { return errors.Join(s.ch.Confirm(false), s.ch.Tx()) },
 		406, "PRECONDITION_FAILED - cannot switch from confirm to tx mode", false},
 	{"confirm on a tx channel", func(s *scene) error { return errors.Join(s.ch.Tx(), s.ch.Confirm(false)) },
 		406, "PRECONDITION_FAILED - cannot switch from tx to confirm mode", false},
+	// row: 1.3 transactions
 	{"commit without tx", func(s *scene) error { return s.ch.TxCommit() },
 		406, "PRECONDITION_FAILED - channel is not transactional", false},
 	{"rollback without tx", func(s *scene) error { return s.ch.TxRollback() },
 		406, "PRECONDITION_FAILED - channel is not transactional", false},
 
+	// row: 1.4 exchange types
 	{"bad x-match", func(s *scene) error {
 		return s.ch.QueueBind(s.queue, "", "amq.headers", false, amqp.Table{"x-match": "most"})
 	}, 406, "PRECONDITION_FAILED - Invalid x-match field value …", false},
+	// row: 1.3 basic.publish
 	{"bad expiration", func(s *scene) error { return send(s, "", s.queue, amqp.Publishing{Expiration: "soon"}) },
 		406, "PRECONDITION_FAILED - invalid expiration 'soon': …", false},
+	// row: 1.3 basic.publish
 	{"another user's name", func(s *scene) error { return send(s, "", s.queue, amqp.Publishing{UserId: "root"}) },
 		406, "PRECONDITION_FAILED - user_id property set to 'root' but authenticated user was 'guest'", false},
+	// row: 1.3 basic.publish
 	{"body over 16 MiB", func(s *scene) error {
 		return send(s, "", s.queue, amqp.Publishing{Body: make([]byte, 16<<20+1)})
 	}, 406, "PRECONDITION_FAILED - message size 16777217 is larger than configured max size 16777216", false},
 
+	// row: 1.3 basic.consume
 	{"duplicate consumer tag", func(s *scene) error {
 		if _, err := s.ch.Consume(s.queue, "twice", false, false, false, false, nil); err != nil {
 			s.t.Fatal(err)
@@ -224,12 +249,16 @@ var refusals = []refused{
 		_, err := s.ch.Consume(s.queue, "twice", false, false, false, false, nil)
 		return err
 	}, 530, "NOT_ALLOWED - attempt to reuse consumer tag 'twice'", true},
+	// row: 1.3 basic.qos
 	{"prefetch size", func(s *scene) error { return s.ch.Qos(1, 1000, false) },
 		540, "NOT_IMPLEMENTED - prefetch_size!=0 (1000)", true},
+	// row: 1.3 basic.publish
 	{"immediate", func(s *scene) error {
 		return s.ch.PublishWithContext(context.Background(), "", s.queue, false, true, amqp.Publishing{})
 	}, 540, "NOT_IMPLEMENTED - immediate=true", true},
+	// row: 1.2 channel.flow
 	{"flow off", func(s *scene) error { return s.ch.Flow(false) }, 540, "NOT_IMPLEMENTED - active=false", true},
+	// row: 1.3 basic.recover
 	{"recover without requeue", func(s *scene) error {
 		//lint:ignore SA1019 old clients send it, so the broker must answer it
 		return s.ch.Recover(false)
@@ -246,6 +275,8 @@ func channelOf(s *scene) *amqp.Channel {
 
 // TestRefusals checks reply code, text and what dies with it, on one node and on
 // another node than the one that made queue and exchange.
+//
+// row: 1.1 channel errors; 1.1 error texts
 func TestRefusals(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 // exchangeSemantics: exchanges, and how they route.
 var exchangeSemantics = []semantic{
+	// row: 1.2 predeclared exchanges
 	{"predeclared", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(1))
 		for name, kind := range map[string]string{
@@ -22,6 +23,7 @@ var exchangeSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.4 exchange types
 	{"direct", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "direct")
 		r.bind("q1", "orange", nil)
@@ -34,6 +36,7 @@ var exchangeSemantics = []semantic{
 		r.want("Green", nil)
 		r.want("", nil)
 	}},
+	// row: 1.4 exchange types
 	{"fanout", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "fanout")
 		r.bind("q1", "any", nil)
@@ -41,6 +44,7 @@ var exchangeSemantics = []semantic{
 		r.bind("q2", "", nil)
 		r.want("x", nil, "q1", "q2")
 	}},
+	// row: 1.4 exchange types
 	{"topic", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "topic")
 		r.bind("star", "a.*.c", nil)
@@ -58,6 +62,7 @@ var exchangeSemantics = []semantic{
 		r.want("a.*.c", nil, "star", "hash", "middle", "all", "two")
 		r.want("", nil, "all")
 	}},
+	// row: 1.4 exchange types
 	{"headers", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "headers")
 		r.bind("all", "", amqp.Table{"x-match": "all", "a": "1", "n": int32(2)})
@@ -76,6 +81,7 @@ var exchangeSemantics = []semantic{
 		r.want("", amqp.Table{"x-b": "2"}, "anywithx", "empty")
 		r.want("", nil, "empty")
 	}},
+	// row: 1.2 exchange.bind, exchange.unbind
 	{"exchange to exchange", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "topic")
 		inner := r.exchangeOf("fanout")
@@ -101,6 +107,7 @@ var exchangeSemantics = []semantic{
 		r.want("in.b", nil)
 		r.want("in.a", nil, "behind", "direct-hit")
 	}},
+	// row: 1.2 auto-delete exchange
 	{"auto-delete goes with its last binding", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "direct")
 		q := r.queue("q")
@@ -125,6 +132,7 @@ var exchangeSemantics = []semantic{
 		err := open(t, c.node(2)).ExchangeDeclarePassive(name, "direct", false, true, false, false, nil)
 		refusal(t, err, amqp.NotFound, "NOT_FOUND - no exchange '"+name+"' in vhost '/'")
 	}},
+	// row: 1.2 exchange.delete
 	{"delete", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "direct")
 		r.bind("q", "k", nil)

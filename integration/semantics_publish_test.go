@@ -11,6 +11,7 @@ import (
 
 // publishSemantics: confirms and returns.
 var publishSemantics = []semantic{
+	// row: 1.3 publisher confirms
 	{"confirms number the publishes", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(1))
 		q := declare(t, ch, c.node(1), nil)
@@ -32,6 +33,7 @@ var publishSemantics = []semantic{
 			t.Errorf("%d messages in the queue, want %d: it must hold what is confirmed", n, count/2)
 		}
 	}},
+	// row: 1.3 publisher confirms; 1.6 any node
 	{"confirmed is in the queue, seen from any node", func(t *testing.T, c *cluster) {
 		ch, there := open(t, c.node(0)), open(t, c.node(1))
 		q := declare(t, ch, c.node(0), nil)
@@ -43,6 +45,7 @@ var publishSemantics = []semantic{
 			get(t, there, q, fmt.Sprint(i))
 		}
 	}},
+	// row: 1.3 mandatory
 	{"return before confirm", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(1))
 		if err := ch.Confirm(false); err != nil {
@@ -92,6 +95,7 @@ var publishSemantics = []semantic{
 		default:
 		}
 	}},
+	// row: 1.3 mandatory
 	{"mandatory without confirms", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(2))
 		returns := ch.NotifyReturn(make(chan amqp.Return, 1))

@@ -11,6 +11,7 @@ import (
 
 // queueSemantics: the life of queues.
 var queueSemantics = []semantic{
+	// row: 1.6 any node; 1.2 default exchange
 	{"declared here, used there at once", func(t *testing.T, c *cluster) {
 		here, there := open(t, c.node(0)), open(t, c.node(1))
 		for range 20 {
@@ -25,6 +26,7 @@ var queueSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.2 queue.declare; 1.2 empty queue name
 	{"server-named", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		a, err := ch.QueueDeclare("", false, false, true, false, nil)
@@ -52,6 +54,7 @@ var queueSemantics = []semantic{
 		_, err = ch.QueueDeclarePassive("", false, false, true, false, nil)
 		refusal(t, err, amqp.NotFound, "NOT_FOUND - no queue '' in vhost '/'")
 	}},
+	// row: 1.2 queue.declare
 	{"declare-ok counts", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), nil)
@@ -66,6 +69,7 @@ var queueSemantics = []semantic{
 		wantConsumers(t, ch, q, 1)
 		wantDepth(t, ch, q, 0)
 	}},
+	// row: 1.2 queue.purge
 	{"purge takes ready messages only", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), nil)
@@ -82,6 +86,7 @@ var queueSemantics = []semantic{
 		}
 		wantDepth(t, ch, q, 1)
 	}},
+	// row: 1.2 exclusive queue
 	{"exclusive goes with its connection", func(t *testing.T, c *cluster) {
 		conn := dial(t, c.node(0))
 		q, err := channel(t, conn).QueueDeclare(unique(t), false, false, true, false, nil)
@@ -114,6 +119,7 @@ var queueSemantics = []semantic{
 		_ = raw.conn.Close()
 		eventually(t, "the queue is gone", func() error { return wantNoQueue(c.node(1), name) })
 	}},
+	// row: 1.2 auto-delete queue
 	{"auto-delete goes with its last consumer", func(t *testing.T, c *cluster) {
 		here, there := open(t, c.node(0)), open(t, c.node(1))
 		q, err := here.QueueDeclare(unique(t), false, true, false, false, nil)
@@ -139,6 +145,7 @@ var queueSemantics = []semantic{
 		}
 		eventually(t, "the queue is gone", func() error { return wantNoQueue(c.node(2), q.Name) })
 	}},
+	// row: 1.2 queue.delete
 	{"delete if unused and if empty", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), nil)
@@ -149,6 +156,7 @@ var queueSemantics = []semantic{
 			t.Fatal(err)
 		}
 	}},
+	// row: 1.2 queue.declare
 	{"equivalent declare", func(t *testing.T, c *cluster) {
 		here, there := open(t, c.node(0)), open(t, c.node(1))
 		q := declare(t, here, c.node(0), amqp.Table{"x-max-length": int32(10), "x-note": "kept"})

@@ -21,6 +21,7 @@ func TestSemantics(t *testing.T) {
 		cases []semantic
 	}{
 		{"queues", queueSemantics},
+		{"arguments", argumentSemantics},
 		{"exchanges", exchangeSemantics},
 		{"publish", publishSemantics},
 		{"consume", consumeSemantics},

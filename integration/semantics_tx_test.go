@@ -8,6 +8,7 @@ import (
 
 // txSemantics: transactions, which cover all queues of the vhost.
 var txSemantics = []semantic{
+	// row: 1.3 transactions
 	{"commit publishes to all queues", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 0)
 		p := declare(t, ch, c.node(0), nil)
@@ -69,6 +70,7 @@ var txSemantics = []semantic{
 		get(t, ch, q, "1")
 		get(t, ch, q, "2")
 	}},
+	// row: 1.3 transactions
 	{"rollback takes acks back", func(t *testing.T, c *cluster) {
 		ch, q := filled(t, c, 2)
 		tx := transactional(t, c)

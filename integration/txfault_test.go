@@ -74,6 +74,8 @@ func (c *committer) progress() int {
 // TestTransactionsOutliveKill kills a node in the middle of commits: of each
 // transaction all publishes happened, in both queues, or none; those that were
 // answered happened, once.
+//
+// row: 1.3 transactions
 func TestTransactionsOutliveKill(t *testing.T) {
 	c := startCluster(t, 3)
 	for round := range 2 {

@@ -144,6 +144,9 @@ func TestDamagedIdentity(t *testing.T) {
 	}
 }
 
+// TestAuthenticate: password, and from where.
+//
+// row: 1.1 loopback users
 func TestAuthenticate(t *testing.T) {
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 	mapped := &net.TCPAddr{IP: net.ParseIP("::ffff:127.0.0.1"), Port: 1}
