@@ -70,6 +70,7 @@ func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Q
 		q.Owner = command.Owner{Epoch: e.number, Channel: command.Channel{Conn: c.Conn}}
 		owner := e.connection(c.Conn)
 		owner.exclusive = append(owner.exclusive, q)
+		v.topology.SetEpoch(c.Name, e.number)
 	}
 	return q
 }

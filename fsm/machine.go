@@ -5,6 +5,7 @@ import (
 
 	"warren/fsm/command"
 	"warren/fsm/queue"
+	"warren/fsm/topology"
 )
 
 // Meta is what Raft says of a log entry.
@@ -73,6 +74,8 @@ type Machine struct {
 	opened  bool // the entry has opened an epoch
 	decoded scratch
 	routes  []string
+	message topology.Message
+	seeds   uint64 // given out by seed within the entry
 }
 
 // state is what a snapshot holds and Restore replaces.
@@ -163,7 +166,7 @@ func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
 		return fmt.Errorf("log entry %d: %w", meta.Index, err)
 	}
 	out.Header = header
-	m.out, m.opened = out, false
+	m.out, m.opened, m.seeds = out, false, 0
 	m.index, m.term = meta.Index, meta.Term
 	m.now = max(m.now, header.Stamp)
 	if err := m.applyBatch(header, commands); err != nil {
@@ -228,7 +231,7 @@ func (m *Machine) applyCommand(e *epoch, kind command.Kind, payload []byte) erro
 	switch kind {
 	case command.KindPublish:
 		if err = command.Decode(payload, &m.decoded.publish); err == nil && allowed(e, r) {
-			m.publish(&m.decoded.publish, r)
+			m.publish(e, &m.decoded.publish, r)
 		}
 	case command.KindSettle:
 		if err = command.Decode(payload, &m.decoded.settle); err == nil && allowed(e, r) {

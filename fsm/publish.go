@@ -1,14 +1,17 @@
 package fsm
 
-import "warren/fsm/command"
+import (
+	"warren/fsm/command"
+	"warren/fsm/topology"
+)
 
-func (m *Machine) publish(c *command.Publish, r *command.Result) {
+func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 	v := m.vhosts[string(c.VHost)]
 	if v == nil {
 		r.Err = errNoVHost(string(c.VHost))
 		return
 	}
-	routed, err := m.route(v, c)
+	routed, err := m.route(e, v, c)
 	if err != nil {
 		r.Err = err
 		return
@@ -23,8 +26,15 @@ func (m *Machine) publish(c *command.Publish, r *command.Result) {
 
 // route puts a message in the queues that it is for, and tells whether there
 // was one.
-func (m *Machine) route(v *vhost, c *command.Publish) (bool, *command.Error) {
-	names, err := v.topology.Route(m.routes[:0], c.Exchange, c.Key, c.Properties)
+func (m *Machine) route(e *epoch, v *vhost, c *command.Publish) (bool, *command.Error) {
+	m.message = topology.Message{
+		Exchange: c.Exchange, Key: c.Key, Properties: c.Properties, Seed: m.seed(), Epoch: e.number,
+	}
+	if c.Keyed {
+		m.message.Also = command.FurtherKeys(c.Properties)
+		c.Properties = command.WithoutBCC(c.Properties)
+	}
+	names, err := v.topology.Route(m.routes[:0], &m.message)
 	m.routes = names
 	if err != nil || len(names) == 0 {
 		return false, err
@@ -34,6 +44,16 @@ func (m *Machine) route(v *vhost, c *command.Publish) (bool, *command.Error) {
 		v.queues[name].Push(msg)
 	}
 	return true, nil
+}
+
+// seedsPerEntry is more than the number of messages that one entry can bring.
+const seedsPerEntry = 1 << 24
+
+// seed returns a number for the random choices of one message: another one for each
+// message of an entry, and the same on every node.
+func (m *Machine) seed() uint64 {
+	m.seeds++
+	return m.index*seedsPerEntry + m.seeds
 }
 
 // exchangeName returns the name of an exchange that is there, without making a
@@ -121,7 +141,7 @@ func (m *Machine) applyPart(e *epoch, v *vhost, kind command.Kind, payload []byt
 	if err := command.Decode(payload, p); err != nil {
 		return err
 	}
-	if routed, _ := m.route(v, p); !routed && p.Mandatory {
+	if routed, _ := m.route(e, v, p); !routed && p.Mandatory {
 		r.Returned = append(r.Returned, returned(p))
 	}
 	return nil

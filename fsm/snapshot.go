@@ -387,6 +387,7 @@ func (l *loader) readQueue(v *vhost) {
 	l.queues = append(l.queues, q)
 	if q.Spec.Exclusive {
 		l.ids[q.ID] = q
+		v.topology.SetEpoch(q.Spec.Name, q.Owner.Epoch)
 	}
 }
 

@@ -23,6 +23,7 @@ func TestSemantics(t *testing.T) {
 		{"queues", queueSemantics},
 		{"arguments", argumentSemantics},
 		{"exchanges", exchangeSemantics},
+		{"routing", routingSemantics},
 		{"publish", publishSemantics},
 		{"consume", consumeSemantics},
 		{"tx", txSemantics},

@@ -151,8 +151,12 @@ type QueuePurge struct {
 type Publish struct {
 	VHost, Exchange, Key []byte
 	Mandatory            bool
-	Properties           []byte
-	Body                 []byte
+	// Keyed says that the headers CC and BCC are arrays of further routing keys, and
+	// that BCC is to be removed (https://www.rabbitmq.com/docs/sender-selected). A
+	// message without these headers need not be looked through for them.
+	Keyed      bool
+	Properties []byte
+	Body       []byte
 }
 
 // Outcome says what becomes of a settled delivery.

@@ -28,7 +28,7 @@ func samples() []Command {
 		&QueueDeclare{VHost: "/", Conn: 1, Name: "q", Passive: true, Durable: true, Exclusive: true, AutoDelete: true, Generated: true, Args: args},
 		&QueueDelete{VHost: "/", Conn: 1, Name: "q", IfUnused: true, IfEmpty: true},
 		&QueuePurge{VHost: "/", Conn: 1, Name: "q"},
-		&Publish{VHost: []byte("/"), Exchange: []byte("x"), Key: []byte("k"), Mandatory: true, Properties: []byte{0, 0}, Body: []byte("body")},
+		&Publish{VHost: []byte("/"), Exchange: []byte("x"), Key: []byte("k"), Mandatory: true, Keyed: true, Properties: []byte{0, 0}, Body: []byte("body")},
 		&Settle{Channel: ch, From: 1, To: math.MaxUint64, Outcome: Reject},
 		&Consume{VHost: "/", Channel: ch, Queue: "q", Tag: "t", NoAck: true, Exclusive: true, Prefetch: math.MaxUint32, Limit: math.MaxUint64, Args: args},
 		&Cancel{Channel: ch, Tag: "t"},

@@ -225,13 +225,13 @@ func (m *Publish) Append(dst []byte) []byte {
 	dst = appendString(dst, m.VHost)
 	dst = appendString(dst, m.Exchange)
 	dst = appendString(dst, m.Key)
-	dst = appendFlags(dst, m.Mandatory)
+	dst = appendFlags(dst, m.Mandatory, m.Keyed)
 	dst = appendString(dst, m.Properties)
 	return appendString(dst, m.Body)
 }
 func (m *Publish) decode(c *cursor) {
 	m.VHost, m.Exchange, m.Key = c.bytes(), c.bytes(), c.bytes()
-	c.flags(&m.Mandatory)
+	c.flags(&m.Mandatory, &m.Keyed)
 	m.Properties, m.Body = c.bytes(), c.bytes()
 }
 

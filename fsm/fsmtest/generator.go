@@ -6,6 +6,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/fsm/topology"
 	"warren/protocol/wire"
 )
 
@@ -48,7 +49,7 @@ func (g *Generator) queue() string { return g.pick("a", "b", "c", "d", "amq.gen-
 func (g *Generator) exchange() string {
 	return g.pick("", "", "", "x", "y", "z", "amq.fanout", "amq.topic", "amq.headers")
 }
-func (g *Generator) key() string { return g.pick("a", "b", "c", "d", "a.b", "#", "*.b", "") }
+func (g *Generator) key() string { return g.pick("1", "30", "a", "b", "c", "d", "a.b", "#", "*.b", "") }
 func (g *Generator) tag() string { return g.pick("s", "t", "u") }
 
 func (g *Generator) vhost() string {
@@ -132,7 +133,7 @@ func (g *Generator) publish() *command.Publish {
 	g.bodies++
 	return &command.Publish{
 		VHost: []byte(g.vhost()), Exchange: []byte(g.exchange()), Key: []byte(g.key()),
-		Mandatory: g.chance(30), Properties: g.properties(),
+		Mandatory: g.chance(30), Keyed: g.chance(20), Properties: g.properties(),
 		Body: fmt.Appendf(nil, "%d%s", g.bodies, make([]byte, g.r.IntN(3))),
 	}
 }
@@ -144,7 +145,10 @@ func (g *Generator) properties() []byte {
 		return []byte{0, 0}
 	}
 	b := wire.AppendProperties(nil, &wire.Properties{
-		Present: wire.FlagHeaders, Headers: wire.Table{{Name: "h", Value: int32(g.r.IntN(2))}},
+		Present: wire.FlagHeaders, Headers: wire.Table{
+			{Name: "h", Value: int32(g.r.IntN(2))},
+			{Name: g.pick("CC", "BCC", "other"), Value: wire.Array{g.key(), int32(1), g.key()}},
+		},
 	})
 	if g.chance(20) {
 		b = b[:g.r.IntN(len(b))]
@@ -198,12 +202,23 @@ func (g *Generator) binding() command.Binding {
 	return b
 }
 
+func (g *Generator) exchangeArgs() wire.Table {
+	switch g.r.IntN(4) {
+	case 0:
+		return wire.Table{{Name: "alternate-exchange", Value: g.exchange()}}
+	case 1:
+		return wire.Table{{Name: "hash-header", Value: g.pick("h", "CC", "x")}}
+	}
+	return nil
+}
+
 func (g *Generator) rare() command.Command {
 	switch g.r.IntN(25) {
 	case 0, 1, 2:
 		return &command.ExchangeDeclare{
-			VHost: g.vhost(), Name: g.exchange(), Type: g.pick("direct", "fanout", "topic", "headers"),
+			VHost: g.vhost(), Name: g.exchange(), Type: g.pick(topology.Types()...),
 			Passive: g.chance(10), Durable: g.chance(50), AutoDelete: g.chance(20), Internal: g.chance(10),
+			Args: g.exchangeArgs(),
 		}
 	case 3:
 		return &command.ExchangeDelete{VHost: g.vhost(), Name: g.exchange(), IfUnused: g.chance(50)}

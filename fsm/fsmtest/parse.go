@@ -34,7 +34,7 @@ func parseLine(text string) (*line, error) {
 	for _, w := range words {
 		name, value, isOption := strings.Cut(w, "=")
 		switch {
-		case strings.HasPrefix(w, "x-") || strings.HasPrefix(w, "alternate-exchange="):
+		case strings.HasPrefix(w, "x-") && isOption || strings.HasPrefix(w, "alternate-exchange=") || strings.HasPrefix(w, "hash-"):
 			field, err := parseField(name, value)
 			if err != nil {
 				return nil, err
@@ -200,9 +200,10 @@ var makers = map[string]func(l *line) command.Command{
 		return &command.QueuePurge{VHost: l.vhost(), Conn: l.conn(), Name: l.word()}
 	},
 	"publish": func(l *line) command.Command {
+		properties, keyed := l.properties()
 		return &command.Publish{
 			VHost: []byte(l.vhost()), Exchange: []byte(l.word()), Key: []byte(l.word()), Body: []byte(l.word()),
-			Mandatory: l.flag("mandatory"), Properties: []byte{0, 0},
+			Mandatory: l.flag("mandatory"), Keyed: keyed, Properties: properties,
 		}
 	},
 	"settle": func(l *line) command.Command {
@@ -232,6 +233,32 @@ func (l *line) binding() command.Binding {
 		VHost: l.vhost(), Conn: l.conn(), Source: l.word(), Destination: l.word(), Key: l.word(),
 		ToExchange: l.flag("exchange"), Args: l.args,
 	}
+}
+
+// properties makes the properties of a publish: the headers CC and BCC of options
+// cc=KEY,KEY and bcc=KEY,KEY, and another one of option header=NAME:TEXT.
+func (l *line) properties() (list []byte, keyed bool) {
+	var p wire.Properties
+	for _, name := range [...]string{command.HeaderCC, command.HeaderBCC} {
+		text := l.text(strings.ToLower(name), "")
+		if text == "" {
+			continue
+		}
+		var keys wire.Array
+		for key := range strings.SplitSeq(text, ",") {
+			keys = append(keys, key)
+		}
+		p.Headers = append(p.Headers, wire.Field{Name: name, Value: keys})
+		keyed = true
+	}
+	if text := l.text("header", ""); text != "" {
+		name, value, _ := strings.Cut(text, ":")
+		p.Headers = append(p.Headers, wire.Field{Name: name, Value: value})
+	}
+	if len(p.Headers) > 0 {
+		p.Present = wire.FlagHeaders
+	}
+	return wire.AppendProperties(nil, &p), keyed
 }
 
 func (l *line) outcome() command.Outcome {

@@ -23,6 +23,7 @@ type binding struct {
 	from  *exchange
 	to    *destination
 	match matcher // headers exchanges
+	share share   // consistent hash exchanges
 	node  *node   // topic exchanges
 	links [lists]link
 }
@@ -91,10 +92,16 @@ func (t *Topology) Bind(c *command.Binding) *command.Error {
 		return err
 	}
 	b := &binding{identity: id, table: args, from: from, to: to}
-	if from.Type == Headers {
-		if b.match, err = newMatcher(args); err != nil {
-			return err
-		}
+	switch from.Type {
+	case Headers:
+		b.match, err = newMatcher(args)
+	case ConsistentHash:
+		b.share, err = newShare(&id)
+	case LocalRandom:
+		err = checkLocal(&id)
+	}
+	if err != nil {
+		return err
 	}
 	if t.bindings[id] == nil {
 		t.link(b)
@@ -155,6 +162,17 @@ func (a identity) compare(b identity) int {
 	)
 }
 
+// checkLocal refuses what cannot be bound to x-local-random.
+func checkLocal(id *identity) *command.Error {
+	if id.key != "" {
+		return refuse(preconditionFailed, "Non empty binding '%s' key not permitted", id.key)
+	}
+	if id.toExchange {
+		return refuse(preconditionFailed, "Destination not found")
+	}
+	return nil
+}
+
 func identify(c *command.Binding) (identity, wire.Table) {
 	id := identity{
 		source:      stripNewlines(c.Source),
@@ -205,6 +223,10 @@ func (t *Topology) link(b *binding) {
 	case Topic:
 		b.node = b.from.patterns.grow(b.key)
 		b.node.bindings.push(b)
+	default:
+		if chooses(b.from.Type) {
+			b.from.picks.add(b.to)
+		}
 	}
 }
 
@@ -225,6 +247,10 @@ func (t *Topology) dropBinding(b *binding) {
 	case Topic:
 		b.node.bindings.drop(b)
 		b.node.prune()
+	default:
+		if chooses(b.from.Type) {
+			b.from.picks.drop(b.to)
+		}
 	}
 	if b.from.AutoDelete && !b.from.gone && b.from.out.n == 0 {
 		t.emptied = append(t.emptied, b.from)

@@ -2,25 +2,37 @@ package topology
 
 import "warren/fsm/command"
 
+// A Message is what routing looks at.
+type Message struct {
+	Exchange, Key []byte
+	Also          [][]byte // further routing keys; see command.Publish.Keyed
+	// Properties is the property list of the content header. Headers and hash
+	// exchanges look at it.
+	Properties []byte
+	// Seed is where the choices of x-random come from. Two messages should not have
+	// the same one.
+	Seed  uint64
+	Epoch uint64 // of the publisher's node, for x-local-random; 0: none
+}
+
 // Route appends to dst the names of the queues that a message goes to, each
-// once, in an order that follows from the bindings alone. Properties is the
-// property list of the content header; it is looked at by headers exchanges only
-// and must be well formed. No queue is not an error. Refusals: 404 for an
-// unknown exchange, 403 for an internal one.
+// once, in an order that follows from the bindings alone. No queue is not an error.
+// Refusals: 404 for an unknown exchange, 403 for an internal one. What m refers to is
+// not kept.
 //
 // Routing through direct, fanout and topic exchanges allocates nothing but what dst needs.
-func (t *Topology) Route(dst []string, exchange, key, properties []byte) ([]string, *command.Error) {
-	if len(exchange) == 0 {
-		if q := t.queues[string(key)]; q != nil {
+func (t *Topology) Route(dst []string, m *Message) ([]string, *command.Error) {
+	if len(m.Exchange) == 0 && len(m.Also) == 0 {
+		if q := t.queues[string(m.Key)]; q != nil {
 			dst = append(dst, q.name)
 		}
 		return dst, nil
 	}
-	x := t.exchanges[string(exchange)]
+	x := t.exchanges[string(m.Exchange)]
 	if x == nil || x.Internal {
-		return dst, t.refusePublish(x, exchange)
+		return dst, t.refusePublish(x, m.Exchange)
 	}
-	return t.route(dst, x, key, properties), nil
+	return t.route(dst, x, m), nil
 }
 
 // Check tells whether Route would accept a message for the exchange: nil, or the
@@ -45,21 +57,23 @@ func (t *Topology) refusePublish(x *exchange, name []byte) *command.Error {
 
 // route follows bindings from exchange to exchange, visiting each once, so that
 // cycles end. It keeps no order among equals but the bindings' own.
-func (t *Topology) route(dst []string, first *exchange, key, properties []byte) []string {
+func (t *Topology) route(dst []string, first *exchange, m *Message) []string {
 	t.round++
 	started := t.round // marks of this call are at least this; topic matches use later numbers
-	t.headers.reset(properties)
+	t.message = *m
+	t.headers.reset(m.Properties)
 	t.work = append(t.work[:0], first)
 	first.met = started
 	for i := 0; i < len(t.work); i++ {
 		x := t.work[i]
 		var matched bool
-		dst, matched = t.routeOne(dst, x, key, started)
+		dst, matched = t.routeOne(dst, x, started)
 		if !matched && x.hasAlternate {
 			t.meet(t.exchanges[x.alternate], started)
 		}
 	}
-	t.headers.reset(nil) // properties may alias a log entry
+	t.headers.reset(nil) // properties may alias a log entry, and so does the message
+	t.message = Message{}
 	return dst
 }
 
@@ -72,24 +86,39 @@ func (t *Topology) meet(x *exchange, started uint64) {
 
 // routeOne gives the message to what x is bound to, and tells whether any
 // binding matched.
-func (t *Topology) routeOne(dst []string, x *exchange, key []byte, started uint64) ([]string, bool) {
+func (t *Topology) routeOne(dst []string, x *exchange, started uint64) ([]string, bool) {
 	switch x.Type {
-	case Direct:
-		return t.routeDirect(dst, x, key, started)
+	case Direct, Topic:
+		dst, matched := t.routeKey(dst, x, t.message.Key, started)
+		for _, key := range t.message.Also {
+			var also bool
+			dst, also = t.routeKey(dst, x, key, started)
+			matched = matched || also
+		}
+		return dst, matched
 	case Fanout:
 		for b := x.out.first; b != nil; b = b.links[inSource].next {
 			dst = t.give(dst, b.to, started)
 		}
 		return dst, x.out.n > 0
-	case Topic:
-		return t.routeTopic(dst, x, key, started)
-	default:
+	case Headers:
 		return t.routeHeaders(dst, x, started)
+	case ConsistentHash:
+		return t.routeHash(dst, x, started)
+	default:
+		return t.routePick(dst, x, started)
 	}
 }
 
+func (t *Topology) routeKey(dst []string, x *exchange, key []byte, started uint64) ([]string, bool) {
+	if x.Type == Topic {
+		return t.routeTopic(dst, x, key, started)
+	}
+	return t.routeDirect(dst, x, key, started)
+}
+
 func (t *Topology) routeDirect(dst []string, x *exchange, key []byte, started uint64) ([]string, bool) {
-	if x.Name == "" { // reached as an alternate exchange
+	if x.Name == "" { // as an alternate exchange, or with several keys
 		q := t.queues[string(key)]
 		if q == nil {
 			return dst, false

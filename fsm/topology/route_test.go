@@ -21,7 +21,7 @@ func TestRouteRefusals(t *testing.T) {
 		"amq.direct":         "",
 		"":                   "",
 	} {
-		_, err := top.Route(nil, []byte(name), nil, nil)
+		_, err := top.Route(nil, &Message{Exchange: []byte(name)})
 		check(t, err, want)
 		check(t, top.Check([]byte(name)), want)
 	}
@@ -297,7 +297,7 @@ func TestRouteAllocatesNothing(t *testing.T) {
 	} {
 		exchange, key := []byte(c.exchange), []byte(c.key)
 		if n := testing.AllocsPerRun(100, func() {
-			dst, _ = top.Route(dst[:0], exchange, key, nil)
+			dst, _ = top.Route(dst[:0], &Message{Exchange: exchange, Key: key})
 		}); n != 0 {
 			t.Errorf("%q: %v allocations", c.exchange, n)
 		}
@@ -322,7 +322,7 @@ func BenchmarkRoute(b *testing.B) {
 			var dst []string
 			b.ReportAllocs()
 			for b.Loop() {
-				dst, _ = top.Route(dst[:0], exchange, key, nil)
+				dst, _ = top.Route(dst[:0], &Message{Exchange: exchange, Key: key})
 			}
 			if len(dst) == 0 {
 				b.Fatal("not routed")
@@ -348,7 +348,7 @@ func BenchmarkHeaders(b *testing.B) {
 	properties := wire.AppendProperties(nil, &wire.Properties{Present: 1 << 13, Headers: table("kind", "order", "shard", int64(7))})
 	var dst []string
 	for b.Loop() {
-		dst, _ = top.Route(dst[:0], []byte("amq.headers"), nil, properties)
+		dst, _ = top.Route(dst[:0], &Message{Exchange: []byte("amq.headers"), Properties: properties})
 	}
 	if len(dst) != 1 {
 		b.Fatal(dst)

@@ -17,7 +17,7 @@ func randomStep(top *Topology, random *rand.Rand) {
 	pick := func(s ...string) string { return s[random.IntN(len(s))] }
 	exchange := func() string { return pick("a", "b", "c", "amq.topic", "amq.direct", "amq.headers", "amq.fanout") }
 	queue := func() string { return pick("q1", "q2", "q3", "q4") }
-	b := &command.Binding{Source: exchange(), Destination: queue(), Key: pick("", "k", "#", "*.k", "k.#")}
+	b := &command.Binding{Source: exchange(), Destination: queue(), Key: pick("", "k", "#", "*.k", "k.#", "1", "20")}
 	if random.IntN(4) == 0 {
 		b.ToExchange, b.Destination = true, exchange()
 	}
@@ -33,7 +33,7 @@ func randomStep(top *Topology, random *rand.Rand) {
 		top.Delete(pick("a", "b", "c"), random.IntN(2) == 0)
 	case 3, 4:
 		top.Declare(&command.ExchangeDeclare{
-			Name: pick("a", "b", "c"), Type: pick(Direct, Fanout, Topic, Headers),
+			Name: pick("a", "b", "c"), Type: pick(Types()...),
 			Durable: random.IntN(2) == 0, AutoDelete: random.IntN(2) == 0, Args: table("alternate-exchange", exchange()),
 		})
 	case 5, 6:

@@ -62,10 +62,13 @@ type Topology struct {
 	active  []*node     // scratch of the topic match
 	next    []*node
 	headers headerSet
+	message Message // the one that is being routed
+	local   picks   // scratch of x-local-random
+	scratch [32]byte
 }
 
-// exchange is an Exchange with what routes it. Which of keys and patterns is
-// used depends on the type; fanout and headers walk out.
+// exchange is an Exchange with what routes it. Which of keys, patterns and picks is
+// used depends on the type; fanout, headers and x-consistent-hash walk out.
 type exchange struct {
 	Exchange
 	alternate    string // name of the alternate exchange; empty may be the default one
@@ -74,8 +77,11 @@ type exchange struct {
 	self         destination      // bindings to it
 	keys         map[string]*list // bindings by key
 	patterns     *node            // bindings by pattern
-	gone         bool
-	met          uint64 // Route that has met it
+	picks        picks            // destinations, where one is chosen
+
+	hashHeader, hashProperty string // what x-consistent-hash looks at instead of the key
+	gone                     bool
+	met                      uint64 // Route that has met it
 }
 
 // destination is a queue, or the side of an exchange that bindings lead to.
@@ -83,6 +89,7 @@ type destination struct {
 	name     string
 	in       list
 	exchange *exchange // nil: a queue
+	epoch    uint64    // of the node that an exclusive queue lives on; 0: every node
 	met      uint64    // Route that has given it
 
 	prev, next *destination // queues
@@ -126,6 +133,11 @@ func (t *Topology) add(def Exchange) {
 		x.keys = make(map[string]*list)
 	case Topic:
 		x.patterns = newNode(nil, "")
+	case ConsistentHash:
+		header, _ := def.Args.Get(argHashHeader)
+		property, _ := def.Args.Get(argHashProperty)
+		x.hashHeader, _ = header.(string)
+		x.hashProperty, _ = property.(string)
 	}
 	t.exchanges[def.Name] = x
 }
@@ -153,6 +165,11 @@ func (t *Topology) Declare(d *command.ExchangeDeclare) *command.Error {
 	if v, ok := d.Args.Get(argAlternate); ok {
 		if _, ok := v.(string); !ok {
 			return refuse(preconditionFailed, "invalid type '%s' for arg '%s' in %s", wire.TypeName(v), argAlternate, t.exchangeText(name))
+		}
+	}
+	if d.Type == ConsistentHash {
+		if err := checkHashArguments(d.Args); err != nil {
+			return err
 		}
 	}
 	t.add(Exchange{Name: name, Type: d.Type, Durable: d.Durable, AutoDelete: d.AutoDelete, Internal: d.Internal, Args: d.Args})
@@ -248,6 +265,14 @@ func (t *Topology) DeclareQueue(name string) {
 	t.lastQueue = q
 }
 
+// SetEpoch says on which node an exclusive queue lives: x-local-random gives it
+// messages from there only. A queue that is not known stays so.
+func (t *Topology) SetEpoch(queue string, epoch uint64) {
+	if q := t.queues[queue]; q != nil {
+		q.epoch = epoch
+	}
+}
+
 // RemoveQueue forgets a queue and its bindings, and deletes the auto-delete
 // exchanges that lose their last binding by that. An unknown queue is fine.
 func (t *Topology) RemoveQueue(name string) {
@@ -334,9 +359,12 @@ func (t *Topology) queueNames() []string {
 	return names
 }
 
-func knownType(name string) bool {
-	return name == Direct || name == Fanout || name == Topic || name == Headers
+// Types returns the names of the exchange types, sorted.
+func Types() []string {
+	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, Random}
 }
+
+func knownType(name string) bool { return slices.Contains(Types(), name) }
 
 // stripNewlines takes CR and LF out of a name, as RabbitMQ does.
 func stripNewlines(name string) string {

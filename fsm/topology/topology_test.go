@@ -70,7 +70,7 @@ func route(t testing.TB, top *Topology, exchange, key string, headers ...any) []
 	if headers != nil {
 		properties = wire.AppendProperties(nil, &wire.Properties{Present: 1 << 13, Headers: table(headers...)})
 	}
-	got, err := top.Route(nil, []byte(exchange), []byte(key), properties)
+	got, err := top.Route(nil, &Message{Exchange: []byte(exchange), Key: []byte(key), Properties: properties})
 	must(t, err)
 	return got
 }

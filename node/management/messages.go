@@ -55,9 +55,14 @@ func (c *call) publish() error {
 	if err := shortEnough("routing_key", *body.Key); err != nil {
 		return err
 	}
+	list := wire.AppendProperties(nil, &properties)
+	keyed, fault := command.CheckKeys(list)
+	if fault != "" {
+		return errBadRequest("invalid message: %s", fault)
+	}
 	res, err := c.propose(&command.Publish{
 		VHost: []byte(c.params["vhost"]), Exchange: []byte(c.exchangeName()), Key: []byte(*body.Key),
-		Properties: wire.AppendProperties(nil, &properties), Body: payload,
+		Keyed: keyed, Properties: list, Body: payload,
 	})
 	if err != nil {
 		return err

@@ -84,6 +84,10 @@ var exchangeTypes = []object{
 	{"name": "fanout", "description": "AMQP fanout exchange, as per the AMQP specification", "enabled": true},
 	{"name": "headers", "description": "AMQP headers exchange, as per the AMQP specification", "enabled": true},
 	{"name": "topic", "description": "AMQP topic exchange, as per the AMQP specification", "enabled": true},
+	{"name": "x-consistent-hash", "description": "Consistent hashing exchange", "enabled": true},
+	{"name": "x-local-random", "description": "Picks one queue of the publisher's node at random", "enabled": true},
+	{"name": "x-modulus-hash", "description": "Modulus hashing exchange", "enabled": true},
+	{"name": "x-random", "description": "Picks one binding at random", "enabled": true},
 }
 
 func (c *call) listeners() []object {

@@ -28,12 +28,15 @@ func (ch *channel) basicMethod(m protocol.Method) error {
 
 // publish sends on the publish whose content is complete.
 func (ch *channel) publish(body []byte) {
-	if ch.content.isReply() {
+	t := &ch.content
+	switch {
+	case t.keyed && len(t.exchange) == 0:
+		ch.publishKeyed(body)
+	case t.isReply():
 		ch.publishReply(body)
-	} else {
+	default:
 		ch.proposePublish(body)
 	}
-	t := &ch.content
 	ch.c.charge(-len(t.body))
 	kept := t.body[:0]
 	if cap(kept) > keepBody {
@@ -47,7 +50,7 @@ func (ch *channel) proposePublish(body []byte) {
 	t, c := &ch.content, ch.c
 	cmd := &c.publish
 	*cmd = command.Publish{
-		VHost: c.vhostBytes, Exchange: t.exchange, Key: t.key, Mandatory: t.mandatory,
+		VHost: c.vhostBytes, Exchange: t.exchange, Key: t.key, Mandatory: t.mandatory, Keyed: t.keyed,
 		Properties: t.properties, Body: body,
 	}
 	if ch.tx != nil {

@@ -26,6 +26,7 @@ type content struct {
 	state         contentState
 	exchange, key []byte
 	mandatory     bool
+	keyed         bool // it has further routing keys: see command.Publish
 	properties    []byte
 	size          int    // of the whole body
 	body          []byte // what has come; only of bodies in more than one frame
@@ -113,6 +114,9 @@ func (ch *channel) headerFrame(payload []byte) error {
 		return err
 	}
 	if err := ch.checkProperties(h.Properties); err != nil {
+		return err
+	}
+	if err := t.checkKeys(h.Properties); err != nil {
 		return err
 	}
 	t.properties, t.size, t.owned = h.Properties, int(h.BodySize), false

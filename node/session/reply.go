@@ -274,7 +274,7 @@ func (ch *channel) setReplyTo(properties []byte) ([]byte, error) {
 
 // isReply reports whether the content is for a channel and not for an exchange.
 func (t *content) isReply() bool {
-	return len(t.exchange) == 0 && bytes.HasPrefix(t.key, []byte(replyPrefix))
+	return len(t.exchange) == 0 && isReplyName(t.key)
 }
 
 // publishReply sends the reply whose content is complete, or adds it to the open

@@ -63,6 +63,23 @@ func Header(b []byte, name string) (value any, ok bool) {
 	return nil, false
 }
 
+// AnyHeader reports whether there is a header of one of some names.
+func AnyHeader(b []byte, names ...string) bool {
+	content, _, err := longBytes(peek(b, FlagHeaders))
+	for err == nil && len(content) > 0 {
+		var n []byte
+		if n, _, _, content, err = splitField(content); err != nil {
+			return false
+		}
+		for _, name := range names {
+			if string(n) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // DeliveryMode returns the delivery mode: 2 is persistent, 1 transient, 0 absent.
 func DeliveryMode(b []byte) uint8 { return peekOctet(b, FlagDeliveryMode) }
 
@@ -115,4 +132,36 @@ func AppendReplaced(dst, b []byte, flag uint16, value string) []byte {
 	dst = append(dst, byte(len(value)))
 	dst = append(dst, value...)
 	return append(dst, b[at+old:]...)
+}
+
+// AppendWithoutHeader appends the property list b to dst without the headers called
+// name. Where there are none, or b is no property list that CheckProperties accepts, b is
+// appended as it is.
+func AppendWithoutHeader(dst, b []byte, name string) []byte {
+	table := peek(b, FlagHeaders)
+	content, _, err := longBytes(table)
+	if err != nil {
+		return append(dst, b...)
+	}
+	// Before the headers stand the flags and two short strings at most.
+	c := propertyCursor{has: Present(b), b: b[2:]}
+	c.next(FlagContentType)
+	c.next(FlagContentEncoding)
+	start := len(b) - len(c.b)
+	old := len(dst)
+	dst = append(dst, b[:start]...)
+	dst = append(dst, 0, 0, 0, 0)
+	length := len(dst)
+	for rest := content; len(rest) > 0; {
+		n, _, _, next, err := splitField(rest)
+		if err != nil {
+			return append(dst[:old], b...)
+		}
+		if string(n) != name {
+			dst = append(dst, rest[:len(rest)-len(next)]...)
+		}
+		rest = next
+	}
+	binary.BigEndian.PutUint32(dst[length-4:], uint32(len(dst)-length))
+	return append(dst, b[start+len(table):]...)
 }

@@ -191,11 +191,37 @@ func TestAppendReplaced(t *testing.T) {
 	}
 }
 
+func TestAppendWithoutHeader(t *testing.T) {
+	for _, present := range []uint16{0xFFFC, FlagHeaders, FlagHeaders | FlagClusterID, FlagContentType | FlagHeaders} {
+		p := all
+		p.Present = present
+		p.Headers = Table{{Name: "a", Value: int32(1)}, {Name: "gone", Value: "x"}, {Name: "b", Value: Table{{Name: "gone", Value: true}}}, {Name: "gone"}}
+		b := AppendProperties(nil, &p)
+		got, ok := bytes.CutPrefix(AppendWithoutHeader([]byte("before"), b, "gone"), []byte("before"))
+		p.Headers = Table{p.Headers[0], p.Headers[2]}
+		if want := AppendProperties(nil, &p); !ok || !bytes.Equal(got, want) {
+			t.Errorf("%#x: % x, want % x", present, got, want)
+		}
+		if !AnyHeader(b, "other", "gone") || AnyHeader(got, "gone", "other") {
+			t.Errorf("%#x: AnyHeader does not see what is there", present)
+		}
+		if again := AppendWithoutHeader(nil, got, "gone"); !bytes.Equal(again, got) {
+			t.Errorf("%#x: % x is changed to % x", present, got, again)
+		}
+	}
+	if got := AppendWithoutHeader(nil, []byte{0, 0}, "gone"); !bytes.Equal(got, []byte{0, 0}) {
+		t.Errorf("% x", got)
+	}
+}
+
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	b := AppendProperties(nil, &all)
 	bad := b[:len(b)-1]
 	badType := unhex(t, "2000 00000003 01 61 5a")
 	n := testing.AllocsPerRun(100, func() {
+		if AnyHeader(b, "no", "such") {
+			t.Fatal("no such header")
+		}
 		if CheckProperties(b) != nil || CheckProperties(bad) == nil || CheckProperties(badType) == nil {
 			t.Fatal("wrong verdict")
 		}
@@ -228,8 +254,13 @@ func FuzzProperties(f *testing.F) {
 		stamp, _ := TimestampOf(b)
 		_, _ = Header(b, "k")
 		_ = AppendReplaced(nil, b, FlagReplyTo, "x")
+		_ = AnyHeader(b, "k")
+		without := AppendWithoutHeader(nil, b, "k")
 		if err != nil {
 			return
+		}
+		if err := CheckProperties(without); err != nil || AnyHeader(without, "k") {
+			t.Fatalf("without a header: % x, %v", without, err)
 		}
 		if !EqualTable(headers, p.Headers) || mode != p.DeliveryMode || string(reply) != p.ReplyTo || stamp != p.Timestamp || Priority(b) != p.Priority {
 			t.Fatalf("peeks differ from %+v", p)
