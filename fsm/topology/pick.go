@@ -92,7 +92,7 @@ func (t *Topology) routePick(dst []string, x *exchange, started uint64) ([]strin
 	case x.Type == ModulusHash:
 		at = hashOf(t.message.Key) % n
 	default:
-		at, _ = bits.Mul64(t.draw(), n)
+		at, _ = bits.Mul64(t.random(), n)
 	}
 	return t.give(dst, all[at].to, started), true
 }
@@ -109,9 +109,9 @@ func (t *Topology) localOnes(all picks) picks {
 	return t.local
 }
 
-// draw returns the next random number of the present Route. All come from the
+// random returns the next random number of the present Route. All come from the
 // message's seed, so they are the same on every node.
-func (t *Topology) draw() uint64 {
+func (t *Topology) random() uint64 {
 	t.message.Seed++
 	return mix(t.message.Seed)
 }
@@ -167,31 +167,45 @@ func binaryText(s string) string {
 // others alike, and nothing else moves. It costs some nanoseconds a binding.
 func (t *Topology) routeHash(dst []string, x *exchange, started uint64) ([]string, bool) {
 	message := hashOf(t.hashed(x))
-	var won *binding
-	var best uint64
+	var best draw
 	for b := x.out.first; b != nil; b = b.links[inSource].next {
-		lot := mix(b.share.place ^ message)
-		if won == nil || better(lot, b.share.weight, best, won.share.weight) {
-			won, best = b, lot
+		d := draw{binding: b, lot: mix(b.share.place ^ message)}
+		if best.binding == nil || d.beats(&best) {
+			best = d
 		}
 	}
-	if won == nil {
+	if best.binding == nil {
 		return dst, false
 	}
-	return t.give(dst, won.to, started), true
+	return t.give(dst, best.binding.to, started), true
 }
 
-// better tells whether lot a with weight v beats lot b with weight w. Of equal ones
-// neither does. Lots are uniform; -log(lot)/weight is an exponential variable whose
-// rate is the weight, and the lowest wins.
-func better(a, v, b, w uint64) bool {
+// A draw is the lot of a binding for one message.
+type draw struct {
+	binding *binding
+	lot     uint64
+	log     uint64 // negativeLog2 of lot, once it was asked for; else 0
+}
+
+// beats tells whether d wins against other; of equal ones neither does. Lots are
+// uniform, so -log(lot)/weight is an exponential variable whose rate is the weight, and
+// the lowest wins.
+func (d *draw) beats(other *draw) bool {
+	v, w := d.binding.share.weight, other.binding.share.weight
 	if v == w {
-		return a > b
+		return d.lot > other.lot
 	}
-	return negativeLog2(a)*w < negativeLog2(b)*v // below 2^33 × 2^31
+	return d.negativeLog()*w < other.negativeLog()*v // below 2^33 × 2^31
 }
 
-// negativeLog2 returns -log2(v / 2^64) with 26 binary places. Integers give the
+func (d *draw) negativeLog() uint64 {
+	if d.log == 0 {
+		d.log = negativeLog2(d.lot)
+	}
+	return d.log
+}
+
+// negativeLog2 returns -log2(v / 2^64) with 26 binary places, never 0. Integers give the
 // same on every machine; floating point need not.
 func negativeLog2(v uint64) uint64 {
 	const places = 26
