@@ -30,6 +30,11 @@ func (m *Machine) Check() (records int, err error) {
 	if err == nil {
 		err = m.checkBindings()
 	}
+	for _, name := range sortedKeys(m.vhosts) {
+		if err == nil {
+			err = m.vhosts[name].checkPolicies()
+		}
+	}
 	if err == nil && census.Resident() != m.Resident() {
 		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())
 	}

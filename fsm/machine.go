@@ -281,6 +281,10 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 		m.closeChannel(e, c.Channel)
 	case *command.ExchangeDeclare:
 		r.Err = m.declareExchange(c)
+	case *command.PolicyPut:
+		r.Err = m.putPolicy(c)
+	case *command.PolicyClear:
+		r.Err = m.clearPolicy(c)
 	case *command.ExchangeDelete:
 		r.Err = m.deleteExchange(c)
 	case *command.Bind:

@@ -21,6 +21,7 @@ type section struct {
 // else, and are taken from the numbers of the kinds of command.
 var sections = []section{
 	{22, writeVersion, readVersion},
+	{tagPolicies, writePolicies, readPolicies},
 }
 
 // captureSections encodes all sections, and the end behind them.

@@ -14,7 +14,7 @@ import (
 // code stops at them, but must not be proposed before Machine.Version says that all know them.
 //
 //	1  as it was first
-//	2  queue arguments have their effect
+//	2  queue arguments have their effect; exchanges that choose a destination
 const Version = 2
 
 // firstVersion is the version of a machine whose log says nothing of it.

@@ -16,6 +16,7 @@ type vhost struct {
 	name     string
 	topology *topology.Topology
 	queues   map[string]*queue.Queue
+	policies policies
 
 	// born holds the log index at which each non-durable exchange was declared.
 	// Names of exchanges that are gone may linger in it.
@@ -43,15 +44,25 @@ func (m *Machine) vhost(name string) (*vhost, *command.Error) {
 	return v, nil
 }
 
+// choosingSince is the version of the machine from which on there are exchanges that
+// choose a destination.
+const choosingSince = 2
+
 func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 	v, err := m.vhost(c.VHost)
 	if err != nil {
 		return err
 	}
 	c.Name = stripNewlines(c.Name)
+	if topology.Chooses(c.Type) && m.version < choosingSince && !c.Passive {
+		return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
+	}
 	_, existed := v.topology.Exchange(c.Name)
 	if err := v.topology.Declare(c); err != nil {
 		return err
+	}
+	if !existed {
+		v.applyToExchange(c.Name)
 	}
 	if !existed && !c.Durable {
 		v.pruneBorn()

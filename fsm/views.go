@@ -17,6 +17,7 @@ type QueueInfo struct {
 	Durable, AutoDelete, Exclusive bool
 	Owner                          command.Owner // Epoch and Conn of an exclusive queue's owner
 	Args                           wire.Table
+	PolicyInfo
 
 	Ready, Unacked           int    // messages
 	ReadyBytes, UnackedBytes uint64 // sizes of their bodies
@@ -70,7 +71,7 @@ func (m *Machine) Queues(vhost string) []QueueInfo {
 	}
 	all := make([]QueueInfo, 0, len(v.queues))
 	for _, name := range sortedKeys(v.queues) {
-		all = append(all, describeQueue(v.queues[name]))
+		all = append(all, v.describeQueue(v.queues[name]))
 	}
 	return all
 }
@@ -81,15 +82,15 @@ func (m *Machine) Queue(vhost, name string) (QueueInfo, bool) {
 	if v == nil || v.queues[name] == nil {
 		return QueueInfo{}, false
 	}
-	return describeQueue(v.queues[name]), true
+	return v.describeQueue(v.queues[name]), true
 }
 
-func describeQueue(q *queue.Queue) QueueInfo {
+func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 	s := &q.Spec
 	return QueueInfo{
 		VHost: s.VHost, Name: s.Name,
 		Durable: s.Durable, AutoDelete: s.AutoDelete, Exclusive: s.Exclusive,
-		Owner: q.Owner, Args: s.Args,
+		Owner: q.Owner, Args: s.Args, PolicyInfo: v.policies.info(queueTarget(s)),
 		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
 		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
 		Consumers: q.Consumers(), Counters: q.Counters,

@@ -194,4 +194,6 @@ var makers = [...]func() Command{
 	KindRecover:         func() Command { return new(Recover) },
 	KindCommit:          func() Command { return new(Commit) },
 	KindUpgrade:         func() Command { return new(Upgrade) },
+	KindPolicyPut:       func() Command { return new(PolicyPut) },
+	KindPolicyClear:     func() Command { return new(PolicyClear) },
 }

@@ -38,6 +38,8 @@ func samples() []Command {
 		&Recover{Channel: ch},
 		&Commit{VHost: "/", Channel: ch, Commands: AppendCommand(nil, &Tick{})},
 		&Upgrade{Version: math.MaxUint64},
+		&PolicyPut{VHost: "/", Name: "p", Operator: true, Pattern: "^a", ApplyTo: "queues", Priority: -1, Definition: args},
+		&PolicyClear{VHost: "/", Name: "p", Operator: true},
 	}
 	for kind := range Kind(255) {
 		if c := New(kind); c != nil {

@@ -31,7 +31,7 @@ func Format(out *fsm.Output) string {
 
 func formatResult(r *command.Result) string {
 	if r.Err != nil {
-		return fmt.Sprintf("error %d %s", r.Err.Code, r.Err.Text)
+		return fmt.Sprintf("error %d %s", r.Err.Code, strings.ReplaceAll(r.Err.Text, "\n", `\n`))
 	}
 	parts := []string{"ok"}
 	switch r.Kind {
@@ -142,6 +142,11 @@ func dumpConnection(b *strings.Builder, c *command.ConnState) {
 
 func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 	fmt.Fprintf(b, "vhost %s\n", vhost)
+	for _, operator := range []bool{false, true} {
+		for _, p := range m.Policies(vhost, operator) {
+			fmt.Fprintf(b, "  policy%s %s %q to %s, priority %d: %v\n", flagText(operator, "operator"), p.Name, p.Pattern, p.ApplyTo, p.Priority, p.Definition)
+		}
+	}
 	for _, x := range m.Exchanges(vhost) {
 		if x.Name == "" || strings.HasPrefix(x.Name, "amq.") {
 			continue
@@ -158,6 +163,9 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 		fmt.Fprintf(b, "  queue %s%s%s%s ready=%d unacked=%d bytes=%d+%d consumers=%d\n", q.Name,
 			flagText(q.Durable, "durable"), flagText(q.AutoDelete, "auto-delete"), flagText(q.Exclusive, "exclusive"),
 			q.Ready, q.Unacked, q.ReadyBytes, q.UnackedBytes, q.Consumers)
+		if q.Policy != "" || q.OperatorPolicy != "" {
+			fmt.Fprintf(b, "    policy %q, operator policy %q: %v\n", q.Policy, q.OperatorPolicy, q.Effective)
+		}
 		fmt.Fprintf(b, "    published=%d delivered=%d+%d got=%d+%d empty=%d redelivered=%d acked=%d rejected=%d requeued=%d purged=%d\n",
 			q.Published, q.Delivered, q.DeliveredAuto, q.Got, q.GotAuto, q.GotEmpty, q.Redelivered,
 			q.Acked, q.Rejected, q.Requeued, q.Purged)

@@ -212,7 +212,36 @@ func (g *Generator) exchangeArgs() wire.Table {
 	return nil
 }
 
+// policy makes a policy, or removes one.
+func (g *Generator) policy() command.Command {
+	name, operator := g.pick("p", "q", "r"), g.chance(30)
+	if g.chance(40) {
+		return &command.PolicyClear{VHost: g.vhost(), Name: name, Operator: operator}
+	}
+	p := &command.PolicyPut{
+		VHost: g.vhost(), Name: name, Operator: operator, Priority: int64(g.r.IntN(3)) - 1,
+		Pattern: g.pick("", "^[ab]", "x|c", "^(?!a).*", "amq", "("),
+		ApplyTo: g.pick("", "all", "queues", "exchanges", "classic_queues", "quorum_queues", "odd"),
+	}
+	for _, f := range (wire.Table{
+		{Name: "alternate-exchange", Value: g.exchange()},
+		{Name: "dead-letter-exchange", Value: g.exchange()},
+		{Name: "max-length", Value: int64(g.r.IntN(5)) - 1},
+		{Name: "message-ttl", Value: int64(g.r.IntN(20))},
+		{Name: "overflow", Value: g.pick("drop-head", "reject-publish", "reject-publish-dlx")},
+		{Name: "unheard-of", Value: true},
+	}) {
+		if g.chance(25) && (f.Name != "unheard-of" || g.chance(20)) {
+			p.Definition = append(p.Definition, f)
+		}
+	}
+	return p
+}
+
 func (g *Generator) rare() command.Command {
+	if g.chance(6) {
+		return g.policy()
+	}
 	switch g.r.IntN(25) {
 	case 0, 1, 2:
 		return &command.ExchangeDeclare{

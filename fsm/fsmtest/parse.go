@@ -22,7 +22,7 @@ type line struct {
 // flags are the bare words that are options.
 var flags = []string{
 	"durable", "exclusive", "auto-delete", "passive", "generated", "internal", "mandatory",
-	"no-ack", "if-unused", "if-empty", "exchange",
+	"no-ack", "if-unused", "if-empty", "exchange", "operator",
 }
 
 func parseLine(text string) (*line, error) {
@@ -40,6 +40,8 @@ func parseLine(text string) (*line, error) {
 				return nil, err
 			}
 			l.args = append(l.args, field)
+		case isOption && strings.HasPrefix(w, "set:"):
+			l.words = append(l.words, strings.TrimPrefix(w, "set:"))
 		case isOption:
 			l.options[name] = value
 		case slices.Contains(flags, w) && len(l.words) > 1:
@@ -169,9 +171,27 @@ var makers = map[string]func(l *line) command.Command{
 	"open": func(l *line) command.Command {
 		return &command.EpochOpen{Node: l.words[0], Name: "name-" + l.words[0], Nonce: l.option("nonce", 1)}
 	},
-	"remove":           func(l *line) command.Command { return &command.EpochRemove{Epoch: l.number()} },
-	"upgrade":          func(l *line) command.Command { return &command.Upgrade{Version: l.number()} },
-	"tick":             func(*line) command.Command { return &command.Tick{} },
+	"remove":  func(l *line) command.Command { return &command.EpochRemove{Epoch: l.number()} },
+	"upgrade": func(l *line) command.Command { return &command.Upgrade{Version: l.number()} },
+	"tick":    func(*line) command.Command { return &command.Tick{} },
+	"policy": func(l *line) command.Command {
+		p := &command.PolicyPut{
+			VHost: l.vhost(), Operator: l.flag("operator"), Name: l.word(), Pattern: l.word(),
+			ApplyTo: l.text("apply-to", ""), Priority: int64(l.option("priority", 0)),
+		}
+		for len(l.words) > l.used+2 {
+			name, value, _ := strings.Cut(l.word(), "=")
+			field, err := parseField(name, value)
+			if err != nil {
+				l.fail("%v", err)
+			}
+			p.Definition = append(p.Definition, field)
+		}
+		return p
+	},
+	"clear-policy": func(l *line) command.Command {
+		return &command.PolicyClear{VHost: l.vhost(), Operator: l.flag("operator"), Name: l.word()}
+	},
 	"close-connection": func(l *line) command.Command { return &command.ConnectionClose{Conn: l.conn()} },
 	"close-channel":    func(l *line) command.Command { return &command.ChannelClose{Channel: l.channel()} },
 	"declare-exchange": func(l *line) command.Command {

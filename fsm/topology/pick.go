@@ -71,6 +71,9 @@ func (p *picks) drop(to *destination) {
 	}
 }
 
+// Chooses tells whether exchanges of a type give a message to one destination.
+func Chooses(kind string) bool { return kind == ConsistentHash || chooses(kind) }
+
 // chooses tells whether an exchange of a type keeps picks.
 func chooses(kind string) bool {
 	return kind == ModulusHash || kind == Random || kind == LocalRandom

@@ -359,6 +359,27 @@ func (t *Topology) queueNames() []string {
 	return names
 }
 
+// SetAlternate gives an exchange the alternate exchange that a policy says, or takes it
+// away with ok false. One that was declared with the exchange counts for more.
+func (t *Topology) SetAlternate(exchange, alternate string, ok bool) {
+	x := t.exchanges[exchange]
+	if x == nil {
+		return
+	}
+	if _, declared := x.Args.Get(argAlternate); !declared {
+		x.alternate, x.hasAlternate = alternate, ok
+	}
+}
+
+// Alternate returns the name of the alternate exchange of an exchange, and whether it has one.
+func (t *Topology) Alternate(exchange string) (string, bool) {
+	x := t.exchanges[exchange]
+	if x == nil {
+		return "", false
+	}
+	return x.alternate, x.hasAlternate
+}
+
 // Types returns the names of the exchange types, sorted.
 func Types() []string {
 	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, Random}
