@@ -122,7 +122,7 @@ func (o *options) awaitCommand() *cobra.Command {
 func (o *options) await(ctx context.Context, node string) error {
 	last := "no answer"
 	for {
-		body, status, err := o.try(ctx, node, http.MethodGet, "/health", nil)
+		body, status, err := o.try(ctx, node, http.MethodGet, "/health", nil, nil)
 		switch {
 		case err == nil && status == http.StatusOK:
 			return nil

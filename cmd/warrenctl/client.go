@@ -67,9 +67,23 @@ func (o *options) get(ctx context.Context, path string, v any) error {
 // the node. A read goes on to the next node also when one answers that it
 // cannot serve; a write only when it could not be sent.
 func (o *options) do(ctx context.Context, method, path string, header http.Header) (body []byte, node string, err error) {
+	return o.send(ctx, method, path, header, nil)
+}
+
+// put sends a JSON document.
+func (o *options) put(ctx context.Context, path string, v any) error {
+	content, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, _, err = o.send(ctx, http.MethodPut, path, http.Header{"Content-Type": {"application/json"}}, content)
+	return err
+}
+
+func (o *options) send(ctx context.Context, method, path string, header http.Header, content []byte) (body []byte, node string, err error) {
 	var failed []error
 	for _, n := range o.nodes {
-		body, status, err := o.try(ctx, n, method, path, header)
+		body, status, err := o.try(ctx, n, method, path, header, content)
 		var dial *net.OpError
 		switch {
 		case err == nil && status < 300:
@@ -89,8 +103,8 @@ func (o *options) do(ctx context.Context, method, path string, header http.Heade
 	return nil, "", &exitError{code: exitUnavailable, err: errors.Join(failed...), hint: "Is the node running? 'warren serve' starts one; --node URL or WARREN_NODES names another."}
 }
 
-func (o *options) try(ctx context.Context, node, method, path string, header http.Header) ([]byte, int, error) {
-	r, err := http.NewRequestWithContext(ctx, method, node+path, nil)
+func (o *options) try(ctx context.Context, node, method, path string, header http.Header, content []byte) ([]byte, int, error) {
+	r, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(content))
 	if err != nil {
 		return nil, 0, err
 	}

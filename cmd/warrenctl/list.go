@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,7 +15,8 @@ import (
 type column struct {
 	name     string
 	paths    []string
-	constant any // the value where paths is empty
+	constant any  // the value where paths is empty
+	document bool // the value is shown as a JSON document
 }
 
 // col is a column; its value is the field of the same name unless paths are given.
@@ -37,6 +39,7 @@ type list struct {
 func lists() []list {
 	return []list{
 		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
+		listPolicies, listOperatorPolicies,
 	}
 }
 
@@ -134,6 +137,10 @@ func (c *column) value(item map[string]any) any {
 		for name := range strings.SplitSeq(p, ".") {
 			o, _ := v.(map[string]any)
 			v = o[name]
+		}
+		if v != nil && c.document {
+			b, _ := json.Marshal(v) // it came from JSON
+			return string(b)
 		}
 		if v != nil {
 			return v

@@ -9,7 +9,8 @@ var listExchanges = list{
 	path:   func(vhost string) string { return path("exchanges", vhost) },
 	banner: func(o *options) { o.banner("Listing exchanges for vhost %s ...", o.vhost) },
 	columns: []column{
-		col("name"), col("type"), col("durable"), col("auto_delete"), col("internal"), col("arguments"), col("policy"), col("vhost"),
+		col("name"), col("type"), col("durable"), col("auto_delete"), col("internal"), col("arguments"), col("policy"), col("operator_policy"),
+		col("effective_policy_definition"), col("vhost"),
 	},
 	defaults: []string{"name", "type"},
 }

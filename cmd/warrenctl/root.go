@@ -110,6 +110,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.deleteQueueCommand(), o.closeConnectionCommand(),
 	)
+	root.AddCommand(o.policyCommands()...)
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,7 @@ type fake struct {
 	requests []string
 	columns  string
 	reason   string
+	body     string
 }
 
 func newFake(t *testing.T, a answers) *fake {
@@ -39,6 +41,8 @@ func newFake(t *testing.T, a answers) *fake {
 		request := r.Method + " " + r.URL.EscapedPath()
 		f.requests = append(f.requests, request)
 		f.columns, f.reason = r.URL.Query().Get("columns"), r.Header.Get("X-Reason")
+		content, _ := io.ReadAll(r.Body)
+		f.body = string(content)
 		found, ok := a[request]
 		if !ok {
 			found = answer{404, `{"error":"Object Not Found","reason":"Not Found"}`}

@@ -39,23 +39,25 @@ func (c *call) listExchanges() error {
 	c.view(func(m *fsm.Machine) {
 		for _, vhost := range vhosts {
 			for _, x := range m.Exchanges(vhost) {
-				list = append(list, exchangeObject(vhost, x))
+				list = append(list, exchangeObject(vhost, x, m.ExchangePolicy(vhost, x.Name)))
 			}
 		}
 	})
 	return c.list(list)
 }
 
-func exchangeObject(vhost string, x topology.Exchange) object {
+func exchangeObject(vhost string, x topology.Exchange, p fsm.PolicyInfo) object {
 	return object{
-		"name":        x.Name,
-		"vhost":       vhost,
-		"type":        x.Type,
-		"durable":     x.Durable,
-		"auto_delete": x.AutoDelete,
-		"internal":    x.Internal,
-		"arguments":   tableToJSON(x.Args),
-		"policy":      nil,
+		"name":                        x.Name,
+		"vhost":                       vhost,
+		"type":                        x.Type,
+		"durable":                     x.Durable,
+		"auto_delete":                 x.AutoDelete,
+		"internal":                    x.Internal,
+		"arguments":                   tableToJSON(x.Args),
+		"policy":                      orNil(p.Policy),
+		"operator_policy":             orNil(p.OperatorPolicy),
+		"effective_policy_definition": tableToJSON(p.Effective),
 	}
 }
 
@@ -74,7 +76,9 @@ func (c *call) exchange() error {
 	if err != nil {
 		return err
 	}
-	return c.one(exchangeObject(c.params["vhost"], x))
+	var p fsm.PolicyInfo
+	c.view(func(m *fsm.Machine) { p = m.ExchangePolicy(c.params["vhost"], x.Name) })
+	return c.one(exchangeObject(c.params["vhost"], x, p))
 }
 
 func (c *call) declareExchange() error {

@@ -96,6 +96,7 @@ func (s *server) table() []route {
 	for _, part := range [][]route{
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
+		s.policyRoutes(),
 	} {
 		t = append(t, part...)
 	}

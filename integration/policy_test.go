@@ -1,0 +1,76 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// TestPolicies sets policies on one node and sees them work on the others, over the loss of
+// the leader and a restart of all.
+func TestPolicies(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
+			c := startCluster(t, size)
+			testPolicies(t, c)
+		})
+	}
+}
+
+func testPolicies(t *testing.T, c *cluster) {
+	ch := open(t, c.node(0))
+	for name, kind := range map[string]string{"in": "direct", "rest": "fanout"} {
+		if err := ch.ExchangeDeclare(name, kind, true, false, false, false, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declareNamed(t, ch, c.node(0), "lost and found", nil)
+	if err := ch.QueueBind("lost and found", "", "rest", false, nil); err != nil {
+		t.Fatal(err)
+	}
+	// routed wants a message through the exchange "in", from every node, to be found or lost.
+	routed := func(found bool) {
+		t.Helper()
+		for _, n := range c.nodes {
+			there := open(t, n)
+			if err := there.Confirm(false); err != nil {
+				t.Fatal(err)
+			}
+			returns := there.NotifyReturn(make(chan amqp.Return, 1))
+			mandatory(t, there, "in", "nobody")
+			if got := len(returns) == 0; got != found {
+				t.Errorf("on %s: routed %v, want %v", n.name, got, found)
+			}
+		}
+	}
+	routed(false)
+	c.node(1).ctl(t, "set_policy", "--apply-to", "exchanges", "ae", "^in$", `{"alternate-exchange":"rest"}`)
+	routed(true)
+	if _, err := c.node(0).tryCtl("set_policy", "bad", "^(in", `{"alternate-exchange":"rest"}`); err == nil {
+		t.Error("a broken pattern is taken")
+	}
+	wantRow(t, c.node(2), []string{"/", "ae", "^in$", "exchanges", `{"alternate-exchange":"rest"}`, "0"},
+		"list_policies", "-q")
+
+	if len(c.nodes) > 1 {
+		leader := c.leader(t)
+		leader.kill(t)
+		left := &cluster{nodes: c.others(leader)}
+		left.waitReady(t)
+		leader.start(t)
+		c.waitReady(t)
+		routed(true)
+	}
+	killAll(t, c)
+	for _, n := range c.nodes {
+		n.start(t)
+	}
+	c.waitReady(t)
+	routed(true)
+	c.node(2).ctl(t, "clear_policy", "ae")
+	routed(false)
+	if _, err := c.node(1).tryCtl("clear_policy", "ae"); err == nil {
+		t.Error("a policy is cleared twice")
+	}
+}
