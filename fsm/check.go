@@ -79,7 +79,7 @@ func (m *Machine) checkConnection(e *epoch, c *connection, census *queue.Census)
 func (m *Machine) checkBindings() error {
 	for _, name := range sortedKeys(m.vhosts) {
 		v := m.vhosts[name]
-		for _, b := range v.topology.Bindings() {
+		for _, b := range v.topology.AppendBindings(nil) {
 			_, from := v.topology.Exchange(b.Source)
 			to := v.queues[b.Destination] != nil
 			if b.ToExchange {

@@ -394,7 +394,7 @@ func (l *loader) readQueue(v *vhost) {
 // checkNames makes sure that the topology routes to the queues that there are.
 func (l *loader) checkNames(v *vhost) {
 	known := 0
-	for _, b := range v.topology.Bindings() {
+	for _, b := range v.topology.AppendBindings(nil) {
 		if b.ToExchange {
 			continue
 		}

@@ -115,14 +115,32 @@ func (m *Machine) Exchange(vhost, name string) (topology.Exchange, bool) {
 	return v.topology.Exchange(name)
 }
 
-// Bindings returns the bindings of a vhost in the order of
-// topology.Topology.Bindings; nil for an unknown vhost.
+// Bindings returns the bindings of a vhost, not sorted (see topology.SortBindings); nil for
+// an unknown vhost.
 func (m *Machine) Bindings(vhost string) []topology.Binding {
 	v := m.vhosts[vhost]
 	if v == nil {
 		return nil
 	}
-	return v.topology.Bindings()
+	return v.topology.AppendBindings(nil)
+}
+
+// BindingsFrom returns the bindings from an exchange, as Bindings does.
+func (m *Machine) BindingsFrom(vhost, exchange string) []topology.Binding {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return v.topology.AppendFrom(nil, exchange)
+}
+
+// BindingsTo returns the bindings to a queue or an exchange, as Bindings does.
+func (m *Machine) BindingsTo(vhost, destination string, toExchange bool) []topology.Binding {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return v.topology.AppendTo(nil, destination, toExchange)
 }
 
 // Consumers returns the consumers of a vhost, sorted by queue and then by age.

@@ -6,6 +6,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/fsm/topology"
 )
 
 // Format writes an output for people: the verdict when there are no results, and
@@ -154,7 +155,9 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 		fmt.Fprintf(b, "  exchange %s %s%s%s%s\n", x.Name, x.Type, flagText(x.Durable, "durable"),
 			flagText(x.AutoDelete, "auto-delete"), flagText(x.Internal, "internal"))
 	}
-	for _, x := range m.Bindings(vhost) {
+	bindings := m.Bindings(vhost)
+	topology.SortBindings(bindings)
+	for _, x := range bindings {
 		if x.Source != "" {
 			fmt.Fprintf(b, "  binding %s -> %s %q%s\n", x.Source, x.Destination, x.Key, flagText(x.ToExchange, "exchange"))
 		}

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -124,25 +125,79 @@ func (t *Topology) Unbind(c *command.Binding) *command.Error {
 	return nil
 }
 
-// Bindings returns all bindings, sorted by source, kind and name of the
-// destination, key and arguments. The default exchange's are among them: one
-// for each queue, by its name.
-func (t *Topology) Bindings() []Binding {
-	all := make([]*binding, 0, t.all.n)
-	for b := t.all.first; b != nil; b = b.links[inAll].next {
-		all = append(all, b)
+// AppendBindings appends all bindings to dst: the default exchange's, one for each queue
+// by its name, in the order in which the queues were declared, and then the others in the
+// order of their making. SortBindings gives them an order for people.
+func (t *Topology) AppendBindings(dst []Binding) []Binding {
+	dst = slices.Grow(dst, len(t.queues)+t.all.n)
+	dst = t.appendDefault(dst)
+	return t.all.appendTo(dst)
+}
+
+func (t *Topology) appendDefault(dst []Binding) []Binding {
+	for q := t.firstQueue; q != nil; q = q.next {
+		dst = append(dst, Binding{Destination: q.name, Key: q.name})
 	}
-	slices.SortFunc(all, func(a, b *binding) int { return a.compare(b.identity) })
-	out := make([]Binding, 0, len(t.queues)+len(all))
-	for _, name := range t.queueNames() {
-		out = append(out, Binding{Destination: name, Key: name})
+	return dst
+}
+
+// AppendFrom appends the bindings from an exchange, and AppendTo those to a queue or an
+// exchange, in an order as AppendBindings has it. They cost what they give.
+func (t *Topology) AppendFrom(dst []Binding, exchange string) []Binding {
+	x := t.exchanges[exchange]
+	switch {
+	case exchange == "":
+		return t.appendDefault(dst)
+	case x == nil:
+		return dst
 	}
-	for _, b := range all {
-		out = append(out, Binding{
+	return x.out.appendTo(dst)
+}
+
+// AppendTo is the counterpart of AppendFrom.
+func (t *Topology) AppendTo(dst []Binding, destination string, toExchange bool) []Binding {
+	if toExchange {
+		if x := t.exchanges[destination]; x != nil {
+			dst = x.self.in.appendTo(dst)
+		}
+		return dst
+	}
+	if q := t.queues[destination]; q != nil {
+		dst = append(dst, Binding{Destination: q.name, Key: q.name})
+		dst = q.in.appendTo(dst)
+	}
+	return dst
+}
+
+func (l *list) appendTo(dst []Binding) []Binding {
+	for b := l.first; b != nil; b = b.links[l.kind].next {
+		dst = append(dst, Binding{
 			Source: b.source, Destination: b.destination, ToExchange: b.toExchange, Key: b.key, Args: b.table,
 		})
 	}
-	return out
+	return dst
+}
+
+// Bindings returns all bindings, sorted as SortBindings does.
+func (t *Topology) Bindings() []Binding {
+	all := t.AppendBindings(nil)
+	SortBindings(all)
+	return all
+}
+
+// SortBindings sorts by source, kind and name of the destination, key and arguments.
+func SortBindings(all []Binding) {
+	slices.SortFunc(all, func(a, b Binding) int {
+		if c := a.identity().compare(b.identity()); c != 0 {
+			return c
+		}
+		return bytes.Compare(wire.AppendTable(nil, a.Args), wire.AppendTable(nil, b.Args))
+	})
+}
+
+// identity lacks the arguments: encoding them is worth it only where all else is equal.
+func (b *Binding) identity() identity {
+	return identity{source: b.Source, destination: b.Destination, toExchange: b.ToExchange, key: b.Key}
 }
 
 func (a identity) compare(b identity) int {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"warren/fsm"
@@ -32,27 +33,41 @@ func (s *server) bindingRoutes() []route {
 	return t
 }
 
-func (c *call) listBindings() error {
-	return c.listBindingsThat(func(*topology.Binding) bool { return true })
+// placed is a binding with its vhost.
+type placed struct {
+	vhost string
+	topology.Binding
 }
 
-// listBindingsThat lists the bindings of the vhosts asked for that keep holds for.
-func (c *call) listBindingsThat(keep func(*topology.Binding) bool) error {
+func (c *call) listBindings() error {
 	vhosts, err := c.vhostsAsked()
 	if err != nil {
 		return err
 	}
-	var list []object
-	c.view(func(m *fsm.Machine) {
-		for _, vhost := range vhosts {
-			for _, b := range m.Bindings(vhost) {
-				if keep(&b) {
-					list = append(list, bindingObject(vhost, &b))
-				}
-			}
-		}
-	})
-	return c.list(list)
+	var all []placed
+	for _, vhost := range vhosts {
+		all = append(all, c.bindings(vhost, func(m *fsm.Machine) []topology.Binding { return m.Bindings(vhost) })...)
+	}
+	return c.listEach(len(all), func(i int) object { return bindingObject(all[i].vhost, &all[i].Binding) })
+}
+
+// bindings returns what read gives, sorted. There may be very many, so the machine stands still
+// only while they are copied.
+func (c *call) bindings(vhost string, read func(*fsm.Machine) []topology.Binding) []placed {
+	var some []topology.Binding
+	c.view(func(m *fsm.Machine) { some = read(m) })
+	topology.SortBindings(some)
+	all := make([]placed, len(some))
+	for i, b := range some {
+		all[i] = placed{vhost, b}
+	}
+	return all
+}
+
+// listSome lists bindings of the vhost of the path.
+func (c *call) listSome(read func(*fsm.Machine) []topology.Binding) error {
+	all := c.bindings(c.params["vhost"], read)
+	return c.listEach(len(all), func(i int) object { return bindingObject(all[i].vhost, &all[i].Binding) })
 }
 
 func bindingObject(vhost string, b *topology.Binding) object {
@@ -90,8 +105,8 @@ func (c *call) bindingsToQueue() error {
 	if _, err := c.findQueue(); err != nil {
 		return err
 	}
-	return c.listBindingsThat(func(b *topology.Binding) bool {
-		return !b.ToExchange && b.Destination == c.params["queue"]
+	return c.listSome(func(m *fsm.Machine) []topology.Binding {
+		return m.BindingsTo(c.params["vhost"], c.params["queue"], false)
 	})
 }
 
@@ -121,9 +136,13 @@ func (c *call) pairBindings(toExchange bool) error {
 	if err != nil {
 		return err
 	}
-	return c.listBindingsThat(func(b *topology.Binding) bool {
-		return b.Source == c.exchangeName() && b.ToExchange == toExchange && b.Destination == destination
-	})
+	return c.listSome(func(m *fsm.Machine) []topology.Binding { return c.between(m, destination, toExchange) })
+}
+
+// between returns the bindings from the exchange of the path to a destination.
+func (c *call) between(m *fsm.Machine, destination string, toExchange bool) []topology.Binding {
+	all := m.BindingsTo(c.params["vhost"], destination, toExchange)
+	return slices.DeleteFunc(all, func(b topology.Binding) bool { return b.Source != c.exchangeName() })
 }
 
 func (c *call) bind(toExchange bool) error {
@@ -168,10 +187,7 @@ func (c *call) findBinding(toExchange bool) (topology.Binding, error) {
 	props := c.params["props"]
 	var found *topology.Binding
 	c.view(func(m *fsm.Machine) {
-		for _, b := range m.Bindings(c.params["vhost"]) {
-			if b.Source != c.exchangeName() || b.ToExchange != toExchange || b.Destination != destination {
-				continue
-			}
+		for _, b := range c.between(m, destination, toExchange) {
 			// props is decoded once already: a client that did not encode the key
 			// for the path sent what is then its plain form.
 			key := propertiesKey(b.Key, b.Args)

@@ -130,14 +130,16 @@ func (c *call) bindingsFrom() error {
 	if _, err := c.findExchange(); err != nil {
 		return err
 	}
-	return c.listBindingsThat(func(b *topology.Binding) bool { return b.Source == c.exchangeName() })
+	return c.listSome(func(m *fsm.Machine) []topology.Binding {
+		return m.BindingsFrom(c.params["vhost"], c.exchangeName())
+	})
 }
 
 func (c *call) bindingsTo() error {
 	if _, err := c.findExchange(); err != nil {
 		return err
 	}
-	return c.listBindingsThat(func(b *topology.Binding) bool {
-		return b.ToExchange && b.Destination == c.exchangeName()
+	return c.listSome(func(m *fsm.Machine) []topology.Binding {
+		return m.BindingsTo(c.params["vhost"], c.exchangeName(), true)
 	})
 }

@@ -99,11 +99,23 @@ type page struct {
 // list answers with items as the query parameters ask: filtered by name, sorted,
 // cut to one page and to some columns.
 func (c *call) list(items []object) error {
+	return c.listEach(len(items), func(i int) object { return items[i] })
+}
+
+// listEach is list for n items that build makes. Where the query needs no others, only those of
+// the page are built.
+func (c *call) listEach(n int, build func(i int) object) error {
 	q, err := parseQuery(c.r.URL.Query())
 	if err != nil {
 		return err
 	}
-	total := len(items)
+	if q.paged && q.keep == nil && q.sort == nil && !q.reverse {
+		return c.page(&q, n, n, build)
+	}
+	items := make([]object, n)
+	for i := range items {
+		items[i] = build(i)
+	}
 	if q.keep != nil {
 		items = slices.DeleteFunc(items, func(o object) bool {
 			name, _ := o["name"].(string)
@@ -114,14 +126,23 @@ func (c *call) list(items []object) error {
 	if !q.paged {
 		return c.ok(q.project(items))
 	}
-	p := page{Total: total, Filtered: len(items), Page: q.page, Size: q.size}
-	p.Pages = max(1, (len(items)+q.size-1)/q.size)
+	return c.page(&q, n, len(items), func(i int) object { return items[i] })
+}
+
+// page answers with a page of the n items, of the total, that build gives.
+func (c *call) page(q *query, total, n int, build func(i int) object) error {
+	p := page{Total: total, Filtered: n, Page: q.page, Size: q.size}
+	p.Pages = max(1, (n+q.size-1)/q.size)
 	if q.page > p.Pages {
 		return &failure{http.StatusBadRequest, "page_out_of_range",
-			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, len(items))}
+			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, n)}
 	}
 	start := (q.page - 1) * q.size
-	p.Objects = q.project(items[start:min(start+q.size, len(items))])
+	items := make([]object, min(q.size, n-start))
+	for i := range items {
+		items[i] = build(start + i)
+	}
+	p.Objects = q.project(items)
 	p.Items = len(p.Objects)
 	return c.ok(p)
 }
