@@ -34,6 +34,8 @@ func (m *Machine) Check() (records int, err error) {
 		if err == nil {
 			err = m.vhosts[name].checkPolicies()
 		}
+	if err == nil {
+		err = m.access.Check(m.HasVHost)
 	}
 	if err == nil && census.Resident() != m.Resident() {
 		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())

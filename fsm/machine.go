@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 
+	"warren/fsm/access"
 	"warren/fsm/command"
 	"warren/fsm/queue"
 	"warren/fsm/topology"
@@ -89,6 +90,7 @@ type state struct {
 	ids     uint64 // the last id given to a queue or consumer
 	vhosts  map[string]*vhost
 	epochs  map[uint64]*epoch
+	access  *access.State
 
 	strangers bool // an epoch may be no witness; follows from epochs
 }
@@ -115,6 +117,7 @@ func newState(records command.Records) state {
 		version: firstVersion,
 		vhosts:  make(map[string]*vhost),
 		epochs:  make(map[uint64]*epoch),
+		access:  access.New(),
 	}
 }
 
@@ -271,7 +274,7 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 	if c, ok := cmd.(*command.Upgrade); ok {
 		return m.upgrade(e, c, r)
 	}
-	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) {
+	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) || m.applyToAccess(cmd, r) {
 		return nil
 	}
 	switch c := cmd.(type) {

@@ -22,6 +22,7 @@ type section struct {
 var sections = []section{
 	{22, writeVersion, readVersion},
 	{tagPolicies, writePolicies, readPolicies},
+	{50, writeAccess, readAccess},
 }
 
 // captureSections encodes all sections, and the end behind them.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"warren/fsm"
+	"warren/node/guard"
 	"warren/node/session"
 )
 
@@ -18,6 +19,11 @@ func (n *Node) serveWhenOpened(ctx context.Context) {
 	case <-n.proposer.Opened():
 	}
 	n.awaitVersion(ctx)
+	if n.machineVersion() >= usersVersion {
+		n.makeFirstUser(ctx)
+	} else {
+		n.spawn(func() { n.makeFirstUser(ctx) })
+	}
 	close(n.ready)
 	n.log.Info("serving AMQP", "addr", n.AMQPAddr())
 	n.accept(ctx)
@@ -55,7 +61,8 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		ID:               id,
 		Proposer:         n.proposer,
 		Replies:          n.replies,
-		Authenticate:     n.authenticate,
+		Authenticate:     n.guard.Login,
+		Access:           sessionAccess{n.guard},
 		VHost:            n.hasVHost,
 		FrameMax:         n.cfg.FrameMax,
 		ChannelMax:       n.cfg.ChannelMax,
@@ -95,3 +102,9 @@ func (n *Node) hasVHost(name string) bool {
 	n.replica.View(func(m *fsm.Machine) { ok = m.HasVHost(name) })
 	return ok
 }
+
+// sessionAccess is the guard as sessions see it.
+type sessionAccess struct{ *guard.Guard }
+
+// Rules returns what a user may do in a vhost.
+func (a sessionAccess) Rules(user, vhost string) session.Rules { return a.Guard.Rules(user, vhost) }

@@ -10,6 +10,7 @@ import (
 	"warren/cluster"
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/node/guard"
 	"warren/node/management"
 )
 
@@ -19,6 +20,7 @@ type broker struct{ *Node }
 func (n *Node) managementConfig() management.Config {
 	return management.Config{
 		Broker:    broker{n},
+		Access:    managementAccess{n.guard},
 		Version:   n.cfg.Version,
 		Node:      n.cfg.NodeName,
 		Started:   n.started,
@@ -47,13 +49,6 @@ func (n *Node) listeners() []management.Listener {
 
 // View reads the node's replica.
 func (b broker) View(f func(*fsm.Machine)) { b.replica.View(f) }
-
-// Load returns the bytes of a body.
-
-// Authenticate checks a login.
-func (b broker) Authenticate(user, password string, remote net.Addr) error {
-	return b.authenticate(user, password, remote)
-}
 
 // Cluster describes the cluster as this node sees it.
 func (b broker) Cluster(context.Context) management.ClusterInfo {
@@ -111,6 +106,14 @@ func (b broker) Forget(ctx context.Context, node string) error {
 		return fmt.Errorf("%w: %s", management.ErrNodeRunning, node)
 	}
 	return err
+}
+
+// managementAccess is the guard as the management API sees it.
+type managementAccess struct{ *guard.Guard }
+
+// Rules returns what a user may do in a vhost.
+func (a managementAccess) Rules(user, vhost string) management.Rules {
+	return a.Guard.Rules(user, vhost)
 }
 
 // Propose puts a command in the log and waits for its result.

@@ -23,6 +23,7 @@ import (
 	"warren/fsm/command"
 	"warren/node/alarm"
 	"warren/node/delivery"
+	"warren/node/guard"
 	"warren/node/management"
 	"warren/node/msgstore"
 	"warren/node/proposer"
@@ -47,6 +48,7 @@ type Node struct {
 
 	disk     *msgstore.Store
 	replica  *replica.Replica
+	guard    *guard.Guard
 	proposer *proposer.Proposer
 	cluster  *cluster.Cluster
 	sessions *delivery.Registry[*session.Session]
@@ -138,6 +140,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Applied:  n.applied,
 		Restored: n.restored,
 	})
+	n.guard = guard.New(n.guardConfig())
 	n.proposer = proposer.New(proposer.Config{
 		NodeID: n.id, NodeName: n.cfg.NodeName,
 		Submit:  n.submit,
@@ -188,7 +191,6 @@ func (n *Node) clusterConfig() cluster.Config {
 		AdvertiseAddr: n.cfg.ClusterAdvertise,
 		Join:          n.cfg.Join,
 		Expect:        n.cfg.Expect,
-		Secrets:       n.cfg.ClusterSecrets,
 		FSM:           n.replica,
 		Prepare:       n.stamp,
 		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version, versionTag: strconv.Itoa(fsm.Version)},
@@ -246,6 +248,7 @@ func (n *Node) submit(batch []byte, done func(ok bool)) {
 func (n *Node) applied(out *fsm.Output) {
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
+	n.noteAccess(out) // before anybody hears that it is done
 	switch out.Verdict {
 	case fsm.Applied:
 		waiters = n.proposer.Applied(out.Header.Epoch, out.Header.Sequence)
@@ -276,6 +279,8 @@ func (n *Node) epochRemoved(epoch uint64) {
 // restored runs when a snapshot took the place of the state, on the goroutine
 // that applies the log: sessions learn what they missed.
 func (n *Node) restored(m *fsm.Machine) {
+	n.guard.Changed()
+	n.endGoneUsers()
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start

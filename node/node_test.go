@@ -143,34 +143,3 @@ func TestDamagedIdentity(t *testing.T) {
 		t.Errorf("error %v, want one that names %s", err, path)
 	}
 }
-
-// TestAuthenticate: password, and from where.
-//
-// row: 1.1 loopback users
-func TestAuthenticate(t *testing.T) {
-	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
-	mapped := &net.TCPAddr{IP: net.ParseIP("::ffff:127.0.0.1"), Port: 1}
-	far := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
-	cfg := Config{DefaultUser: "guest", DefaultPass: "secret"}.withDefaults()
-	for _, c := range []struct {
-		name, user, pass string
-		from             net.Addr
-		loopback         []string
-		ok               bool
-	}{
-		{"right", "guest", "secret", local, []string{"guest"}, true},
-		{"right, IPv4 in IPv6", "guest", "secret", mapped, []string{"guest"}, true},
-		{"wrong password", "guest", "Secret", local, []string{"guest"}, false},
-		{"no password", "guest", "", local, []string{"guest"}, false},
-		{"wrong user", "root", "secret", local, []string{"guest"}, false},
-		{"from afar", "guest", "secret", far, []string{"guest"}, false},
-		{"from afar, allowed", "guest", "secret", far, []string{}, true},
-		{"from nowhere", "guest", "secret", nil, []string{"guest"}, false},
-	} {
-		cfg.LoopbackUsers = c.loopback
-		n := &Node{cfg: cfg}
-		if err := n.authenticate(c.user, c.pass, c.from); (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	}
-}

@@ -1,37 +1,79 @@
 package node
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"errors"
-	"fmt"
-	"net"
-	"net/netip"
-	"slices"
+	"context"
+	"time"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/node/guard"
 )
 
-var errCredentials = errors.New("user name or password is wrong")
+// firstUserRetry is how long a node waits before it proposes the first user once more.
+const firstUserRetry = 200 * time.Millisecond
 
-// authenticate checks a login. A user of LoopbackUsers is let in from this
-// machine only, as RabbitMQ's loopback_users
-// (https://www.rabbitmq.com/docs/access-control#loopback-users).
-func (n *Node) authenticate(user, password string, remote net.Addr) error {
-	// Hashes, so that the comparison takes the same time for any length.
-	u, want := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(n.cfg.DefaultUser))
-	p, wantPass := sha256.Sum256([]byte(password)), sha256.Sum256([]byte(n.cfg.DefaultPass))
-	if subtle.ConstantTimeCompare(u[:], want[:])&subtle.ConstantTimeCompare(p[:], wantPass[:]) != 1 {
-		return errCredentials
+// usersVersion is the version of the machine from which on all nodes know of users.
+const usersVersion = 2
+
+// makeFirstUser proposes the first user of the cluster, unless there is one, and returns
+// when there is. The settings of the node whose proposal comes first in the log count,
+// once and for all: as in RabbitMQ they have no meaning for a cluster that has users. In a
+// cluster with nodes of an older version it waits until they are gone.
+func (n *Node) makeFirstUser(ctx context.Context) {
+	for !n.usersBegun() {
+		if n.machineVersion() >= usersVersion {
+			hash, algorithm := n.guard.Hash(n.cfg.DefaultPass)
+			_, err := broker{n}.Propose(ctx, &command.AccessInit{
+				User: n.cfg.DefaultUser, Hash: hash, Algorithm: algorithm, Tags: []string{"administrator"}, VHost: "/",
+			})
+			if err == nil && n.usersBegun() {
+				n.log.Info("the cluster has its first user")
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(firstUserRetry):
+		}
 	}
-	if slices.Contains(n.cfg.LoopbackUsers, user) && !loopback(remote) {
-		return fmt.Errorf("user %q may only connect from this machine: set --loopback-users to change that", user)
-	}
-	return nil
 }
 
-func loopback(a net.Addr) bool {
-	if a == nil {
-		return false
+func (n *Node) usersBegun() (begun bool) {
+	n.replica.View(func(m *fsm.Machine) { begun = m.Access().Begun() })
+	return begun
+}
+
+func (n *Node) guardConfig() guard.Config {
+	return guard.Config{
+		View:          n.replica.View,
+		LoopbackUsers: n.cfg.LoopbackUsers,
+		FirstUser:     n.cfg.DefaultUser,
+		FirstPass:     n.cfg.DefaultPass,
 	}
-	ap, err := netip.ParseAddrPort(a.String())
-	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+// noteAccess makes a change of users or permissions count for all sessions.
+func (n *Node) noteAccess(out *fsm.Output) {
+	changed := false
+	for i := range out.Effects {
+		changed = changed || out.Effects[i].Kind == command.EffectAccess
+	}
+	if !changed {
+		return
+	}
+	n.guard.Changed()
+	for i := range out.Results {
+		if r := &out.Results[i]; r.Kind == command.KindUserDelete && r.Err == nil {
+			n.endGoneUsers()
+			return
+		}
+	}
+}
+
+// endGoneUsers ends the connections whose users are gone.
+func (n *Node) endGoneUsers() {
+	for _, s := range n.sessions.All() {
+		s.AccessChanged()
+	}
 }

@@ -196,4 +196,12 @@ var makers = [...]func() Command{
 	KindUpgrade:         func() Command { return new(Upgrade) },
 	KindPolicyPut:       func() Command { return new(PolicyPut) },
 	KindPolicyClear:     func() Command { return new(PolicyClear) },
+
+	KindUserPut:              func() Command { return new(UserPut) },
+	KindUserDelete:           func() Command { return new(UserDelete) },
+	KindPermissionSet:        func() Command { return new(PermissionSet) },
+	KindPermissionClear:      func() Command { return new(PermissionClear) },
+	KindTopicPermissionSet:   func() Command { return new(TopicPermissionSet) },
+	KindTopicPermissionClear: func() Command { return new(TopicPermissionClear) },
+	KindAccessInit:           func() Command { return new(AccessInit) },
 }

@@ -40,6 +40,13 @@ func samples() []Command {
 		&Upgrade{Version: math.MaxUint64},
 		&PolicyPut{VHost: "/", Name: "p", Operator: true, Pattern: "^a", ApplyTo: "queues", Priority: -1, Definition: args},
 		&PolicyClear{VHost: "/", Name: "p", Operator: true},
+		&UserPut{Name: "u", IfNew: true, IfKnown: true, SetPassword: true, SetTags: true, Hash: "h", Algorithm: "a", Tags: []string{"t", ""}},
+		&UserDelete{Name: "u"},
+		&PermissionSet{User: "u", VHost: "/", Configure: "c", Write: "w", Read: "r"},
+		&PermissionClear{User: "u", VHost: "/"},
+		&TopicPermissionSet{User: "u", VHost: "/", Exchange: "x", Write: "w", Read: "r"},
+		&TopicPermissionClear{User: "u", VHost: "/", Exchange: "x", All: true},
+		&AccessInit{User: "u", Hash: "h", Algorithm: "a", Tags: []string{"t"}, VHost: "/"},
 	}
 	for kind := range Kind(255) {
 		if c := New(kind); c != nil {

@@ -63,6 +63,9 @@ const (
 	EffectEpochOpened
 	// EffectEpochRemoved: the epoch To.Epoch of Node is over.
 	EffectEpochRemoved
+
+	// EffectAccess: users or what they may do have changed. For every node.
+	EffectAccess EffectKind = 50
 )
 
 // An Effect is something that a node must do because of an applied command.

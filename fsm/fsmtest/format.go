@@ -92,6 +92,8 @@ func formatEffect(e *command.Effect) string {
 		return fmt.Sprintf("epoch %d of %s opened, nonce %d", e.To.Epoch, e.Node, e.Nonce)
 	case command.EffectEpochRemoved:
 		return fmt.Sprintf("epoch %d of %s removed", e.To.Epoch, e.Node)
+	case command.EffectAccess:
+		return "access changed"
 	default:
 		return fmt.Sprintf("effect of unknown kind %d", e.Kind)
 	}
@@ -111,6 +113,7 @@ func Dump(m *fsm.Machine) string {
 			dumpConnection(&b, m.ConnState(e.Epoch, conn))
 		}
 	}
+	dumpAccess(&b, m)
 	for _, vhost := range m.VHosts() {
 		dumpVHost(&b, m, vhost)
 	}

@@ -242,7 +242,7 @@ func (g *Generator) rare() command.Command {
 	if g.chance(6) {
 		return g.policy()
 	}
-	switch g.r.IntN(25) {
+	switch g.r.IntN(28) {
 	case 0, 1, 2:
 		return &command.ExchangeDeclare{
 			VHost: g.vhost(), Name: g.exchange(), Type: g.pick(topology.Types()...),
@@ -279,6 +279,8 @@ func (g *Generator) rare() command.Command {
 		return &command.Tick{}
 	case 23:
 		return &command.Upgrade{Version: uint64(g.r.IntN(fsm.Version + 1))}
+	case 24, 25, 26:
+		return g.access()
 	default:
 		return g.commit()
 	}

@@ -23,6 +23,7 @@ type line struct {
 var flags = []string{
 	"durable", "exclusive", "auto-delete", "passive", "generated", "internal", "mandatory",
 	"no-ack", "if-unused", "if-empty", "exchange", "operator",
+	"if-new", "if-known", "all",
 }
 
 func parseLine(text string) (*line, error) {
@@ -297,6 +298,9 @@ func (l *line) command() (command.Command, error) {
 		return nil, fmt.Errorf("a line is NODE COMMAND …")
 	}
 	maker := makers[l.words[1]]
+	if maker == nil {
+		maker = accessMakers[l.words[1]]
+	}
 	if maker == nil {
 		return nil, fmt.Errorf("unknown command %q", l.words[1])
 	}

@@ -16,7 +16,7 @@ import (
 
 // pure are the packages that are the state machine.
 var pure = []string{
-	"warren/fsm", "warren/fsm/command", "warren/fsm/queue", "warren/fsm/topology",
+	"warren/fsm", "warren/fsm/access", "warren/fsm/command", "warren/fsm/queue", "warren/fsm/topology",
 	"warren/fsm/policy",
 	"warren/fsm/internal/stream", "warren/protocol/wire",
 }

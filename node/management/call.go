@@ -20,19 +20,20 @@ type call struct {
 	r      *http.Request
 	params map[string]string // from the path
 	user   string
+	tags   []string // the user's
 }
 
 // object is a JSON object as the API gives it.
 type object = map[string]any
 
-// login checks HTTP Basic credentials.
+// login checks HTTP Basic credentials, and that the user may use the API at all.
 func (c *call) login() error {
 	user, password, ok := c.r.BasicAuth()
 	if ok {
-		err := c.cfg.Broker.Authenticate(user, password, remoteAddr(c.r))
+		err := c.cfg.Access.Login(user, password, remoteAddr(c.r))
 		if err == nil {
-			c.user = user
-			return nil
+			c.user, c.tags = user, c.cfg.Access.Tags(user)
+			return when(c.tagged(tagAdministrator, tagMonitoring, tagPolicymaker, tagManagement), errNotManagement)
 		}
 		c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
 	}
@@ -111,8 +112,12 @@ func (c *call) declared(existed bool) error {
 // flag reads a query parameter that is "true" or "false".
 func (c *call) flag(name string) bool { return c.r.URL.Query().Get(name) == "true" }
 
-// propose puts a command in the log and turns a refusal into an error.
+// propose puts a command in the log, if the user may do what it does, and turns a refusal
+// into an error.
 func (c *call) propose(cmd command.Command) (command.Result, error) {
+	if err := c.permit(cmd); err != nil {
+		return command.Result{}, err
+	}
 	res, err := c.cfg.Broker.Propose(c.r.Context(), cmd)
 	switch {
 	case err != nil:

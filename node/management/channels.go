@@ -24,7 +24,7 @@ func (c *call) listChannels() error {
 	}
 	var list []object
 	for i := range connections {
-		if byVHost && connections[i].VHost != vhost {
+		if !c.owns(connections[i].User, false) || byVHost && connections[i].VHost != vhost {
 			continue
 		}
 		if list, err = appendChannels(list, &connections[i]); err != nil {
@@ -67,6 +67,9 @@ func (c *call) channel() error {
 		for _, ch := range connections[i].ChannelInfos {
 			if ch.Name != c.params["channel"] {
 				continue
+			}
+			if !c.owns(ch.User, false) {
+				return errNotObject
 			}
 			o, err := toObject(ch)
 			if err != nil {

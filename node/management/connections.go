@@ -43,7 +43,7 @@ func (c *call) listConnections() error {
 	}
 	var list []object
 	for _, conn := range connections {
-		if byUser && conn.User != user || byVHost && conn.VHost != vhost {
+		if !c.owns(conn.User, false) || byUser && conn.User != user || byVHost && conn.VHost != vhost {
 			continue
 		}
 		o, err := connectionObject(conn)
@@ -73,7 +73,7 @@ func (c *call) findConnection() (Connection, error) {
 	}
 	for _, conn := range connections {
 		if conn.Name == c.params["connection"] {
-			return conn, nil
+			return conn, when(c.owns(conn.User, c.r.Method == http.MethodDelete), errNotObject)
 		}
 	}
 	return Connection{}, errNotFound
@@ -95,6 +95,9 @@ func (c *call) closeConnection() error {
 	reason := c.r.Header.Get("X-Reason")
 	if reason == "" {
 		reason = "Closed via management API"
+	}
+	if _, err := c.findConnection(); err != nil {
+		return err
 	}
 	found, err := c.cfg.Broker.CloseConnection(c.r.Context(), c.params["connection"], reason)
 	switch {

@@ -34,7 +34,8 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || u.Host != "" || !strings.HasPrefix(path, "/") {
 			t.Skip()
 		}
-		handler := New(Config{Broker: newBroker(t), Logger: slog.New(slog.DiscardHandler)})
+		b := newBroker(t)
+		handler := New(Config{Broker: b, Access: b.access(), Logger: slog.New(slog.DiscardHandler)})
 		setUp := httptest.NewRequest("PUT", "/api/queues/%2F/q", strings.NewReader("{}"))
 		for _, r := range []*http.Request{setUp, httptest.NewRequest(method, "/", strings.NewReader(body))} {
 			if r != setUp {

@@ -11,7 +11,6 @@ package management
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -42,13 +41,12 @@ type Broker interface {
 	// Propose puts a command in the log and waits for its result. The command
 	// belongs to connection 0 of the node, which is no client's.
 	Propose(ctx context.Context, cmd command.Command) (command.Result, error)
-	// Authenticate returns nil when the user may log in from remote.
-	Authenticate(user, password string, remote net.Addr) error
 }
 
 // Config is what New needs.
 type Config struct {
 	Broker  Broker
+	Access  Access
 	Version string    // of the server
 	Node    string    // name of this node
 	Started time.Time // when the process started
@@ -97,6 +95,7 @@ func (s *server) table() []route {
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
 		s.policyRoutes(),
+		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 	} {
 		t = append(t, part...)
 	}
@@ -124,6 +123,10 @@ func (s *server) handle(c *call) error {
 	switch {
 	case rt != nil:
 		c.params = params
+		if err := c.authorise(rt); err != nil {
+			c.log.Warn("http request refused", "user", c.user, "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+			return err
+		}
 		return rt.serve(c)
 	case len(allowed) > 0:
 		c.w.Header().Set("Allow", allowed)

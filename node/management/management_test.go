@@ -3,12 +3,13 @@ package management
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/node/guard"
 	"warren/protocol/wire"
 )
 
@@ -36,7 +38,14 @@ type broker struct {
 	closed      string // name and reason of the connection closed last
 	forgotten   string
 	down        error // what Propose fails with
+	guard       *guard.Guard
 }
+
+// guestHash is RabbitMQ's hash of the password "guest", with the salt "salt".
+var guestHash = func() string {
+	sum := sha256.Sum256([]byte("saltguest"))
+	return base64.StdEncoding.EncodeToString(append([]byte("salt"), sum[:]...))
+}()
 
 func newBroker(t *testing.T) *broker {
 	b := &broker{t: t, machine: fsm.New(nil)}
@@ -51,6 +60,9 @@ func newBroker(t *testing.T) *broker {
 	}
 	b.apply(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "id1", Name: "n1", Nonce: 1})
 	b.epoch = b.index
+	b.must(&command.AccessInit{
+		User: "guest", Hash: guestHash, Algorithm: "rabbit_password_hashing_sha256", Tags: []string{"administrator"}, VHost: "/",
+	})
 	return b
 }
 
@@ -76,7 +88,11 @@ func (b *broker) Propose(_ context.Context, cmd command.Command) (command.Result
 		return command.Result{}, b.down
 	}
 	b.sequence++
-	return b.apply(command.NewBatch(nil, b.epoch, b.sequence), cmd), nil
+	r := b.apply(command.NewBatch(nil, b.epoch, b.sequence), cmd)
+	if b.guard != nil {
+		b.guard.Changed()
+	}
+	return r, nil
 }
 
 // must proposes as a client's connection 7 would.
@@ -124,11 +140,16 @@ func (b *broker) Forget(_ context.Context, node string) error {
 	return fmt.Errorf("forget %s: %w", node, ErrUnknownNode)
 }
 
-func (b *broker) Authenticate(user, password string, remote net.Addr) error {
-	if user != "guest" || password != "guest" || remote == nil {
-		return errors.New("wrong")
+// guards is the guard of package guard on top of the broker's machine, as Access.
+type guards struct{ *guard.Guard }
+
+func (g guards) Rules(user, vhost string) Rules { return g.Guard.Rules(user, vhost) }
+
+func (b *broker) access() guards {
+	if b.guard == nil {
+		b.guard = guard.New(guard.Config{View: b.View})
 	}
-	return nil
+	return guards{b.guard}
 }
 
 // api is a client of a handler in a test.
@@ -141,7 +162,7 @@ type api struct {
 func newAPI(t *testing.T) *api {
 	b := newBroker(t)
 	return &api{b, t, New(Config{
-		Broker: b, Version: "1.2.3", Node: "n1", Started: time.Now(),
+		Broker: b, Access: b.access(), Version: "1.2.3", Node: "n1", Started: time.Now(),
 		Listeners: []Listener{{"amqp", "0.0.0.0", 5672}, {"http", "0.0.0.0", 15672}},
 		Logger:    slog.New(slog.DiscardHandler),
 	})}

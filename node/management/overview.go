@@ -22,7 +22,7 @@ func (s *server) overviewRoutes() []route {
 }
 
 func (c *call) whoami() error {
-	return c.ok(object{"name": c.user, "tags": []string{"administrator"}, "is_internal_user": true})
+	return c.ok(object{"name": c.user, "tags": listOf(c.tags), "is_internal_user": true})
 }
 
 func (c *call) clusterName() error {

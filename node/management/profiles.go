@@ -10,12 +10,15 @@ import (
 // node: `go tool pprof http://USER:PASSWORD@HOST:15672/api/debug/pprof/heap`.
 const profilesPath = "/api/debug/pprof/"
 
-// serveProfiles gives the profiles of net/http/pprof behind the login that the API
-// has. It is no route of the API: a profile takes as long as it is asked to. The
+// serveProfiles gives the profiles of net/http/pprof to administrators. It is no route of the API: a profile takes as long as it is asked to. The
 // command line is not among them, because it may hold a password.
 func (s *server) serveProfiles(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r}
-	if err := c.login(); err != nil {
+	err := c.login()
+	if err == nil {
+		err = admins(c)
+	}
+	if err != nil {
 		c.fail(err)
 		return
 	}

@@ -23,14 +23,12 @@ func (c *call) needVHost(name string) error {
 	return nil
 }
 
-// vhostsAsked are the vhost of the path, or all.
+// vhostsAsked are the vhost of the path, or all that the user may see.
 func (c *call) vhostsAsked() ([]string, error) {
 	if name, ok := c.params["vhost"]; ok {
 		return []string{name}, c.needVHost(name)
 	}
-	var all []string
-	c.view(func(m *fsm.Machine) { all = m.VHosts() })
-	return all, nil
+	return c.visible(), nil
 }
 
 func (c *call) listVHosts() error {

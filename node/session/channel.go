@@ -35,7 +35,8 @@ type channel struct {
 	gathered    gathered
 	recovering  bool // a Recover is under way
 
-	sent     uint64 // publishes proposed
+	writable writable // the exchange last published to
+	sent     uint64   // publishes proposed
 	confirms confirms
 	tx       *transaction
 }
@@ -68,8 +69,12 @@ func (ch *channel) touch() {
 }
 
 // call proposes the command of a synchronous method. Until its result is here
-// later frames of the channel are held back.
+// later frames of the channel are held back. What the user may not do is refused.
 func (ch *channel) call(id protocol.ID, cmd command.Command, done func(*command.Result)) {
+	if err := ch.c.permits.check(cmd); err != nil {
+		ch.fail(refused(id, err))
+		return
+	}
 	ch.flushSettles()
 	ch.waiting = &waiting{id: id, done: done}
 	ch.c.cfg.Proposer.Propose(cmd, ch.c.s, uint64(newToken(ch.number, ch.incarnation, forMethod, 0)))

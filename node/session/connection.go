@@ -59,6 +59,8 @@ type connection struct {
 	frameMax, channelMax   int
 	heartbeat              time.Duration
 
+	permits permits
+
 	socket   *socket
 	reader   *protocol.Reader // the reader goroutine's, after the handshake
 	workers  sync.WaitGroup   // reader and writer

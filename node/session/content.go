@@ -83,6 +83,9 @@ func (ch *channel) basicPublish(payload []byte) error {
 	if v.Immediate {
 		return protocol.Errorf(protocol.NotImplemented, protocol.IDBasicPublish, "immediate=true")
 	}
+	if err := ch.mayPublish(v.Exchange, v.RoutingKey); err != nil {
+		return err
+	}
 	ch.c.publisher = true
 	body := ch.content.body
 	ch.content = content{state: contentHeader, exchange: v.Exchange, key: v.RoutingKey, mandatory: v.Mandatory, body: body}

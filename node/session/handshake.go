@@ -269,6 +269,10 @@ func (c *connection) open(context.Context) error {
 	if !c.cfg.VHost(open.VirtualHost) {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen, "vhost %s not found", open.VirtualHost)
 	}
+	if !c.permits.begin(c.cfg.Access, c.user, open.VirtualHost) {
+		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen,
+			"access to vhost '%s' refused for user '%s'", open.VirtualHost, c.user)
+	}
 	c.vhost, c.vhostBytes = open.VirtualHost, []byte(open.VirtualHost)
 	c.running.Store(true) // the loop is about to start
 	c.out.Method(0, &protocol.ConnectionOpenOk{})

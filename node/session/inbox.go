@@ -44,6 +44,8 @@ type requests struct {
 	close   *closeRequest
 	blocked *string // the reason; empty: unblocked; nil: no change
 	infos   []chan<- Info
+
+	checkUser bool // close the connection if its user is gone
 }
 
 type closeRequest struct {

@@ -127,6 +127,9 @@ func (c *connection) handleRequests(r requests) {
 	if r.blocked != nil {
 		c.setBlocked(*r.blocked)
 	}
+	if r.checkUser {
+		c.checkUser()
+	}
 	if r.close != nil {
 		c.forced(r.close.code, r.close.text)
 	}

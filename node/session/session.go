@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"warren/fsm/access"
 	"warren/fsm/command"
 )
 
@@ -41,6 +42,22 @@ type Proposer interface {
 	Room() <-chan struct{}
 }
 
+// Access says what users may do. Its methods may be called from any goroutine.
+type Access interface {
+	// Version is another one after each change of users or permissions.
+	Version() uint64
+	// Rules returns what a user may do in a vhost.
+	Rules(user, vhost string) Rules
+}
+
+// Rules are what a user may do in a vhost. They do not change.
+type Rules interface {
+	User() uint64                    // the user's id; 0: there is no such user
+	Enter() bool                     // the user may open a connection to the vhost
+	Allows(n *access.Need) bool      // the user has what is needed
+	Restricted(exchange string) bool // topic permissions are to be asked for the exchange
+}
+
 // Config is what a session needs. Zero numbers mean the defaults above.
 type Config struct {
 	Conn net.Conn
@@ -50,6 +67,8 @@ type Config struct {
 	// Authenticate returns nil when the user may log in from the address. Its error
 	// is logged and not told to the client.
 	Authenticate func(user, password string, remote net.Addr) error
+	// Access says what users may do. With nil they may do everything.
+	Access Access
 	// VHost reports whether a virtual host exists.
 	VHost func(name string) bool
 
@@ -150,6 +169,12 @@ func (s *Session) Serve(ctx context.Context) error {
 // CloseTimeout to agree, then its socket is closed.
 func (s *Session) Close(code uint16, text string) {
 	s.inbox.ask(func(r *requests) { r.close = &closeRequest{code: code, text: text} })
+}
+
+// AccessChanged says that users or permissions have changed. Operations to come see that
+// by Access.Version; this ends the connection if its user is gone.
+func (s *Session) AccessChanged() {
+	s.inbox.ask(func(r *requests) { r.checkUser = true })
 }
 
 // Blocked stops the connection from publishing until Unblocked: the next

@@ -29,9 +29,6 @@ type Values struct {
 	Join        []string
 	Expect      int
 
-	ClusterSecret     []string
-	ClusterSecretFile string
-
 	DefaultUser   string
 	DefaultPass   string
 	LoopbackUsers []string

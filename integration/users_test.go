@@ -1,0 +1,244 @@
+package integration
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// api sends a request to a node's HTTP API as a user and returns the status and body.
+func (n *node) api(t testing.TB, user, password, method, path string, body any) (int, string) {
+	t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(method, "http://"+n.http+path, strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(user, password)
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer)
+}
+
+// operate is api as guest, which must succeed.
+func (n *node) operate(t testing.TB, method, path string, body any) {
+	t.Helper()
+	if status, answer := n.api(t, "guest", "guest", method, path, body); status >= 300 {
+		t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+}
+
+type fields map[string]any
+
+func (n *node) addUser(t testing.TB, name, password, tags string) {
+	t.Helper()
+	n.operate(t, "PUT", "/api/users/"+name, fields{"password": password, "tags": tags})
+}
+
+func (n *node) permit(t testing.TB, name, configure, write, read string) {
+	t.Helper()
+	n.operate(t, "PUT", "/api/permissions/%2F/"+name, fields{"configure": configure, "write": write, "read": read})
+}
+
+// dialAs connects to a node as a user. The connection ends with the test.
+func dialAs(t testing.TB, n *node, user, password string) (*amqp.Connection, error) {
+	t.Helper()
+	conn, err := amqp.DialConfig("amqp://"+n.amqp, amqp.Config{
+		SASL: []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}, Dial: amqp.DefaultDial(patience),
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	return conn, err
+}
+
+// logsIn waits until a user can log in to a node: it hears of a change a little after
+// the node that was asked for it.
+func logsIn(t testing.TB, n *node, user, password string) *amqp.Connection {
+	t.Helper()
+	var conn *amqp.Connection
+	eventually(t, user+" logs in to "+n.name, func() (err error) {
+		conn, err = dialAs(t, n, user, password)
+		return err
+	})
+	return conn
+}
+
+// TestUsers adds a user on one node and uses it on all, takes permissions away while it is
+// connected, and deletes it; on one node and on three.
+//
+// row: 1.7 permissions
+func TestUsers(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
+			c := startCluster(t, size)
+			first := c.node(0)
+			first.addUser(t, "ann", "pässword", "")
+			for _, n := range c.nodes {
+				eventually(t, "the user is known on "+n.name, func() error {
+					_, err := dialAs(t, n, "ann", "pässword")
+					var refused *amqp.Error
+					if !errors.As(err, &refused) || refused.Code != 530 {
+						return fmt.Errorf("got %v", err)
+					}
+					refusal(t, err, 530, "NOT_ALLOWED - access to vhost '/' refused for user 'ann'")
+					return nil
+				})
+				_, err := dialAs(t, n, "ann", "password")
+				refusal(t, err, 403, "username or password not allowed")
+			}
+			first.permit(t, "ann", "^ann", "^ann|amq.default", "^ann")
+			var connections []*amqp.Connection
+			for i, n := range c.nodes {
+				conn := logsIn(t, n, "ann", "pässword")
+				connections = append(connections, conn)
+				ch := channel(t, conn)
+				queue := fmt.Sprintf("ann-%d", i)
+				if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+					t.Fatal(err)
+				}
+				publish(t, ch, queue, "mine")
+				get(t, ch, queue, "mine")
+				_, err := ch.QueueDeclare("other", true, false, false, false, nil)
+				refusal(t, err, 403, "ACCESS_REFUSED - configure access to queue 'other' in vhost '/' refused for user 'ann'")
+				err = channel(t, conn).QueueBind(queue, "k", "amq.topic", false, nil)
+				refusal(t, err, 403, "ACCESS_REFUSED - read access to exchange 'amq.topic' in vhost '/' refused for user 'ann'")
+				usable(t, dial(t, n)) // nobody else suffers
+			}
+			// A permission that is taken away is refused to those who are connected.
+			first.permit(t, "ann", "", "", "")
+			for i, conn := range connections {
+				eventually(t, "reads are refused on "+c.node(i).name, func() error {
+					ch, err := conn.Channel()
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _, err = ch.Get(fmt.Sprintf("ann-%d", i), true)
+					if err == nil {
+						return errors.New("it was allowed")
+					}
+					refusal(t, err, 403, fmt.Sprintf("ACCESS_REFUSED - read access to queue 'ann-%d' in vhost '/' refused for user 'ann'", i))
+					return nil
+				})
+				ch := channel(t, conn)
+				if err := ch.Confirm(false); err != nil {
+					t.Fatal(err)
+				}
+				closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+				publish(t, ch, "ann-0", "x")
+				refusal(t, receive(t, "the refusal of a publish", closed), 403,
+					"ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'ann'")
+			}
+			// Another password leaves them, a deleted user does not.
+			first.operate(t, "PUT", "/api/users/ann", fields{"password": "new", "tags": ""})
+			var ends []chan *amqp.Error
+			for i, conn := range connections {
+				eventually(t, "the old password is refused", func() error {
+					if _, err := dialAs(t, c.node(i), "ann", "pässword"); err == nil {
+						return errors.New("it is not")
+					}
+					return nil
+				})
+				channel(t, conn)
+				ends = append(ends, conn.NotifyClose(make(chan *amqp.Error, 1)))
+			}
+			first.operate(t, "DELETE", "/api/users/ann", nil)
+			for _, end := range ends {
+				refusal(t, receive(t, "the end of a connection", end), 320, "CONNECTION_FORCED - user 'ann' was deleted")
+			}
+		})
+	}
+}
+
+// TestUsersLast checks that users outlive the loss of a leader and a restart of all nodes,
+// with a snapshot between, and that the settings of the first user count once only.
+//
+// row: 1.7 permissions; 1.7 topic permissions; 1.7 password hashes
+func TestUsersLast(t *testing.T) {
+	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
+	sum := sha256.Sum256([]byte("saltimported"))
+	hash := base64.StdEncoding.EncodeToString(append([]byte("salt"), sum[:]...))
+	n := c.node(0)
+	n.operate(t, "PUT", "/api/users/imp", fields{"password_hash": hash, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": "monitoring"})
+	n.permit(t, "imp", "", "^amq\\.topic$", "")
+	n.operate(t, "PUT", "/api/topic-permissions/%2F/imp", fields{"exchange": "amq.topic", "write": `^{username}\.`, "read": ""})
+	n.addUser(t, "gone", "x", "")
+	n.operate(t, "DELETE", "/api/users/gone", nil)
+	n.operate(t, "PUT", "/api/users/guest", fields{"password": "other", "tags": "administrator"})
+	check := func(n *node) {
+		t.Helper()
+		conn := logsIn(t, n, "imp", "imported")
+		ch := channel(t, conn)
+		if err := ch.Confirm(false); err != nil {
+			t.Fatal(err)
+		}
+		confirmed(t, ch, "amq.topic", "imp.a", amqp.Publishing{})
+		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+		publishTo(t, ch, "amq.topic", "ann.a", amqp.Publishing{})
+		refusal(t, receive(t, "the refusal", closed), 403,
+			"ACCESS_REFUSED - write access to topic 'ann.a' in exchange topic 'amq.topic' in vhost '/' refused for user 'imp'")
+		if status, body := n.api(t, "imp", "imported", "GET", "/api/whoami", nil); status != 200 || !strings.Contains(body, `"monitoring"`) {
+			t.Errorf("%s: %d %s", n.name, status, body)
+		}
+		if status, _ := n.api(t, "guest", "guest", "GET", "/api/whoami", nil); status != 401 {
+			t.Errorf("%s: the first password counts again: %d", n.name, status)
+		}
+		if status, body := n.api(t, "guest", "other", "GET", "/api/users", nil); status != 200 || strings.Contains(body, "gone") {
+			t.Errorf("%s: %d %s", n.name, status, body)
+		}
+	}
+	for _, n := range c.nodes {
+		check(n)
+	}
+	leader := leaderAs(t, c, "other")
+	leader.kill(t)
+	for _, n := range c.others(leader) {
+		check(n)
+	}
+	leader.start(t)
+	check(leader)
+	killAll(t, c)
+	for _, n := range c.nodes {
+		n.start(t)
+	}
+	for _, n := range c.nodes {
+		check(n)
+	}
+}
+
+// leaderAs finds the leader with guest's password.
+func leaderAs(t testing.TB, c *cluster, password string) (leader *node) {
+	t.Helper()
+	eventually(t, "a leader", func() error {
+		_, body := c.node(0).api(t, "guest", password, "GET", "/api/cluster", nil)
+		var info struct {
+			Leader string `json:"leader"`
+		}
+		if err := json.Unmarshal([]byte(body), &info); err != nil {
+			return err
+		}
+		if leader = c.byName(info.Leader); leader == nil {
+			return fmt.Errorf("no leader: %s", body)
+		}
+		return nil
+	})
+	return leader
+}

@@ -1,0 +1,142 @@
+package management
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"warren/fsm/command"
+)
+
+// as sends a request as a user, whose password is "pw".
+func (a *api) as(user, method, path, body string, status int, want string) {
+	a.t.Helper()
+	w := a.request(method, path, body, func(r *http.Request) { r.SetBasicAuth(user, "pw") })
+	if w.Code != status || !strings.Contains(w.Body.String(), want) {
+		a.t.Errorf("%s: %s %s: %d %s, want %d %s", user, method, path, w.Code, w.Body, status, want)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/users", "", 200, `[{"name":"guest","tags":["administrator"],"hashing_algorithm":"rabbit_password_hashing_sha256"}]`)
+	a.do("GET", "/api/users/u", "", 404, `{"error":"Object Not Found","reason":"Not Found"}`)
+	a.do("PUT", "/api/users/u", `{"password":"one"}`, 400, `{"reason":"tags_not_present"}`)
+	a.do("PUT", "/api/users/u", `{"password":"one","password_hash":"x","tags":""}`, 400, `{"reason":"both_password_and_password_hash_are_provided"}`)
+	a.do("PUT", "/api/users/u", `{"password_hash":"x","tags":""}`, 400, `{"error":"bad_request"}`)
+	a.do("PUT", "/api/users/u", `{"password_hash":"","hashing_algorithm":"rot13","tags":[1]}`, 400, `{"error":"bad_request"}`)
+	a.do("PUT", "/api/users/u", `{"password":"one","tags":"management, policymaker"}`, 201, "")
+	a.do("PUT", "/api/users/u", `{"password":"one","tags":["management","management"]}`, 204, "")
+	a.do("GET", "/api/users/u", "", 200, `{"name":"u","tags":["management"],"limits":{},"hashing_algorithm":"warren_password_hashing_argon2id"}`)
+	a.do("POST", "/api/users/u/authenticate", `{"password":"one"}`, 200, `{"authenticated":true}`)
+	a.do("POST", "/api/users/u/authenticate", `{"password":"two"}`, 200, `{"authenticated":false}`)
+	if w := a.request("PUT", "/api/users/u", `{"password":"x","tags":""}`, func(r *http.Request) { r.Header.Set("If-None-Match", "*") }); w.Code != 412 {
+		t.Errorf("a user that is there is added: %d %s", w.Code, w.Body)
+	}
+	a.do("PUT", "/api/users/u/password", `{"password":"two"}`, 204, "")
+	a.do("PUT", "/api/users/u/tags", `{"tags":["monitoring"]}`, 204, "")
+	a.do("POST", "/api/users/u/authenticate", `{"password":"two"}`, 200, `{"authenticated":true}`)
+	a.do("GET", "/api/users/u", "", 200, `{"tags":["monitoring"]}`)
+	a.do("DELETE", "/api/users/u/password", "", 204, "")
+	a.do("POST", "/api/users/u/authenticate", `{"password":""}`, 200, `{"authenticated":false}`)
+	a.do("PUT", "/api/users/nobody/tags", `{"tags":[]}`, 404, `{"error":"not_found"}`)
+	// Imported, as definitions have it.
+	a.do("PUT", "/api/users/i", `{"password_hash":"`+guestHash+`","tags":"administrator"}`, 201, "")
+	a.do("POST", "/api/users/i/authenticate", `{"password":"guest"}`, 200, `{"authenticated":true}`)
+	a.do("GET", "/api/users/without-permissions", "", 200, `[{"name":"i"},{"name":"u"}]`)
+	a.do("POST", "/api/users/bulk-delete", `{"users":["i","nobody"]}`, 204, "")
+	a.do("DELETE", "/api/users/u", "", 204, "")
+	a.do("DELETE", "/api/users/u", "", 404, `{"error":"Object Not Found"}`)
+	a.do("GET", "/api/users", "", 200, `[{"name":"guest"}]`)
+}
+
+func TestPermissionsOverHTTP(t *testing.T) {
+	a := newAPI(t)
+	all := `{"configure":"^u","write":".*","read":""}`
+	a.do("PUT", "/api/permissions/%2F/u", all, 400, `{"error":"bad_request","reason":"vhost_or_user_not_found"}`)
+	a.must(&command.UserPut{Name: "u"})
+	a.do("PUT", "/api/permissions/nowhere/u", all, 400, `{"reason":"vhost_or_user_not_found"}`)
+	a.do("PUT", "/api/permissions/%2F/u", `{"configure":"","write":""}`, 400, `{"reason":"key_missing: read"}`)
+	a.do("PUT", "/api/permissions/%2F/u", `{"configure":"(","write":"","read":""}`, 400, `{"error":"bad_request"}`)
+	a.do("GET", "/api/permissions/%2F/u", "", 404, "")
+	a.do("PUT", "/api/permissions/%2F/u", all, 201, "")
+	a.do("PUT", "/api/permissions/%2F/u", all, 204, "")
+	one := `{"user":"u","vhost":"/","configure":"^u","write":".*","read":""}`
+	a.do("GET", "/api/permissions/%2F/u", "", 200, one)
+	a.do("GET", "/api/users/u/permissions", "", 200, "["+one+"]")
+	a.do("GET", "/api/users/nobody/permissions", "", 404, "")
+	a.do("GET", "/api/permissions", "", 200, `[{"user":"guest"},`+one+"]")
+	a.do("GET", "/api/vhosts/%2F/permissions", "", 200, `[{"user":"guest"},`+one+"]")
+	a.do("DELETE", "/api/permissions/%2F/u", "", 204, "")
+	a.do("DELETE", "/api/permissions/%2F/u", "", 404, "")
+
+	a.do("GET", "/api/topic-permissions/%2F/u", "", 404, "")
+	a.do("PUT", "/api/topic-permissions/%2F/u", `{"exchange":"amq.topic","write":"^a"}`, 400, `{"reason":"key_missing: read"}`)
+	a.do("PUT", "/api/topic-permissions/%2F/u", `{"exchange":"amq.topic","write":"^a","read":"^b"}`, 201, "")
+	a.do("PUT", "/api/topic-permissions/%2F/u", `{"exchange":"other","write":"^a","read":"^b"}`, 204, "")
+	topic := `{"user":"u","vhost":"/","exchange":"amq.topic","write":"^a","read":"^b"}`
+	a.do("GET", "/api/topic-permissions/%2F/u", "", 200, "["+topic+`,{"exchange":"other"}]`)
+	a.do("GET", "/api/users/u/topic-permissions", "", 200, "["+topic+`,{}]`)
+	a.do("DELETE", "/api/topic-permissions/%2F/u/other", "", 204, "")
+	a.do("GET", "/api/topic-permissions", "", 200, "["+topic+`]`)
+	a.do("DELETE", "/api/topic-permissions/%2F/u", "", 204, "")
+	a.do("DELETE", "/api/topic-permissions/%2F/u", "", 404, "")
+	a.do("GET", "/api/vhosts/%2F/topic-permissions", "", 200, "[]")
+}
+
+// TestTags checks what each tag lets a user see and do.
+//
+// row: 1.7 user tags
+func TestTags(t *testing.T) {
+	a := newAPI(t)
+	hash, algorithm := a.access().Hash("pw")
+	for _, tag := range []string{"none", "management", "policymaker", "monitoring", "administrator"} {
+		a.must(&command.UserPut{Name: tag, SetPassword: true, Hash: hash, Algorithm: algorithm, SetTags: true, Tags: []string{tag}})
+		if tag != "monitoring" && tag != "administrator" {
+			a.must(&command.PermissionSet{User: tag, VHost: "/", Configure: "^own", Write: "^own|^amq", Read: "^own"})
+		}
+	}
+	a.must(&command.UserPut{Name: "stranger", SetPassword: true, Hash: hash, Algorithm: algorithm, SetTags: true, Tags: []string{"management"}})
+	a.connections = []Connection{{Name: "c1", User: "management", VHost: "/"}, {Name: "c2", User: "guest", VHost: "/"}}
+
+	a.as("none", "GET", "/api/whoami", "", 401, `{"error":"not_authorised","reason":"Not management user"}`)
+	a.as("management", "GET", "/api/whoami", "", 200, `"tags":["management"]`)
+	for _, path := range []string{"/api/users", "/api/permissions", "/api/users/guest/permissions", "/api/topic-permissions", "/api/debug/pprof/heap"} {
+		for _, who := range []string{"management", "policymaker", "monitoring"} {
+			a.as(who, "GET", path, "", 401, `{"error":"not_authorised","reason":"Not administrator user"}`)
+		}
+		a.as("administrator", "GET", path, "", 200, "")
+	}
+	a.as("management", "PUT", "/api/users/management", `{"password":"x","tags":"administrator"}`, 401, "Not administrator user")
+	a.as("management", "GET", "/api/nodes", "", 401, "Not monitor user")
+	a.as("monitoring", "GET", "/api/nodes", "", 200, `"n1"`)
+	a.as("monitoring", "DELETE", "/api/cluster/nodes/n3", "", 401, "Not administrator user")
+
+	a.as("management", "PUT", "/api/queues/%2F/own", `{}`, 201, "")
+	a.as("management", "PUT", "/api/queues/%2F/other", `{}`, 401, "configure access to queue 'other' in vhost '/' refused for user 'management'")
+	a.as("management", "POST", "/api/exchanges/%2F/amq.default/publish", `{"routing_key":"own","payload":"x","properties":{},"payload_encoding":"string"}`, 200, `"routed":true`)
+	a.as("management", "POST", "/api/exchanges/%2F/amq.topic/publish", `{"routing_key":"own","payload":"x","properties":{},"payload_encoding":"string"}`, 200, "")
+	a.must(&command.TopicPermissionSet{User: "management", VHost: "/", Exchange: "amq.topic", Write: "^a"})
+	a.as("management", "POST", "/api/exchanges/%2F/amq.topic/publish", `{"routing_key":"own","payload":"x","properties":{},"payload_encoding":"string"}`, 401, "write access to topic 'own'")
+	a.must(&command.QueueDeclare{VHost: "/", Name: "other", Durable: true})
+	a.as("management", "DELETE", "/api/queues/%2F/other/contents", "", 401, "read access to queue 'other'")
+	a.as("management", "POST", "/api/queues/%2F/other/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`, 401, "read access to queue 'other'")
+	a.as("administrator", "PUT", "/api/queues/%2F/admins", `{}`, 401, "configure access to queue 'admins'") // an administrator has no permissions by that
+
+	// Lists hold what the user may see.
+	a.as("management", "GET", "/api/queues", "", 200, `"own"`)
+	a.as("monitoring", "GET", "/api/queues", "", 200, `"own"`)
+	a.as("stranger", "GET", "/api/queues", "", 200, "[]")
+	a.as("stranger", "GET", "/api/vhosts", "", 200, "[]")
+	a.as("stranger", "GET", "/api/queues/%2F", "", 401, "User not authorised to access virtual host")
+	a.as("stranger", "GET", "/api/exchanges/%2F/amq.direct", "", 401, "User not authorised to access virtual host")
+	a.as("stranger", "GET", "/api/queues/nowhere", "", 404, "Not Found")
+	a.as("stranger", "GET", "/api/connections", "", 200, "[]")
+	a.as("stranger", "GET", "/api/connections/c1", "", 401, "User not authorised to access object")
+	a.as("management", "GET", "/api/connections/c1", "", 200, `"c1"`)
+	a.as("management", "GET", "/api/connections/c2", "", 401, "User not authorised to access object")
+	a.as("monitoring", "GET", "/api/connections/c2", "", 200, `"c2"`)
+	a.as("monitoring", "DELETE", "/api/connections/c2", "", 401, "User not authorised to access object")
+	a.as("management", "DELETE", "/api/connections/c1", "", 204, "")
+	a.as("administrator", "DELETE", "/api/connections/c2", "", 204, "")
+}
