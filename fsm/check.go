@@ -11,6 +11,7 @@ import (
 func (m *Machine) Check() (records int, err error) {
 	var census queue.Census
 	var queues []*queue.Queue
+	err = m.access.Check(m.HasVHost)
 	m.eachQueue(func(v *vhost, q *queue.Queue) {
 		queues = append(queues, q)
 		if err == nil {
@@ -34,8 +35,6 @@ func (m *Machine) Check() (records int, err error) {
 		if err == nil {
 			err = m.vhosts[name].checkPolicies()
 		}
-	if err == nil {
-		err = m.access.Check(m.HasVHost)
 	}
 	if err == nil && census.Resident() != m.Resident() {
 		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())

@@ -242,3 +242,57 @@ func leaderAs(t testing.TB, c *cluster, password string) (leader *node) {
 	})
 	return leader
 }
+
+// TestUserCommands does with warrenctl what operators script with rabbitmqctl, on one node
+// after the other.
+func TestUserCommands(t *testing.T) {
+	c := startCluster(t, 3)
+	a, b := c.node(0), c.node(1)
+	a.ctl(t, "add_user", "ann", "secret")
+	a.ctl(t, "set_user_tags", "ann", "monitoring", "management")
+	a.ctl(t, "set_permissions", "ann", "^ann", ".*", ".*")
+	a.ctl(t, "set_topic_permissions", "ann", "amq.topic", "^a", "^b")
+	usable(t, logsIn(t, b, "ann", "secret"))
+	for _, n := range c.nodes {
+		eventually(t, "all is known on "+n.name, func() error {
+			for want, args := range map[string][]string{
+				"ann\t[monitoring, management]\nguest\t[administrator]\n": {"list_users"},
+				"ann\t^ann\t.*\t.*\nguest\t.*\t.*\t.*\n":                  {"list_permissions"},
+				"/\t^ann\t.*\t.*\n":                                       {"list_user_permissions", "ann"},
+				"ann\tamq.topic\t^a\t^b\n":                                {"list_topic_permissions"},
+				"/\tamq.topic\t^a\t^b\n":                                  {"list_user_topic_permissions", "ann"},
+			} {
+				if got := n.ctl(t, append([]string{"--silent"}, args...)...); got != want {
+					return fmt.Errorf("%q gives %q and not %q", args, got, want)
+				}
+			}
+			return nil
+		})
+	}
+	for _, refused := range [][]string{
+		{"add_user", "ann", "again"}, {"delete_user", "nobody"}, {"change_password", "nobody", "x"},
+		{"authenticate_user", "ann", "wrong"}, {"set_permissions", "ann", "(", "", ""}, {"set_permissions", "nobody", "", "", ""},
+		{"set_permissions", "-p", "nowhere", "ann", "", "", ""}, {"--user", "ann", "--password", "secret", "list_users"},
+	} {
+		if out, err := a.tryCtl(refused...); err == nil {
+			t.Errorf("%q succeeds: %s", refused, out)
+		}
+	}
+	b.ctl(t, "authenticate_user", "ann", "secret")
+	b.ctl(t, "change_password", "ann", "other")
+	b.ctl(t, "authenticate_user", "ann", "other")
+	logsIn(t, a, "ann", "other")
+	b.ctl(t, "clear_topic_permissions", "ann")
+	b.ctl(t, "clear_permissions", "ann")
+	b.ctl(t, "clear_password", "ann")
+	if out, err := b.tryCtl("authenticate_user", "ann", "other"); err == nil {
+		t.Errorf("a password that was cleared is right: %s", out)
+	}
+	b.ctl(t, "delete_user", "ann")
+	if got := b.ctl(t, "--silent", "list_users"); got != "guest\t[administrator]\n" {
+		t.Errorf("left are %q", got)
+	}
+	hash := strings.TrimSpace(a.ctl(t, "--quiet", "hash_password", "imported"))
+	a.ctl(t, "add_user", "--pre-hashed-password", "imp", hash)
+	a.ctl(t, "authenticate_user", "imp", "imported")
+}

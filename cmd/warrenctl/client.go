@@ -153,7 +153,7 @@ func reason(body []byte, status int) string {
 }
 
 func answerError(node, user string, status int, body []byte) error {
-	e := &exitError{code: exitSoftware, err: fmt.Errorf("node %s: %s", node, reason(body, status))}
+	e := &exitError{status: status, code: exitSoftware, err: fmt.Errorf("node %s: %s", node, reason(body, status))}
 	switch status {
 	case http.StatusUnauthorized:
 		e.code = exitNoPerm

@@ -65,8 +65,17 @@ func cell(v any) string {
 	return nested(v)
 }
 
+// atoms is a list of words, which Erlang prints without quotes.
+type atoms []any
+
 func nested(v any) string {
 	switch v := v.(type) {
+	case atoms:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = fmt.Sprint(e)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
 	case nil:
 		return ""
 	case string:

@@ -17,6 +17,7 @@ type column struct {
 	paths    []string
 	constant any  // the value where paths is empty
 	document bool // the value is shown as a JSON document
+	atoms    bool // the value is a list of words
 }
 
 // col is a column; its value is the field of the same name unless paths are given.
@@ -40,6 +41,7 @@ func lists() []list {
 	return []list{
 		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
 		listPolicies, listOperatorPolicies,
+		listUsers, listPermissions, listTopicPermissions,
 	}
 }
 
@@ -141,6 +143,9 @@ func (c *column) value(item map[string]any) any {
 		if v != nil && c.document {
 			b, _ := json.Marshal(v) // it came from JSON
 			return string(b)
+		}
+		if list, ok := v.([]any); ok && c.atoms {
+			return atoms(list)
 		}
 		if v != nil {
 			return v

@@ -27,9 +27,10 @@ const (
 
 // exitError is an error with its exit code, and what the operator can do about it.
 type exitError struct {
-	code int
-	err  error
-	hint string
+	code   int
+	err    error
+	hint   string
+	status int // of the HTTP answer that is the error; 0: none
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
@@ -59,8 +60,13 @@ type options struct {
 // Run carries out one command line and returns the exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := &options{out: stdout}
+	return o.execute(ctx, args, os.Stdin, stdout, stderr)
+}
+
+func (o *options) execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := o.root()
 	root.SetArgs(args)
+	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -111,6 +117,8 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 		o.purgeCommand(), o.deleteQueueCommand(), o.closeConnectionCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)
+	root.AddCommand(o.userCommands()...)
+	root.AddCommand(o.permissionCommands()...)
 	return root
 }
 

@@ -24,10 +24,11 @@ type answer struct {
 // fake is a node that gives the answers, to guest, and notes the requests.
 type fake struct {
 	*httptest.Server
-	requests []string
-	columns  string
-	reason   string
-	body     string
+	requests    []string
+	columns     string
+	reason      string
+	body        string
+	ifNoneMatch string
 }
 
 func newFake(t *testing.T, a answers) *fake {
@@ -42,7 +43,9 @@ func newFake(t *testing.T, a answers) *fake {
 		f.requests = append(f.requests, request)
 		f.columns, f.reason = r.URL.Query().Get("columns"), r.Header.Get("X-Reason")
 		content, _ := io.ReadAll(r.Body)
-		f.body = string(content)
+		if r.Method != http.MethodGet {
+			f.body, f.ifNoneMatch = string(content), r.Header.Get("If-None-Match")
+		}
 		found, ok := a[request]
 		if !ok {
 			found = answer{404, `{"error":"Object Not Found","reason":"Not Found"}`}
