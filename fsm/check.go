@@ -46,6 +46,9 @@ func (m *Machine) checkQueue(v *vhost, q *queue.Queue, census *queue.Census) err
 	if err := census.Queue(q); err != nil {
 		return err
 	}
+	if m.settings(q) != *q.Settings() {
+		return fmt.Errorf("queue %q has other settings than it should have", q.Spec.Name)
+	}
 	var err error
 	q.EachConsumer(func(c *queue.Consumer) {
 		e := m.epochs[c.Channel.Owner.Epoch]

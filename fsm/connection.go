@@ -12,14 +12,14 @@ func (m *Machine) closeConnection(e *epoch, number uint64) {
 	if c == nil {
 		return
 	}
-	m.closeConnections([]*connection{c})
+	m.closeConnections([]*connection{c}, (*queue.Channel).Recover)
 	delete(e.connections, number)
 }
 
 // closeConnections ends connections as one: first all their consumers, then
 // their exclusive queues, and only then their deliveries go back, so that no
 // message hops to a consumer that is about to go.
-func (m *Machine) closeConnections(all []*connection) {
+func (m *Machine) closeConnections(all []*connection, giveBack func(*queue.Channel)) {
 	var channels []*queue.Channel
 	for _, c := range all {
 		for _, number := range sortedKeys(c.channels) {
@@ -35,7 +35,7 @@ func (m *Machine) closeConnections(all []*connection) {
 		}
 	}
 	for _, ch := range channels {
-		ch.Recover()
+		giveBack(ch)
 	}
 }
 

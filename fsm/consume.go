@@ -46,6 +46,7 @@ func (m *Machine) get(e *epoch, c *command.Get, r *command.Result) *command.Erro
 	if err != nil {
 		return err
 	}
+	q.Use()
 	var got queue.Got
 	if c.NoAck || q.Ready() == 0 {
 		got = q.Get()
@@ -53,6 +54,7 @@ func (m *Machine) get(e *epoch, c *command.Get, r *command.Result) *command.Erro
 		got = m.channel(e, c.Channel).Get(q)
 	}
 	r.Message, r.Ordinal, r.Redelivered = got.Message, got.Ordinal, got.Redelivered
+	r.Acquired, r.Failed = got.Tries.Acquired, got.Tries.Failed
 	r.Messages = uint32(q.Ready())
 	return nil
 }

@@ -19,6 +19,8 @@ func (m *Machine) declareQueue(e *epoch, c *command.QueueDeclare, r *command.Res
 			return err
 		}
 		q = m.addQueue(e, v, c)
+	} else {
+		q.Use()
 	}
 	r.Name = c.Name
 	r.Messages = uint32(q.Ready())
@@ -64,6 +66,7 @@ func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Q
 	m.ids++
 	q := m.store.NewQueue(m.ids, *c)
 	q.Created = m.index
+	m.configure(q)
 	v.queues[c.Name] = q
 	v.topology.DeclareQueue(c.Name)
 	if c.Exclusive {

@@ -101,7 +101,7 @@ func (m *Machine) removeEpoch(e *epoch) {
 	for _, number := range sortedKeys(e.connections) {
 		all = append(all, e.connections[number])
 	}
-	m.closeConnections(all)
+	m.closeConnections(all, (*queue.Channel).GiveBack)
 	delete(m.epochs, e.number)
 	m.effect(command.Effect{
 		Kind: command.EffectEpochRemoved, To: command.Owner{Epoch: e.number}, Node: e.node, Nonce: e.nonce,

@@ -40,6 +40,9 @@ func foldResult(h uint64, r *command.Result) uint64 {
 	if r.Message != nil {
 		v |= 1 << 25
 	}
+	if r.Rejected {
+		v |= 1 << 26
+	}
 	h = mix(h, v)
 	if r.Ordinal != 0 || r.Messages != 0 || r.Consumers != 0 {
 		h = mix(h, r.Ordinal)

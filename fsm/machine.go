@@ -49,7 +49,12 @@ type Output struct {
 	Header  command.Header
 	Verdict Verdict
 	Results []command.Result // one for each command, in order
-	Effects []command.Effect // in order of their commands
+	// Effects are in order of their commands. Those that time caused, and no command, are
+	// first, and belong to command -1.
+	Effects []command.Effect
+	// Due is a time before which nothing happens by itself, if AnyDue (see Machine.NextDue).
+	Due    int64
+	AnyDue bool
 }
 
 // Reset empties the output and keeps its memory.
@@ -71,12 +76,14 @@ type Machine struct {
 	state
 
 	// Scratch of Apply.
-	out     *Output
-	opened  bool // the entry has opened an epoch
-	decoded scratch
-	routes  []string
-	message topology.Message
-	seeds   uint64 // given out by seed within the entry
+	out        *Output
+	opened     bool // the entry has opened an epoch
+	decoded    scratch
+	routes     []string
+	deadRoutes []string
+	budget     queue.Budget // of the entry, for what time and limits do
+	message    topology.Message
+	seeds      uint64 // given out by seed within the entry
 }
 
 // state is what a snapshot holds and Restore replaces.
@@ -172,11 +179,13 @@ func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
 	m.out, m.opened, m.seeds = out, false, 0
 	m.index, m.term = meta.Index, meta.Term
 	m.now = max(m.now, header.Stamp)
+	m.passTime()
 	if err := m.applyBatch(header, commands); err != nil {
 		return fmt.Errorf("log entry %d: %w", meta.Index, err)
 	}
 	m.foldHash(out)
 	m.store.Trim()
+	out.Due, out.AnyDue = m.NextDue()
 	m.out = nil
 	return nil
 }
@@ -250,7 +259,7 @@ func (m *Machine) applyCommand(e *epoch, kind command.Kind, payload []byte) erro
 	if err != nil {
 		return err
 	}
-	m.store.Assign((*sink)(m))
+	m.settleDown()
 	return nil
 }
 
@@ -351,10 +360,10 @@ func (m *Machine) effect(e command.Effect) {
 type sink Machine
 
 // Deliver makes an effect of a delivery.
-func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, msg *command.Message) {
+func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, tries queue.Tries, msg *command.Message) {
 	(*Machine)(s).effect(command.Effect{
 		Kind: command.EffectDeliver, To: c.Channel.Owner,
 		Tag: c.Spec.Tag, Queue: c.Queue.Spec.Name,
-		Ordinal: ordinal, Redelivered: redelivered, Message: msg,
+		Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Message: msg,
 	})
 }

@@ -83,7 +83,9 @@ func (v *vhost) usesAlternates() bool {
 // applyPolicies brings the queues of a vhost, and its exchanges, to what its
 // policies say now.
 func (m *Machine) applyPolicies(v *vhost, exchanges bool) {
-
+	for _, name := range sortedKeys(v.queues) {
+		m.configure(v.queues[name])
+	}
 	if exchanges {
 		v.applyToExchanges()
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"warren/fsm/command"
+	"warren/fsm/queue"
 	"warren/fsm/topology"
 )
 
@@ -11,7 +12,7 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 		r.Err = errNoVHost(string(c.VHost))
 		return
 	}
-	routed, err := m.route(e, v, c)
+	routed, err := m.route(e, v, c, r)
 	if err != nil {
 		r.Err = err
 		return
@@ -26,12 +27,9 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 
 // route puts a message in the queues that it is for, and tells whether there
 // was one.
-func (m *Machine) route(e *epoch, v *vhost, c *command.Publish) (bool, *command.Error) {
-	m.message = topology.Message{
-		Exchange: c.Exchange, Key: c.Key, Properties: c.Properties, Seed: m.seed(), Epoch: e.number,
-	}
+func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Result) (bool, *command.Error) {
+	m.address(e, c)
 	if c.Keyed {
-		m.message.Also = command.FurtherKeys(c.Properties)
 		c.Properties = command.WithoutBCC(c.Properties)
 	}
 	names, err := v.topology.Route(m.routes[:0], &m.message)
@@ -40,10 +38,27 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish) (bool, *command.
 		return false, err
 	}
 	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body)
+	ttl := m.expiration(c.Properties)
 	for _, name := range names {
-		v.queues[name].Push(msg)
+		q := v.queues[name]
+		if q.RejectsPublish(len(c.Body), 0, 0) {
+			r.Rejected = true
+			m.refuseMessage(q, msg)
+			continue
+		}
+		q.Push(msg, ttl)
 	}
 	return true, nil
+}
+
+// address makes m.message of a publish.
+func (m *Machine) address(e *epoch, c *command.Publish) {
+	m.message = topology.Message{
+		Exchange: c.Exchange, Key: c.Key, Properties: c.Properties, Seed: m.seed(), Epoch: e.number,
+	}
+	if c.Keyed {
+		m.message.Also = command.FurtherKeys(c.Properties)
+	}
 }
 
 // seedsPerEntry is more than the number of messages that one entry can bring.
@@ -82,6 +97,9 @@ func (m *Machine) commit(e *epoch, c *command.Commit, r *command.Result) error {
 		return nil
 	}
 	refused, broken := m.checkCommit(v, c.Commands)
+	if refused == nil && broken == nil && m.store.Rejecting() {
+		refused = m.checkRoom(e, v, c.Commands)
+	}
 	if refused != nil || broken != nil {
 		r.Err = refused
 		return broken
@@ -127,6 +145,42 @@ func (m *Machine) checkCommit(v *vhost, rest []byte) (*command.Error, error) {
 	return nil, nil
 }
 
+// A claim is what a commit is about to put in a queue.
+type claim struct {
+	messages int
+	bytes    uint64
+}
+
+// checkRoom looks whether a queue would refuse a message of a commit because it is full.
+// RabbitMQ says the same of a transaction whose publish was refused, having done the rest.
+func (m *Machine) checkRoom(e *epoch, v *vhost, rest []byte) *command.Error {
+	seeds := m.seeds
+	defer func() { m.seeds = seeds }() // the publishes are to choose alike
+	claims := make(map[string]claim)
+	for len(rest) > 0 {
+		kind, payload, next, _ := command.Next(rest)
+		rest = next
+		p := &m.decoded.publish
+		if kind != command.KindPublish || command.Decode(payload, p) != nil {
+			continue
+		}
+		m.address(e, p)
+		m.routes, _ = v.topology.Route(m.routes[:0], &m.message)
+		for _, name := range m.routes {
+			q := v.queues[name]
+			if q.Settings().Overflow == queue.DropHead {
+				continue
+			}
+			c := claims[name]
+			if q.RejectsPublish(len(p.Body), c.messages, c.bytes) {
+				return refuse(preconditionFailed, "partial tx completion")
+			}
+			claims[name] = claim{c.messages + 1, c.bytes + uint64(len(p.Body))}
+		}
+	}
+	return nil
+}
+
 // applyPart does one command of a commit. A publish goes to the vhost of the
 // commit, whatever it says itself. Messages are handed out when all is done.
 func (m *Machine) applyPart(e *epoch, v *vhost, kind command.Kind, payload []byte, r *command.Result) error {
@@ -141,7 +195,7 @@ func (m *Machine) applyPart(e *epoch, v *vhost, kind command.Kind, payload []byt
 	if err := command.Decode(payload, p); err != nil {
 		return err
 	}
-	if routed, _ := m.route(e, v, p); !routed && p.Mandatory {
+	if routed, _ := m.route(e, v, p, r); !routed && p.Mandatory {
 		r.Returned = append(r.Returned, returned(p))
 	}
 	return nil

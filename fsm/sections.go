@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"warren/fsm/internal/stream"
+	"warren/fsm/queue"
 )
 
 // A section is a part of a snapshot that stands behind the others with a tag and its
@@ -12,36 +13,57 @@ type section struct {
 	tag uint64
 	// write writes the section as the machine is captured; nothing when there is nothing to say.
 	write func(*Machine, *stream.Writer)
-	// read reads what write wrote, after all that stands before it. It need not look for
-	// bytes left over.
+	// late makes the section, in any number of pieces, of what was captured, beside the
+	// machine: for what there may be much of. It is nil where write is not.
+	late func(*Snapshot, func(piece []byte))
+	// read reads what write wrote, or a piece, after all that stands before it. It need not
+	// look for bytes left over.
 	read func(*loader, *stream.Reader)
 }
 
 // sections are all that there are, by tag. Tags are never used again for something
 // else, and are taken from the numbers of the kinds of command.
 var sections = []section{
-	{22, writeVersion, readVersion},
-	{tagPolicies, writePolicies, readPolicies},
-	{50, writeAccess, readAccess},
+	{tag: 22, write: writeVersion, read: readVersion},
+	{tag: 23, write: writeUses, read: func(l *loader, r *stream.Reader) { l.parts.Uses(r) }},
+	{tag: 24, late: lateDeadlines, read: func(l *loader, r *stream.Reader) { l.parts.Deadlines(r) }},
+	{tag: 25, late: lateTries, read: func(l *loader, r *stream.Reader) { l.parts.Tries(r) }},
+	{tag: tagPolicies, write: writePolicies, read: readPolicies},
+	{tag: 50, write: writeAccess, read: readAccess},
 }
 
-// captureSections encodes all sections, and the end behind them.
-func (m *Machine) captureSections() []byte {
-	var all, one bytes.Buffer
-	w := stream.NewWriter(&all)
+// captureSections encodes the sections that are made now, by their place in sections.
+func (m *Machine) captureSections() [][]byte {
+	all := make([][]byte, len(sections))
 	for i := range sections {
-		one.Reset()
-		inner := stream.NewWriter(&one)
-		sections[i].write(m, inner)
-		w.Fail(inner.Flush())
-		if one.Len() > 0 {
-			w.Uint(sections[i].tag)
-			w.Bytes(one.Bytes())
+		if sections[i].write == nil {
+			continue
+		}
+		var one bytes.Buffer
+		w := stream.NewWriter(&one)
+		sections[i].write(m, w)
+		w.Fail(w.Flush())
+		all[i] = one.Bytes()
+	}
+	return all
+}
+
+// writeSections writes all sections, and the end behind them.
+func (s *Snapshot) writeSections(w *stream.Writer) {
+	for i := range sections {
+		piece := func(b []byte) {
+			if len(b) > 0 {
+				w.Uint(sections[i].tag)
+				w.Bytes(b)
+			}
+		}
+		if sections[i].late != nil {
+			sections[i].late(s, piece)
+		} else {
+			piece(s.sections[i])
 		}
 	}
 	w.Uint(0)
-	w.Fail(w.Flush())
-	return all.Bytes()
 }
 
 // readSections reads the sections that there are, up to the end.
@@ -53,7 +75,7 @@ func (l *loader) readSections() {
 		for i < len(sections) && sections[i].tag != tag {
 			i++
 		}
-		if i == len(sections) || tag <= before || len(b) == 0 {
+		if i == len(sections) || tag < before || len(b) == 0 || tag == before && sections[i].late == nil {
 			l.r.Fail("section %d is unknown, empty or in the wrong place", tag)
 			return
 		}
@@ -78,3 +100,14 @@ func readVersion(l *loader, r *stream.Reader) {
 		r.Fail("machine version %d", l.version)
 	}
 }
+
+// writeUses writes when queues were last used that go when they are not.
+func writeUses(m *Machine, w *stream.Writer) {
+	m.eachQueue(func(_ *vhost, q *queue.Queue) { q.WriteUse(w) })
+}
+
+// lateDeadlines writes when messages expire.
+func lateDeadlines(s *Snapshot, piece func([]byte)) { queue.Deadlines(s.queues, piece) }
+
+// lateTries writes what became of messages that were given out and came back.
+func lateTries(s *Snapshot, piece func([]byte)) { queue.WriteTries(s.queues, piece) }

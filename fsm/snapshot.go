@@ -37,7 +37,7 @@ type Snapshot struct {
 	order    []*queue.Queue // by vhost and name; while capturing only
 	queues   []queue.Contents
 	holds    []queue.Ledger
-	sections []byte
+	sections [][]byte                  // see captureSections
 	alive    map[*queue.Queue]struct{} // the queues that were there
 	changes  []queue.Change
 }
@@ -93,7 +93,7 @@ func (s *Snapshot) write(w *stream.Writer) {
 		q.Write(w, s.records)
 	}
 	s.writeHolds(w)
-	w.Raw(s.sections)
+	s.writeSections(w)
 }
 
 func (s *Snapshot) writeHolds(w *stream.Writer) {
@@ -117,7 +117,7 @@ func (s *Snapshot) Save(w command.RecordWriter) error {
 		s.changes = q.Save(out, w, s.changes)
 	}
 	s.writeHolds(out)
-	out.Raw(s.sections)
+	s.writeSections(out)
 	if _, err := out.Close(); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
@@ -303,6 +303,10 @@ func (l *loader) load() error {
 	if l.format > oldestSnapshot {
 		l.readSections()
 	}
+	if l.r.Err() == nil {
+		l.store.SetCounting(l.version >= effectsSince)
+		l.eachQueue(func(_ *vhost, q *queue.Queue) { q.RestoreSettings(l.settings(q)) })
+	}
 	return l.r.Close()
 }
 
@@ -324,6 +328,7 @@ func (l *loader) readMachine() {
 	l.state.index, l.state.term = l.r.Uint(), l.r.Uint()
 	l.state.now, l.state.hash = int64(l.r.Uint()), l.r.Uint()
 	l.state.ids = l.r.Bounded(1 << 62)
+	l.store.SetNow(l.now)
 	l.parts = queue.NewLoader(l.store, l.state.ids)
 	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
 		e := &epoch{

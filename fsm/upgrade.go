@@ -34,6 +34,8 @@ func (m *Machine) upgrade(e *epoch, c *command.Upgrade, r *command.Result) error
 		r.Err = refuse(commandInvalid, "upgrade within an epoch")
 	case c.Version > m.version:
 		m.version = c.Version
+		m.store.SetCounting(m.version >= effectsSince)
+		m.configureAll()
 	}
 	return nil
 }

@@ -19,10 +19,10 @@ type QueueInfo struct {
 	Args                           wire.Table
 	PolicyInfo
 
-	Ready, Unacked           int    // messages
-	ReadyBytes, UnackedBytes uint64 // sizes of their bodies
-	Consumers                int
-	queue.Counters           // since the declaration
+	Ready, Unacked, Parked                int    // messages; see queue.Queue.Parked
+	ReadyBytes, UnackedBytes, ParkedBytes uint64 // sizes of their bodies
+	Consumers                             int
+	queue.Counters                        // since the declaration
 }
 
 // ConsumerInfo is what there is to know of a consumer.
@@ -50,10 +50,10 @@ type EpochInfo struct {
 
 // Totals are sums over all vhosts.
 type Totals struct {
-	VHosts, Exchanges, Bindings, Queues int
-	Consumers, Channels, Connections    int
-	Ready, Unacked                      int
-	ReadyBytes, UnackedBytes            uint64
+	VHosts, Exchanges, Bindings, Queues   int
+	Consumers, Channels, Connections      int
+	Ready, Unacked, Parked                int
+	ReadyBytes, UnackedBytes, ParkedBytes uint64
 	queue.Counters
 }
 
@@ -93,6 +93,7 @@ func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 		Owner: q.Owner, Args: s.Args, PolicyInfo: v.policies.info(queueTarget(s)),
 		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
 		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
+		Parked: q.Parked(), ParkedBytes: q.ParkedBytes(),
 		Consumers: q.Consumers(), Counters: q.Counters,
 	}
 }
@@ -213,10 +214,10 @@ func describeChannel(ch *queue.Channel) command.ChannelState {
 		})
 	})
 	slices.SortFunc(s.Consumers, func(a, b command.ConsumerState) int { return cmp.Compare(a.Tag, b.Tag) })
-	ch.Unsettled(func(ordinal uint64, q *queue.Queue, c *queue.Consumer, msg *command.Message, redelivered bool) {
+	ch.Unsettled(func(ordinal uint64, q *queue.Queue, c *queue.Consumer, msg *command.Message, redelivered bool, tries queue.Tries) {
 		e := command.Effect{
 			Kind: command.EffectDeliver, To: ch.Owner, Queue: q.Spec.Name,
-			Ordinal: ordinal, Redelivered: redelivered, Message: msg,
+			Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Message: msg,
 		}
 		if c != nil {
 			e.Tag = c.Spec.Tag
@@ -252,5 +253,7 @@ func (t *Totals) add(q *queue.Queue) {
 	t.ReadyBytes += q.ReadyBytes()
 	t.Unacked += q.Unacked()
 	t.UnackedBytes += q.UnackedBytes()
+	t.Parked += q.Parked()
+	t.ParkedBytes += q.ParkedBytes()
 	t.Counters.Add(&q.Counters)
 }

@@ -28,6 +28,7 @@ func TestSemantics(t *testing.T) {
 		{"consume", consumeSemantics},
 		{"tx", txSemantics},
 		{"content", contentSemantics},
+		{"life", lifeSemantics},
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

@@ -54,6 +54,7 @@ type Node struct {
 	sessions *delivery.Registry[*session.Session]
 	replies  *replies
 	alarms   *alarms
+	ticker   *ticker
 
 	amqp net.Listener
 	http *http.Server
@@ -110,6 +111,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n.replies = newReplies(n, node)
 	n.alarms = newAlarms(n)
+	n.ticker = newTicker()
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -166,6 +168,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	})
 	n.spawn(func() { n.snapshots(ctx) })
 	n.spawn(func() { n.upgrades(ctx) })
+	n.spawn(func() { n.ticks(ctx) })
 	n.spawn(func() { n.giveBackMemory(ctx) })
 	n.spawn(func() { n.alarms.run(ctx) })
 	// Clients last: they need an epoch.
@@ -246,6 +249,7 @@ func (n *Node) submit(batch []byte, done func(ok bool)) {
 // applied takes the output of each log entry. It runs on the goroutine that
 // applies the log.
 func (n *Node) applied(out *fsm.Output) {
+	n.ticker.set(out.Due, out.AnyDue)
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
 	n.noteAccess(out) // before anybody hears that it is done
@@ -281,6 +285,7 @@ func (n *Node) epochRemoved(epoch uint64) {
 func (n *Node) restored(m *fsm.Machine) {
 	n.guard.Changed()
 	n.endGoneUsers()
+	n.takeDue(m)
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start

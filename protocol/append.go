@@ -26,7 +26,11 @@ func AppendHeader(dst []byte, channel, class uint16, bodySize uint64, properties
 	dst = binary.BigEndian.AppendUint16(dst, class)
 	dst = append(dst, 0, 0) // weight
 	dst = binary.BigEndian.AppendUint64(dst, bodySize)
+	at := len(dst)
 	dst = append(dst, properties...)
+	if len(properties) >= 2 {
+		dst[at+1] &^= 3 // of the flags word: they are no property, and a broker may keep a note there
+	}
 	return append(dst, FrameEnd)
 }
 

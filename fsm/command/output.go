@@ -29,11 +29,14 @@ type Result struct {
 	Lost, Applied bool
 
 	Unroutable  bool   // Publish: no queue took it
+	Rejected    bool   // Publish: a queue that it was for is full and refused it
 	Name        string // QueueDeclare: the queue's name
 	Messages    uint32 // QueueDeclare: ready; QueueDelete, QueuePurge: removed; Get: left ready
 	Consumers   uint32 // QueueDeclare
 	Ordinal     uint64 // Get without NoAck: see Effect.Ordinal
 	Redelivered bool   // Get
+	Acquired    uint32 // Get: see Effect
+	Failed      uint32 // Get: see Effect
 
 	// Message is what Get found (nil: the queue is empty), or a mandatory
 	// Publish that was unroutable. Valid for as long as it is referred to.
@@ -81,6 +84,8 @@ type Effect struct {
 	// without acknowledgements.
 	Ordinal     uint64
 	Redelivered bool
+	Acquired    uint32 // times that the message was given out before, and came back
+	Failed      uint32 // of those, the ones that count for the delivery limit
 	Message     *Message
 
 	Node  string

@@ -7,6 +7,7 @@ import (
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/topology"
+	"warren/protocol/wire"
 )
 
 // Format writes an output for people: the verdict when there are no results, and
@@ -17,6 +18,10 @@ func Format(out *fsm.Output) string {
 		fmt.Fprintln(&b, out.Verdict)
 	}
 	effects := out.Effects
+	for len(effects) > 0 && effects[0].Command < 0 {
+		fmt.Fprintln(&b, "in time: "+formatEffect(&effects[0]))
+		effects = effects[1:]
+	}
 	for i := range out.Results {
 		fmt.Fprintln(&b, formatResult(&out.Results[i]))
 		for len(effects) > 0 && effects[0].Command == i {
@@ -47,6 +52,9 @@ func formatResult(r *command.Result) string {
 		}
 		parts = append(parts, formatMessage(r.Message), fmt.Sprintf("left=%d", r.Messages))
 		parts = append(parts, formatOrdinal(r.Ordinal, r.Redelivered)...)
+		if t := formatTries(r.Acquired, r.Failed); t != "" {
+			parts = append(parts, t[1:])
+		}
 	default:
 		if r.Message != nil {
 			parts = append(parts, formatMessage(r.Message))
@@ -55,10 +63,20 @@ func formatResult(r *command.Result) string {
 	if r.Unroutable {
 		parts = append(parts, "unroutable")
 	}
+	if r.Rejected {
+		parts = append(parts, "rejected")
+	}
 	for _, m := range r.Returned {
 		parts = append(parts, "returned", formatMessage(m))
 	}
 	return strings.Join(parts, " ")
+}
+
+func formatTries(acquired, failed uint32) string {
+	if acquired == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" again=%d/%d", failed, acquired)
 }
 
 func formatOrdinal(ordinal uint64, redelivered bool) []string {
@@ -73,7 +91,15 @@ func formatOrdinal(ordinal uint64, redelivered bool) []string {
 }
 
 func formatMessage(m *command.Message) string {
-	return fmt.Sprintf("%q/%s=%s", m.Exchange, m.Key, m.Body)
+	text := fmt.Sprintf("%q/%s=%s", m.Exchange, m.Key, m.Body)
+	rows, _ := wire.Header(m.Properties, "x-death")
+	if deaths, ok := rows.(wire.Array); ok {
+		text += " died"
+		for _, row := range deaths {
+			text += fmt.Sprintf(" %v", row)
+		}
+	}
+	return text
 }
 
 func formatOwner(o command.Owner) string {
@@ -85,7 +111,7 @@ func formatEffect(e *command.Effect) string {
 	case command.EffectDeliver:
 		parts := append([]string{"deliver", formatOwner(e.To), e.Tag, e.Queue, formatMessage(e.Message)},
 			formatOrdinal(e.Ordinal, e.Redelivered)...)
-		return strings.Join(parts, " ")
+		return strings.Join(parts, " ") + formatTries(e.Acquired, e.Failed)
 	case command.EffectCancel:
 		return strings.Join([]string{"cancel", formatOwner(e.To), e.Tag, e.Queue}, " ")
 	case command.EffectEpochOpened:
@@ -171,6 +197,9 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 			q.Ready, q.Unacked, q.ReadyBytes, q.UnackedBytes, q.Consumers)
 		if q.Policy != "" || q.OperatorPolicy != "" {
 			fmt.Fprintf(b, "    policy %q, operator policy %q: %v\n", q.Policy, q.OperatorPolicy, q.Effective)
+		}
+		if q.Parked > 0 {
+			fmt.Fprintf(b, "    parked=%d bytes=%d\n", q.Parked, q.ParkedBytes)
 		}
 		fmt.Fprintf(b, "    published=%d delivered=%d+%d got=%d+%d empty=%d redelivered=%d acked=%d rejected=%d requeued=%d purged=%d\n",
 			q.Published, q.Delivered, q.DeliveredAuto, q.Got, q.GotAuto, q.GotEmpty, q.Redelivered,

@@ -19,6 +19,7 @@ type Generator struct {
 	epochs    map[string]uint64 // by node, also when they are over
 	sequences map[uint64]uint64 // last one applied, by epoch
 	bodies    int
+	started   bool
 }
 
 // NewGenerator returns a generator for a seed.
@@ -70,6 +71,10 @@ func (g *Generator) Next() []byte {
 	node := g.node()
 	epoch := g.epochs[node]
 	g.stamp += int64(g.r.IntN(5)) - 1
+	if !g.started && g.chance(90) {
+		g.started = true
+		return g.finish(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version})
+	}
 	if epoch == 0 || g.chance(3) {
 		return g.finish(command.NewBatch(nil, 0, 0), g.outside(node))
 	}
@@ -141,15 +146,21 @@ func (g *Generator) publish() *command.Publish {
 // properties makes a property list, now and then with a header, or broken: a
 // session lets none such through, but the machine must bear it.
 func (g *Generator) properties() []byte {
-	if g.chance(80) {
+	if g.chance(70) {
 		return []byte{0, 0}
 	}
-	b := wire.AppendProperties(nil, &wire.Properties{
-		Present: wire.FlagHeaders, Headers: wire.Table{
+	p := wire.Properties{Expiration: fmt.Sprint(g.r.IntN(30))}
+	if g.chance(60) {
+		p.Present = wire.FlagHeaders
+		p.Headers = wire.Table{
 			{Name: "h", Value: int32(g.r.IntN(2))},
 			{Name: g.pick("CC", "BCC", "other"), Value: wire.Array{g.key(), int32(1), g.key()}},
-		},
-	})
+		}
+	}
+	if g.chance(50) {
+		p.Present |= wire.FlagExpiration
+	}
+	b := wire.AppendProperties(nil, &p)
 	if g.chance(20) {
 		b = b[:g.r.IntN(len(b))]
 	}
@@ -181,10 +192,27 @@ func (g *Generator) declare() *command.QueueDeclare {
 		VHost: g.vhost(), Conn: g.conn(), Name: g.queue(), Passive: g.chance(10), Durable: g.chance(70),
 		Exclusive: g.chance(15), AutoDelete: g.chance(15), Generated: g.chance(50),
 	}
-	if g.chance(20) {
-		d.Args = wire.Table{{Name: "x-message-ttl", Value: int32(g.r.IntN(3) - 1)}}
-	}
+	d.Args = g.queueArguments()
 	return d
+}
+
+// queueArguments makes arguments of a queue, now and then some that are refused.
+func (g *Generator) queueArguments() (args wire.Table) {
+	add := func(percent int, name string, value any) {
+		if g.chance(percent) {
+			args = append(args, wire.Field{Name: name, Value: value})
+		}
+	}
+	add(20, "x-message-ttl", int32(g.r.IntN(20)-1))
+	add(10, "x-expires", int64(g.r.IntN(60)))
+	add(30, "x-dead-letter-exchange", g.exchange())
+	add(15, "x-dead-letter-routing-key", g.key())
+	add(20, "x-max-length", int32(g.r.IntN(6)))
+	add(10, "x-max-length-bytes", int32(g.r.IntN(20)))
+	add(30, "x-delivery-limit", int32(g.r.IntN(4)-1))
+	add(20, "x-queue-type", g.pick("quorum", "classic"))
+	add(20, "x-overflow", g.pick("drop-head", "reject-publish", "reject-publish-dlx"))
+	return args
 }
 
 func (g *Generator) binding() command.Binding {

@@ -257,7 +257,8 @@ func (l *line) binding() command.Binding {
 }
 
 // properties makes the properties of a publish: the headers CC and BCC of options
-// cc=KEY,KEY and bcc=KEY,KEY, and another one of option header=NAME:TEXT.
+// cc=KEY,KEY and bcc=KEY,KEY, another one of option header=NAME:TEXT, the x-… words as they
+// are; expiration=MS.
 func (l *line) properties() (list []byte, keyed bool) {
 	var p wire.Properties
 	for _, name := range [...]string{command.HeaderCC, command.HeaderBCC} {
@@ -276,8 +277,11 @@ func (l *line) properties() (list []byte, keyed bool) {
 		name, value, _ := strings.Cut(text, ":")
 		p.Headers = append(p.Headers, wire.Field{Name: name, Value: value})
 	}
-	if len(p.Headers) > 0 {
+	if p.Headers = append(p.Headers, l.args...); len(p.Headers) > 0 {
 		p.Present = wire.FlagHeaders
+	}
+	if p.Expiration = l.text("expiration", ""); p.Expiration != "" {
+		p.Present |= wire.FlagExpiration
 	}
 	return wire.AppendProperties(nil, &p), keyed
 }

@@ -17,7 +17,7 @@ import (
 // pure are the packages that are the state machine.
 var pure = []string{
 	"warren/fsm", "warren/fsm/access", "warren/fsm/command", "warren/fsm/queue", "warren/fsm/topology",
-	"warren/fsm/policy",
+	"warren/fsm/policy", "warren/fsm/internal/due",
 	"warren/fsm/internal/stream", "warren/protocol/wire",
 }
 

@@ -125,6 +125,13 @@ func (r *run) checkOutput(batch []byte) error {
 		return err
 	}
 	effects := r.out.Effects
+	for ; len(effects) > 0 && effects[0].Command < 0; effects = effects[1:] { // of time, not of a command
+		if e := &effects[0]; e.Kind == command.EffectDeliver && e.Ordinal != 0 {
+			if err := r.nextOrdinal(e.To, e.Ordinal); err != nil {
+				return err
+			}
+		}
+	}
 	for i := range r.out.Results {
 		kind, payload, next, err := command.Next(rest)
 		if err != nil {

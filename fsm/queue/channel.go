@@ -87,18 +87,18 @@ func (ch *Channel) lend(d delivery) uint64 {
 func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
 	wasFull := ch.full()
 	ch.deliveries.removeRange(&ch.store.deliveries, from, to, func(_ uint64, d delivery) {
-		ch.settle(d, outcome)
+		ch.settle(d, outcome, true)
 	})
 	if wasFull {
 		ch.wake()
 	}
 }
 
-func (ch *Channel) settle(d delivery, outcome command.Outcome) {
+func (ch *Channel) settle(d delivery, outcome command.Outcome, failed bool) {
 	if d.queue.deleted {
 		return
 	}
-	d.queue.settle(d.sequence, outcome)
+	d.queue.settle(d.sequence, outcome, failed)
 	c := d.consumer
 	if c == nil {
 		return
@@ -115,10 +115,18 @@ func (ch *Channel) settle(d delivery, outcome command.Outcome) {
 // Recover puts all that is unsettled back in its queues.
 func (ch *Channel) Recover() { ch.Settle(0, ch.Ordinal, command.Requeue) }
 
+// GiveBack is Recover for a channel whose node is gone: that is not the client's
+// failure with its messages.
+func (ch *Channel) GiveBack() {
+	ch.deliveries.removeRange(&ch.store.deliveries, 0, ch.Ordinal, func(_ uint64, d delivery) {
+		ch.settle(d, command.Requeue, false)
+	})
+}
+
 // Unsettled calls f for each unsettled delivery by ordinal. c is nil for what
 // basic.get took. It reads messages that are away, and changes nothing. It panics
 // with *Unreadable when one cannot be read.
-func (ch *Channel) Unsettled(f func(ordinal uint64, q *Queue, c *Consumer, m *command.Message, redelivered bool)) {
+func (ch *Channel) Unsettled(f func(ordinal uint64, q *Queue, c *Consumer, m *command.Message, redelivered bool, tries Tries)) {
 	var away peeker
 	ch.deliveries.each(func(n uint64, d delivery) {
 		if d.queue.deleted {
@@ -130,7 +138,7 @@ func (ch *Channel) Unsettled(f func(ordinal uint64, q *Queue, c *Consumer, m *co
 		if err != nil {
 			panic(&Unreadable{Queue: d.queue.Spec.Name, Err: err})
 		}
-		f(n, d.queue, d.consumer, m, c.again.has(slot))
+		f(n, d.queue, d.consumer, m, c.again.has(slot), c.triesOf(slot))
 	})
 }
 
@@ -139,6 +147,7 @@ type Got struct {
 	Message     *command.Message // nil: the queue is empty
 	Ordinal     uint64           // 0 without acknowledgement
 	Redelivered bool
+	Tries       Tries
 }
 
 // Get takes the first message of a queue for the channel, which has to settle it.
@@ -147,11 +156,11 @@ func (ch *Channel) Get(q *Queue) Got {
 		q.GotEmpty++
 		return Got{}
 	}
-	n, m, again := q.lendHead()
+	n, m, again, tries := q.lendHead()
 	q.Got++
 	q.countAgain(again)
 	ordinal := ch.lend(delivery{queue: q, sequence: n})
-	return Got{Message: m, Ordinal: ordinal, Redelivered: again}
+	return Got{Message: m, Ordinal: ordinal, Redelivered: again, Tries: tries}
 }
 
 // Get takes the first message of the queue for good.
@@ -160,8 +169,8 @@ func (q *Queue) Get() Got {
 		q.GotEmpty++
 		return Got{}
 	}
-	m, again := q.takeHead()
+	m, again, tries := q.takeHead()
 	q.GotAuto++
 	q.countAgain(again)
-	return Got{Message: m, Redelivered: again}
+	return Got{Message: m, Redelivered: again, Tries: tries}
 }

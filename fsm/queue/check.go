@@ -39,8 +39,11 @@ func (s *Census) Queue(q *Queue) error {
 	}
 	lent := make(map[uint64]bool)
 	s.lent[q] = lent
-	count, ready := 0, 0
-	var bytes, unackedBytes uint64
+	if err := q.checkLife(); err != nil {
+		return err
+	}
+	count, ready, parked := 0, 0, 0
+	var bytes, unackedBytes, parkedBytes uint64
 	for i, c := range q.messages.chunks {
 		err := c.check()
 		if err == nil {
@@ -59,11 +62,15 @@ func (s *Census) Queue(q *Queue) error {
 				bytes += size
 				return
 			}
+			if c.parked.has(slot) {
+				parked, parkedBytes = parked+1, parkedBytes+size
+				return
+			}
 			unackedBytes += size
 			lent[c.base+uint64(slot)] = false
 		})
 	}
-	if count != q.messages.count || ready != q.ready || count-ready != q.unacked ||
+	if count != q.messages.count || ready != q.ready || count-ready-parked != q.unacked || parked != q.parked || parkedBytes != q.parkedB ||
 		bytes != q.bytes || unackedBytes != q.unackedB {
 		return fmt.Errorf("queue %q counts %d of %d messages ready, its chunks have %d of %d",
 			q.Spec.Name, q.ready, q.ready+q.unacked, ready, count)

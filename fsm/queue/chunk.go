@@ -81,6 +81,7 @@ type chunk[T any] struct {
 	values     []T    // grows up to chunkSize; what is away may be beyond its end
 
 	disk // of messages only
+	life // of messages only
 }
 
 // at returns the value of a slot, zero when it is not there or away.
@@ -119,8 +120,9 @@ func (p *pool[T]) put(c *chunk[T]) {
 	if len(c.parts) > 0 {
 		p.dropped(&c.disk)
 	}
+	c.life.end()
 	if c.generation == p.generation && len(p.free) < maxFree {
-		c.disk = disk{}
+		c.disk, c.life = disk{}, life{}
 		p.free = append(p.free, c)
 	}
 }
@@ -169,6 +171,7 @@ func (s *sequence[T]) writable(p *pool[T], at int) *chunk[T] {
 	*d = *c
 	d.generation = p.generation
 	d.values = slices.Clone(c.values)
+	d.life.own()
 	s.chunks[at] = d
 	return d
 }
@@ -217,6 +220,7 @@ func (c *chunk[T]) erase(slot int) {
 	}
 	c.present.clear(slot)
 	c.again.clear(slot)
+	c.life.forget(slot)
 	c.live--
 }
 

@@ -132,18 +132,18 @@ func (q *Queue) assign(sink Sink) {
 func (q *Queue) deliver(c *Consumer, sink Sink) {
 	c.Delivered++
 	if c.Spec.NoAck {
-		m, again := q.takeHead()
+		m, again, tries := q.takeHead()
 		q.DeliveredAuto++
 		q.countAgain(again)
-		sink.Deliver(c, 0, again, m)
+		sink.Deliver(c, 0, again, tries, m)
 		return
 	}
-	n, m, again := q.lendHead()
+	n, m, again, tries := q.lendHead()
 	q.Delivered++
 	q.countAgain(again)
 	c.unacked++
 	ordinal := c.Channel.lend(delivery{queue: q, sequence: n, consumer: c})
-	sink.Deliver(c, ordinal, again, m)
+	sink.Deliver(c, ordinal, again, tries, m)
 }
 
 func (q *Queue) countAgain(again bool) {
@@ -181,6 +181,9 @@ func (c *Consumer) Cancel() {
 	}
 	c.gone = true
 	c.Queue.live--
+	if c.Queue.live == 0 {
+		c.Queue.Use()
+	}
 	delete(c.Channel.tags, c.Spec.Tag)
 	c.forget()
 }

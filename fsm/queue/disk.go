@@ -216,6 +216,7 @@ func (q *Queue) evict(at int) bool {
 		*d = *c
 		d.generation = s.messages.generation
 		d.values = nil
+		d.life.own()
 		if c.present.next(c.stored) < chunkSize {
 			d.values = slices.Clone(c.values)
 		}

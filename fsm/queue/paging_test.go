@@ -124,7 +124,7 @@ func TestPagedQueue(t *testing.T) {
 						size = r.IntN(20)
 					}
 					for _, to := range []*Queue{a, b} {
-						to.Push(to.store.NewMessage("x", fmt.Appendf(nil, "%d", numbers), nil, make([]byte, size)))
+						to.Push(to.store.NewMessage("x", fmt.Appendf(nil, "%d", numbers), nil, make([]byte, size)), None)
 					}
 				}
 			case 2, 3:
@@ -169,10 +169,10 @@ func TestPagedQueue(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %d records and %d live, %d bytes in memory and %d counted", seed, step, c.Records(), len(p.live), c.Resident(), s.Resident())
 			}
 		}
-		ca.Unsettled(func(o uint64, _ *Queue, _ *Consumer, m *command.Message, again bool) {
+		ca.Unsettled(func(o uint64, _ *Queue, _ *Consumer, m *command.Message, again bool, _ Tries) {
 			want = append(want, fmt.Sprintf("%d %s %v", o, m.Key, again))
 		})
-		cb.Unsettled(func(o uint64, _ *Queue, _ *Consumer, m *command.Message, again bool) {
+		cb.Unsettled(func(o uint64, _ *Queue, _ *Consumer, m *command.Message, again bool, _ Tries) {
 			got = append(got, fmt.Sprintf("%d %s %v", o, m.Key, again))
 		})
 		if !slices.Equal(got, want) {
@@ -227,7 +227,7 @@ func TestSparseChunks(t *testing.T) {
 	s, p, q := newPaged()
 	const n = 10
 	for range n * chunkSize {
-		q.Push(s.NewMessage("", nil, nil, make([]byte, 100)))
+		q.Push(s.NewMessage("", nil, nil, make([]byte, 100)), None)
 	}
 	p.checkpoint(t, s, q)
 	s.Evict()

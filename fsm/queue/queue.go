@@ -1,6 +1,9 @@
 package queue
 
-import "warren/fsm/command"
+import (
+	"warren/fsm/command"
+	"warren/fsm/internal/due"
+)
 
 // Counters count what happened to a queue since it was declared.
 type Counters struct {
@@ -34,16 +37,22 @@ type Queue struct {
 	bytes     uint64 // of the bodies of ready messages
 	unacked   int
 	unackedB  uint64
+	parked    int
+	parkedB   uint64
 	consumers []*Consumer // by ID; those that are gone stay while they have deliveries
 	live      int         // consumers that are not gone
 	levels    []level     // consumers that wait, highest priority first
 	dirty     bool        // in store.dirty
 	deleted   bool
+	settings  Settings
+	used      int64     // when a client last used it, for Settings.Expires
+	expiry    due.Index // its chunks that have deadlines
+	timer     due.Item  // in store.Timers
 }
 
 // NewQueue returns an empty queue.
 func (s *Store) NewQueue(id uint64, spec command.QueueDeclare) *Queue {
-	return &Queue{ID: id, Spec: spec, store: s, next: 1, first: 1}
+	return &Queue{ID: id, Spec: spec, store: s, next: 1, first: 1, settings: DefaultSettings(), used: s.now}
 }
 
 // Ready returns the number of messages that wait for a consumer.
@@ -80,8 +89,9 @@ func (q *Queue) EachConsumer(f func(*Consumer)) {
 	}
 }
 
-// Push puts a message at the end.
-func (q *Queue) Push(m *command.Message) {
+// Push puts a message at the end. It expires after ttl milliseconds, or when the queue's own
+// TTL is over; None: not of itself.
+func (q *Queue) Push(m *command.Message, ttl int64) {
 	c, slot := q.messages.add(&q.store.messages, q.next, m)
 	c.readyBits.set(slot)
 	c.ready++
@@ -92,6 +102,17 @@ func (q *Queue) Push(m *command.Message) {
 	q.bytes += uint64(len(m.Body))
 	q.Published++
 	q.store.touch(q)
+	if own := q.settings.TTL; own >= 0 && (ttl < 0 || own < ttl) {
+		ttl = own
+	}
+	if ttl >= 0 {
+		at := q.store.now + ttl
+		c.setDeadline(slot, at)
+		q.expect(c, at)
+	}
+	if q.over() {
+		q.wake(0)
+	}
 }
 
 // head finds the first ready message: its chunk and slot. There must be one.
@@ -114,12 +135,12 @@ func (q *Queue) head() (at, slot int) {
 }
 
 // takeHead removes the first ready message, for good.
-func (q *Queue) takeHead() (m *command.Message, redelivered bool) {
+func (q *Queue) takeHead() (m *command.Message, redelivered bool, tries Tries) {
 	at, slot := q.head()
 	m = q.message(at, slot)
-	redelivered = q.messages.chunks[at].again.has(slot)
+	redelivered, tries = q.messages.chunks[at].again.has(slot), q.messages.chunks[at].triesOf(slot)
 	q.removeReady(at, slot)
-	return m, redelivered
+	return m, redelivered, tries
 }
 
 // removeReady removes the message that head found.
@@ -142,13 +163,14 @@ func (q *Queue) remove(at, slot int) int {
 }
 
 // lendHead makes the first ready message unacknowledged.
-func (q *Queue) lendHead() (n uint64, m *command.Message, redelivered bool) {
+func (q *Queue) lendHead() (n uint64, m *command.Message, redelivered bool, tries Tries) {
 	at, slot := q.head()
 	n = q.first
 	m = q.message(at, slot)
 	redelivered = q.lend(at, slot)
+	tries = q.messages.chunks[at].triesOf(slot)
 	q.first++
-	return n, m, redelivered
+	return n, m, redelivered, tries
 }
 
 // lend makes the ready message at a place unacknowledged.
@@ -165,16 +187,20 @@ func (q *Queue) lend(at, slot int) (redelivered bool) {
 }
 
 // settle ends one delivery of the message with sequence n.
-func (q *Queue) settle(n uint64, outcome command.Outcome) {
+// A requeue counts for the delivery limit if the client failed with the message.
+func (q *Queue) settle(n uint64, outcome command.Outcome, failed bool) {
 	at, slot, ok := q.messages.lookup(n)
 	if !ok {
 		panic("queue: a delivery refers to a message that is not there")
 	}
 	if outcome == command.Requeue {
-		q.giveBack(at, slot, n)
+		q.giveBack(at, slot, n, failed)
 		return
 	}
 	base := q.messages.chunks[at].base
+	if outcome == command.Reject && q.settings.DeadLetters {
+		q.bury(q.message(at, slot), Rejected)
+	}
 	q.unacked--
 	q.unackedB -= uint64(q.remove(at, slot))
 	if outcome == command.Reject {
@@ -188,8 +214,21 @@ func (q *Queue) settle(n uint64, outcome command.Outcome) {
 }
 
 // giveBack makes an unacknowledged message ready again, in its old place.
-func (q *Queue) giveBack(at, slot int, n uint64) {
+func (q *Queue) giveBack(at, slot int, n uint64, failed bool) {
 	c := q.messages.writable(&q.store.messages, at)
+	d := c.deadline(slot)
+	if d != 0 && d < q.store.now {
+		q.tooLate(at, slot)
+		return
+	}
+	q.Requeued++
+	if q.store.counting {
+		tries := c.count(slot, failed)
+		if limit := q.settings.DeliveryLimit; limit >= 0 && failed && int64(tries.Failed) > limit {
+			q.limited(at, slot)
+			return
+		}
+	}
 	c.readyBits.set(slot)
 	c.ready++
 	c.again.set(slot)
@@ -199,16 +238,32 @@ func (q *Queue) giveBack(at, slot int, n uint64) {
 	q.ready++
 	q.bytes += size
 	q.first = min(q.first, n)
-	q.Requeued++
 	q.store.touch(q)
+	if d != 0 {
+		q.expect(c, d)
+	}
+	if q.over() {
+		q.wake(0)
+	}
 }
 
-// Purge removes the ready messages and returns how many there were.
+// tooLate ends a message that comes back when its time is up.
+func (q *Queue) tooLate(at, slot int) {
+	if q.settings.DeadLetters {
+		q.bury(q.message(at, slot), Expired)
+	}
+	q.unacked--
+	q.unackedB -= uint64(q.remove(at, slot))
+	q.Requeued++
+}
+
+// Purge removes the ready and the parked messages and returns how many there were.
 func (q *Queue) Purge() int {
-	n := q.ready
+	n := q.ready + q.parked
 	for q.ready > 0 {
 		q.removeReady(q.head())
 	}
+	q.purgeParked()
 	q.Purged += uint64(n)
 	return n
 }
@@ -218,6 +273,8 @@ func (q *Queue) Purge() int {
 func (q *Queue) Delete() int {
 	n := q.ready
 	q.deleted = true
+	q.timer.Remove()
+	q.store.rejecting -= refusing(&q.settings)
 	for _, c := range q.consumers {
 		c.orphan()
 	}
@@ -227,6 +284,7 @@ func (q *Queue) Delete() int {
 	}
 	q.messages = sequence[*command.Message]{}
 	q.ready, q.bytes, q.unacked, q.unackedB = 0, 0, 0, 0
+	q.parked, q.parkedB = 0, 0
 	return n
 }
 

@@ -13,7 +13,7 @@ import (
 // taker remembers what was delivered.
 type taker struct{ got []string }
 
-func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, m *command.Message) {
+func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, _ Tries, m *command.Message) {
 	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body, redelivered))
 }
 
@@ -24,14 +24,14 @@ func newQueue() (*Store, *Queue) {
 
 func fill(s *Store, q *Queue, n int) {
 	for i := range n {
-		q.Push(s.NewMessage("", nil, nil, fmt.Appendf(nil, "%d", i)))
+		q.Push(s.NewMessage("", nil, nil, fmt.Appendf(nil, "%d", i)), None)
 	}
 }
 
 // push adds messages that cost the same.
 func push(s *Store, q *Queue, n int) {
 	for range n {
-		q.Push(s.NewMessage("", nil, nil, make([]byte, 4)))
+		q.Push(s.NewMessage("", nil, nil, make([]byte, 4)), None)
 	}
 }
 

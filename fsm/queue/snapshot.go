@@ -21,12 +21,13 @@ const flagAgain = 1 << 0 // delivered before
 type Contents struct {
 	q      *Queue // not to be looked into
 	name   string
+	id     uint64
 	chunks []*page
 }
 
 // Capture returns the messages of the queue. See Store.Freeze.
 func (q *Queue) Capture() Contents {
-	return Contents{q, q.Spec.Name, slices.Clone(q.messages.chunks)}
+	return Contents{q, q.Spec.Name, q.ID, slices.Clone(q.messages.chunks)}
 }
 
 // Write writes the messages of a queue, bytes and all. It reads those that are

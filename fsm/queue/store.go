@@ -1,12 +1,15 @@
 package queue
 
-import "warren/fsm/command"
+import (
+	"warren/fsm/command"
+	"warren/fsm/internal/due"
+)
 
 // A Sink takes the deliveries that assigning messages gives.
 type Sink interface {
 	// Deliver says that the message goes to the consumer. Ordinal is 0 for a
 	// consumer without acknowledgements. m is valid for as long as it is referred to.
-	Deliver(c *Consumer, ordinal uint64, redelivered bool, m *command.Message)
+	Deliver(c *Consumer, ordinal uint64, redelivered bool, tries Tries, m *command.Message)
 }
 
 // A Store is what the queues and channels of one state machine share. Nothing in
@@ -15,7 +18,13 @@ type Store struct {
 	records    command.Records // nil: all messages stay in memory
 	messages   pool[*command.Message]
 	deliveries pool[delivery]
-	dirty      []*Queue // may have both ready messages and willing consumers
+	Timers     due.Index // what is next to happen to queues, and to others that the caller puts there
+	now        int64     // milliseconds since the Unix epoch
+	dead       []Dead
+	counting   bool // how often messages come back
+	rejecting  int  // queues that may refuse a message
+
+	dirty []*Queue // may have both ready messages and willing consumers
 
 	resident int64 // cost of the messages in memory
 	limit    int64 // of resident; below 0 there is none
@@ -69,3 +78,7 @@ func (s *Store) Freeze() {
 	s.messages.freeze()
 	s.deliveries.freeze()
 }
+
+// SetCounting says whether it is counted how often messages come back, which early
+// versions of the machine did not.
+func (s *Store) SetCounting(on bool) { s.counting = on }

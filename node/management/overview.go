@@ -63,9 +63,10 @@ func (c *call) overview() error {
 		"churn_rates":                   object{},
 		"message_stats":                 messageStats(&fsm.QueueInfo{Counters: t.Counters}),
 		"queue_totals": object{
-			"messages":                t.Ready + t.Unacked,
+			"messages":                t.Ready + t.Unacked + t.Parked,
 			"messages_ready":          t.Ready,
 			"messages_unacknowledged": t.Unacked,
+			"messages_parked":         t.Parked,
 		},
 		"object_totals": object{
 			"connections": len(connections),

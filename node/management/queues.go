@@ -118,12 +118,14 @@ func (p *placement) queueObject(vhost string, q *fsm.QueueInfo) object {
 		"operator_policy":              orNil(q.OperatorPolicy),
 		"effective_policy_definition":  tableToJSON(q.Effective),
 		"consumers":                    q.Consumers,
-		"messages":                     q.Ready + q.Unacked,
+		"messages":                     q.Ready + q.Unacked + q.Parked,
 		"messages_ready":               q.Ready,
 		"messages_unacknowledged":      q.Unacked,
-		"message_bytes":                q.ReadyBytes + q.UnackedBytes,
+		"messages_parked":              q.Parked,
+		"message_bytes":                q.ReadyBytes + q.UnackedBytes + q.ParkedBytes,
 		"message_bytes_ready":          q.ReadyBytes,
 		"message_bytes_unacknowledged": q.UnackedBytes,
+		"message_bytes_parked":         q.ParkedBytes,
 		"message_stats":                messageStats(q),
 	}
 }

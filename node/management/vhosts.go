@@ -57,6 +57,7 @@ func (c *call) vhostObject(name string) object {
 		for _, q := range m.Queues(name) {
 			sum.Ready += q.Ready
 			sum.Unacked += q.Unacked
+			sum.Parked += q.Parked
 			sum.Counters.Add(&q.Counters)
 		}
 	})
@@ -74,7 +75,7 @@ func (c *call) vhostObject(name string) object {
 		"name": name, "description": description, "tags": []string{}, "default_queue_type": "classic",
 		"tracing": false, "cluster_state": state, "metadata": object{"description": description, "tags": []string{}},
 		"protected_from_deletion": false,
-		"messages":                sum.Ready + sum.Unacked, "messages_ready": sum.Ready,
-		"messages_unacknowledged": sum.Unacked, "message_stats": messageStats(&sum),
+		"messages":                sum.Ready + sum.Unacked + sum.Parked, "messages_ready": sum.Ready,
+		"messages_unacknowledged": sum.Unacked, "messages_parked": sum.Parked, "message_stats": messageStats(&sum),
 	}
 }

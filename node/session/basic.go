@@ -83,6 +83,10 @@ func (ch *channel) publishResult(t token, r *command.Result) {
 	if r.Message != nil {
 		ch.giveBack(r.Message)
 	}
+	if r.Rejected {
+		ch.rejected(t)
+		return
+	}
 	ch.published(t, 1)
 }
 
@@ -113,7 +117,7 @@ func (ch *channel) deliver(e *event) {
 	}
 	tag := ch.record(e.ordinal)
 	ch.c.out.Deliver(ch.number, k.tag, tag, e.redelivered, e.message.Exchange, e.message.Key)
-	ch.c.out.Content(ch.number, e.message.Properties, e.message.Body)
+	ch.c.out.Content(ch.number, withTries(e.message.Properties, e.acquired, e.failed), e.message.Body)
 	ch.topUp(k, len(e.message.Body))
 }
 
@@ -243,7 +247,7 @@ func (ch *channel) got(r *command.Result) {
 	}
 	tag := ch.record(r.Ordinal)
 	ch.c.out.GetOk(ch.number, tag, r.Redelivered, r.Message.Exchange, r.Message.Key, r.Messages)
-	ch.c.out.Content(ch.number, r.Message.Properties, r.Message.Body)
+	ch.c.out.Content(ch.number, withTries(r.Message.Properties, r.Acquired, r.Failed), r.Message.Body)
 }
 
 // recover is basic.recover and basic.recover-async, which has no answer.

@@ -56,6 +56,28 @@ func (ch *channel) published(t token, count uint64) {
 	}
 }
 
+// rejected takes the result of a publish that a full queue refused: the client gets a
+// basic.nack, if it wants to know (https://www.rabbitmq.com/docs/maxlength).
+func (ch *channel) rejected(t token) {
+	f := &ch.confirms
+	n := t.publish(ch.sent)
+	if !f.on || !ch.open || n <= f.before {
+		return
+	}
+	n -= f.before
+	ch.flushConfirms() // what came before is confirmed before
+	ch.c.out.Nack(ch.number, n, false)
+	if n != f.done+1 {
+		if f.early == nil {
+			f.early = make(map[uint64]struct{})
+		}
+		f.early[n] = struct{}{}
+		return
+	}
+	f.done, f.told = n, n
+	f.skipEarly()
+}
+
 // skipEarly moves done over those that were applied early.
 func (f *confirms) skipEarly() {
 	for len(f.early) > 0 {

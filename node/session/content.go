@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 	"strings"
@@ -112,6 +113,11 @@ func (ch *channel) headerFrame(payload []byte) error {
 	if h.BodySize > uint64(ch.c.cfg.MaxMessageSize) {
 		return preconditionFailed(protocol.IDBasicPublish,
 			"message size %d is larger than configured max size %d", h.BodySize, ch.c.cfg.MaxMessageSize)
+	}
+	if h.Properties[1]&3 != 0 {
+		// No property, and ignored like RabbitMQ does; the state machine keeps a note there.
+		h.Properties = bytes.Clone(h.Properties)
+		h.Properties[1] &^= 3
 	}
 	if h.Properties, err = ch.setReplyTo(h.Properties); err != nil {
 		return err

@@ -32,6 +32,8 @@ type event struct {
 	count       uint32 // evPublished
 	token       token  // evPublished, evResult
 	ordinal     uint64 // evDeliver
+	acquired    uint32 // evDeliver
+	failed      uint32 // evDeliver
 	tag         string
 	message     *command.Message
 	result      *command.Result
@@ -156,7 +158,7 @@ func (b *inbox) close() requests {
 // Result takes the answer to a command of this session.
 func (s *Session) Result(t uint64, r *command.Result) {
 	tok := token(t)
-	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied) && r.Message == nil {
+	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied) && !r.Rejected && r.Message == nil {
 		s.inbox.addPublished(tok)
 		return
 	}
@@ -170,7 +172,7 @@ func (s *Session) Effect(e *command.Effect) {
 	case command.EffectDeliver:
 		s.inbox.add(event{
 			kind: evDeliver, channel: e.To.Number, tag: e.Tag,
-			ordinal: e.Ordinal, redelivered: e.Redelivered, message: e.Message,
+			ordinal: e.Ordinal, redelivered: e.Redelivered, acquired: e.Acquired, failed: e.Failed, message: e.Message,
 		})
 	case command.EffectCancel:
 		s.inbox.add(event{kind: evCancel, channel: e.To.Number, tag: e.Tag})

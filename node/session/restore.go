@@ -87,7 +87,7 @@ func (ch *channel) restored(s *command.ChannelState) {
 			}
 			ch.deliver(&event{
 				kind: evDeliver, channel: ch.number, tag: e.Tag,
-				ordinal: e.Ordinal, redelivered: e.Redelivered, message: e.Message,
+				ordinal: e.Ordinal, redelivered: e.Redelivered, acquired: e.Acquired, failed: e.Failed, message: e.Message,
 			})
 			if !ch.open {
 				return

@@ -267,6 +267,15 @@ func (r *Reader) Raw(n uint64) []byte {
 // String reads a length and a string.
 func (r *Reader) String() string { return string(r.Bytes()) }
 
+// More reports whether there are bytes left to be read before the stream ends.
+func (r *Reader) More() bool {
+	if r.err != nil {
+		return false
+	}
+	_, err := r.r.Peek(1)
+	return err == nil
+}
+
 // End returns the first error; bytes that were not read are one.
 func (r *Reader) End() error {
 	if r.err == nil {

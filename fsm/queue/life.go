@@ -1,0 +1,308 @@
+package queue
+
+import (
+	"fmt"
+	"slices"
+
+	"warren/fsm/command"
+	"warren/fsm/internal/due"
+)
+
+// A Reason is why a message died.
+type Reason string
+
+// Why messages die, in RabbitMQ's words (https://www.rabbitmq.com/docs/dlx).
+const (
+	Rejected Reason = "rejected"
+	Expired  Reason = "expired"
+	MaxLen   Reason = "maxlen"
+	TooOften Reason = "delivery_limit"
+)
+
+// A Dead message has left its queue and is to be dead-lettered.
+type Dead struct {
+	Queue   *Queue
+	Message *command.Message
+	Reason  Reason
+}
+
+// life is what a chunk knows of how long its messages may wait. Slices are changed
+// in place, so a copy of the chunk has its own.
+type life struct {
+	deadlines []int64 // by slot, in milliseconds since the Unix epoch; 0, or beyond the end: none
+	timer     *chunkTimer
+	tries     []Tries // by slot; beyond the end: none
+	parked    bitmap  // present, and kept for an operator
+}
+
+// Tries counts what became of a message before the present delivery.
+type Tries struct {
+	Acquired uint32 // times that it was given to a consumer or a get, and came back
+	Failed   uint32 // of those, the ones that count for the delivery limit
+}
+
+// own gives a copy of a chunk slices of its own.
+func (l *life) own() {
+	l.deadlines = slices.Clone(l.deadlines)
+	l.tries = slices.Clone(l.tries)
+}
+
+// deadline returns when the message in a slot expires, 0 for never.
+func (l *life) deadline(slot int) int64 {
+	if slot < len(l.deadlines) {
+		return l.deadlines[slot]
+	}
+	return 0
+}
+
+func (l *life) setDeadline(slot int, at int64) {
+	for len(l.deadlines) <= slot {
+		l.deadlines = append(l.deadlines, 0)
+	}
+	l.deadlines[slot] = at
+}
+
+// forget clears what is known of a slot.
+func (l *life) forget(slot int) {
+	if slot < len(l.deadlines) {
+		l.deadlines[slot] = 0
+	}
+	if slot < len(l.tries) {
+		l.tries[slot] = Tries{}
+	}
+	l.parked.clear(slot)
+}
+
+// triesOf returns what is known of the deliveries of a slot.
+func (l *life) triesOf(slot int) Tries {
+	if slot < len(l.tries) {
+		return l.tries[slot]
+	}
+	return Tries{}
+}
+
+// count counts that the message of a slot came back.
+func (l *life) count(slot int, failed bool) Tries {
+	for len(l.tries) <= slot {
+		l.tries = append(l.tries, Tries{})
+	}
+	t := &l.tries[slot]
+	t.Acquired++
+	if failed {
+		t.Failed++
+	}
+	return *t
+}
+
+// end drops all, as the chunk goes.
+func (l *life) end() {
+	if l.timer != nil {
+		l.timer.Remove()
+	}
+}
+
+// A chunkTimer is a chunk in the index of its queue.
+type chunkTimer struct {
+	due.Item
+	q    *Queue
+	base uint64
+}
+
+// Due returns the earliest deadline of a ready message.
+func (t *chunkTimer) Due() (first int64, ok bool) {
+	at, ok := t.q.messages.chunk(t.base)
+	if !ok {
+		return 0, false
+	}
+	c := t.q.messages.chunks[at]
+	ok = false
+	for slot, d := range c.deadlines {
+		if d != 0 && c.readyBits.has(slot) && (!ok || d < first) {
+			first, ok = d, true
+		}
+	}
+	return first, ok
+}
+
+// expect makes the queue look after a chunk at a time. The chunk must be writable.
+func (q *Queue) expect(c *page, at int64) {
+	if c.timer == nil {
+		c.timer = &chunkTimer{q: q, base: c.base}
+	}
+	q.expiry.Wake(&c.timer.Item, c.timer, c.base, at)
+	q.wake(at)
+}
+
+// wake makes the machine look after the queue at a time.
+func (q *Queue) wake(at int64) { q.store.Timers.Wake(&q.timer, q, q.ID, at) }
+
+// Due returns when something is next to happen to the queue: it is too long, a message
+// expires, or the queue does.
+func (q *Queue) Due() (int64, bool) {
+	if q.over() {
+		return 0, true
+	}
+	first, ok := int64(0), false
+	if what, at := q.expiry.First(); what != nil {
+		first, ok = at, true
+	}
+	if at, unused := q.expires(); unused && (!ok || at < first) {
+		first, ok = at, true
+	}
+	return first, ok
+}
+
+// expires returns when the queue goes if nobody uses it until then.
+func (q *Queue) expires() (int64, bool) {
+	if q.settings.Expires < 0 || q.live > 0 {
+		return 0, false
+	}
+	return q.used + q.settings.Expires, true
+}
+
+// Unused reports whether nobody has used the queue for so long that it is to go.
+func (q *Queue) Unused() bool {
+	at, ok := q.expires()
+	return ok && at <= q.store.now
+}
+
+// Use says that a client uses the queue.
+func (q *Queue) Use() {
+	q.used = q.store.now
+	if q.settings.Expires >= 0 {
+		q.wake(q.used + q.settings.Expires)
+	}
+}
+
+// A Budget bounds what one log entry does because of time and limits.
+type Budget struct{ left int }
+
+// NewBudget allows so many messages of up to 4 KiB each; larger ones count for more.
+func NewBudget(n int) Budget { return Budget{n} }
+
+// Spent reports whether nothing is left.
+func (b *Budget) Spent() bool { return b.left <= 0 }
+
+func (b *Budget) spend(size int) { b.left -= 1 + size>>12 }
+
+// limited takes a message out that came back once too often: to be dead-lettered, or
+// kept aside where nobody but an operator gets at it. It is unacknowledged.
+func (q *Queue) limited(at, slot int) {
+	q.unacked--
+	if q.settings.DeadLetters {
+		q.bury(q.message(at, slot), TooOften)
+		q.unackedB -= uint64(q.remove(at, slot))
+		return
+	}
+	c := q.messages.writable(&q.store.messages, at)
+	size := uint64(bodySize(c, slot))
+	q.unackedB -= size
+	q.park(c, slot, size)
+}
+
+func (q *Queue) park(c *page, slot int, size uint64) {
+	c.parked.set(slot)
+	q.parked++
+	q.parkedB += size
+}
+
+// Parked returns the number of messages that are kept aside, because they came back more
+// often than the delivery limit allows and the queue has nowhere to dead-letter them.
+func (q *Queue) Parked() int { return q.parked }
+
+// ParkedBytes returns the size of their bodies.
+func (q *Queue) ParkedBytes() uint64 { return q.parkedB }
+
+// purgeParked removes what is parked.
+func (q *Queue) purgeParked() {
+	for at := 0; q.parked > 0; {
+		c := q.messages.chunks[at]
+		slot := c.parked.next(0)
+		if slot == chunkSize {
+			at++
+			continue
+		}
+		q.parked--
+		q.parkedB -= uint64(q.remove(at, slot))
+	}
+}
+
+// Act lets the messages go that are too many, and those whose time is up, within the budget.
+func (q *Queue) Act(b *Budget) {
+	for q.over() && !b.Spent() {
+		at, slot := q.head()
+		q.die(at, slot, MaxLen, b)
+	}
+	for !b.Spent() {
+		what := q.expiry.Next(q.store.now)
+		if what == nil {
+			return
+		}
+		q.expireChunk(what.(*chunkTimer).base, b)
+	}
+}
+
+// expireChunk lets the ready messages of a chunk go whose time is up, in order.
+func (q *Queue) expireChunk(base uint64, b *Budget) {
+	for slot := 0; !b.Spent(); slot++ {
+		at, ok := q.messages.chunk(base)
+		if !ok {
+			return
+		}
+		c := q.messages.chunks[at]
+		for slot = c.readyBits.next(slot); slot < chunkSize; slot = c.readyBits.next(slot + 1) {
+			if d := c.deadline(slot); d != 0 && d <= q.store.now {
+				break
+			}
+		}
+		if slot == chunkSize {
+			return
+		}
+		q.die(at, slot, Expired, b)
+	}
+}
+
+// die takes a ready message out of the queue, to be dead-lettered if the queue does that.
+func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
+	b.spend(bodySize(q.messages.chunks[at], slot))
+	if q.settings.DeadLetters {
+		q.bury(q.message(at, slot), reason)
+	}
+	q.ready--
+	q.bytes -= uint64(q.remove(at, slot))
+}
+
+func (q *Queue) bury(m *command.Message, reason Reason) {
+	q.store.dead = append(q.store.dead, Dead{q, m, reason})
+}
+
+// TakeDead returns what died since the last call, in order. It is valid until the
+// next message dies.
+func (s *Store) TakeDead() []Dead {
+	d := s.dead
+	s.dead = s.dead[:0]
+	return d
+}
+
+// SetNow sets the time, in milliseconds since the Unix epoch. It never goes back.
+func (s *Store) SetNow(ms int64) { s.now = ms }
+
+// checkLife checks that all that is to happen to the queue is known to the indexes, and
+// that nothing is kept of messages that went.
+func (q *Queue) checkLife() error {
+	for _, c := range q.messages.chunks {
+		t := chunkTimer{q: q, base: c.base}
+		if at, ok := t.Due(); ok && (c.timer == nil || !c.timer.Awaits(at)) {
+			return fmt.Errorf("queue %q does not await that a message expires at %d", q.Spec.Name, at)
+		}
+		for slot, d := range c.deadlines {
+			if d != 0 && !c.present.has(slot) {
+				return fmt.Errorf("queue %q keeps the deadline of a message that went", q.Spec.Name)
+			}
+		}
+	}
+	if at, ok := q.Due(); ok && !q.timer.Awaits(at) {
+		return fmt.Errorf("nobody awaits what happens to queue %q at %d", q.Spec.Name, at)
+	}
+	return nil
+}
