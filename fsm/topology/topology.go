@@ -350,15 +350,6 @@ func (t *Topology) exchangeNames() []string {
 	return names
 }
 
-func (t *Topology) queueNames() []string {
-	names := make([]string, 0, len(t.queues))
-	for name := range t.queues {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // SetAlternate gives an exchange the alternate exchange that a policy says, or takes it
 // away with ok false. One that was declared with the exchange counts for more.
 func (t *Topology) SetAlternate(exchange, alternate string, ok bool) {
