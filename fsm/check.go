@@ -18,6 +18,11 @@ func (m *Machine) Check() (records int, err error) {
 			err = m.checkQueue(v, q, &census)
 		}
 	})
+	if err == nil {
+		var hidden []*queue.Queue
+		hidden, err = m.checkDelayed(&census)
+		queues = append(queues, hidden...)
+	}
 	m.eachEpoch(func(e *epoch) {
 		for _, number := range sortedKeys(e.connections) {
 			if err == nil {
@@ -30,6 +35,9 @@ func (m *Machine) Check() (records int, err error) {
 	}
 	if err == nil {
 		err = m.checkBindings()
+	}
+	if err == nil && m.version >= 2 {
+		err = m.checkCaches()
 	}
 	for _, name := range sortedKeys(m.vhosts) {
 		if err == nil {

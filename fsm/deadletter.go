@@ -54,9 +54,10 @@ func (m *Machine) deadLetter(d queue.Dead) {
 	names := v.topology.RouteDead(m.deadRoutes[:0], &to)
 	m.deadRoutes = names
 	msg := m.store.NewMessage(s.DeadExchange, key, properties, d.Message.Body)
+	var k mark
 	for _, name := range names {
 		if d.Reason == queue.Rejected || !cycles(history, name) {
-			v.queues[name].Push(msg, queue.None)
+			m.push(v.queues[name], msg, queue.None, &k)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func (m *Machine) declareQueue(e *epoch, c *command.QueueDeclare, r *command.Res
 		return err
 	}
 	if q == nil {
-		if err := checkArguments(c); err != nil {
+		if err := m.checkNewQueue(c); err != nil {
 			return err
 		}
 		q = m.addQueue(e, v, c)
@@ -62,10 +62,25 @@ func checkEquivalent(q *queue.Queue, e *epoch, c *command.QueueDeclare) *command
 	return checkSameArguments(&q.Spec, c)
 }
 
+// checkNewQueue refuses arguments that a queue cannot have.
+func (m *Machine) checkNewQueue(c *command.QueueDeclare) *command.Error {
+	if err := checkArguments(c); err != nil {
+		return err
+	}
+	if m.version >= 2 && wantsDedup(c.Args) {
+		return checkCache(c.Args, false)
+	}
+	return nil
+}
+
 func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Queue {
 	m.ids++
 	q := m.store.NewQueue(m.ids, *c)
 	q.Created = m.index
+	if m.version >= 2 {
+		q.UseArguments()
+		m.dedupQueue(q)
+	}
 	m.configure(q)
 	v.queues[c.Name] = q
 	v.topology.DeclareQueue(c.Name)

@@ -321,6 +321,8 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 		m.recover(e, c.Channel)
 	case *command.Commit:
 		return m.commit(e, c, r)
+	case *command.DelayedCancel:
+		r.Err = m.cancelDelayed(c)
 	default:
 		return fmt.Errorf("%w: %d", command.ErrKind, kind)
 	}

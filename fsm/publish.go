@@ -28,6 +28,12 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 // route puts a message in the queues that it is for, and tells whether there
 // was one.
 func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Result) (bool, *command.Error) {
+	if m.version >= effectsSince {
+		if ms := delayOf(c.Properties); ms > 0 {
+			err := m.delay(v, c, ms)
+			return err == nil, err
+		}
+	}
 	m.address(e, c)
 	if c.Keyed {
 		c.Properties = command.WithoutBCC(c.Properties)
@@ -36,6 +42,11 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 	m.routes = names
 	if err != nil || len(names) == 0 {
 		return false, err
+	}
+	var k mark
+	seen := v.seenBy(c.Exchange)
+	if seen != nil && k.look(c.Properties) && seen.Knows(k.digest, m.now) {
+		return true, nil
 	}
 	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body)
 	ttl := m.expiration(c.Properties)
@@ -46,9 +57,25 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 			m.refuseMessage(q, msg)
 			continue
 		}
-		q.Push(msg, ttl)
+		m.push(q, msg, ttl, &k)
+	}
+	if seen != nil && k.found && !r.Rejected {
+		seen.Remember(k.digest, k.ttl, m.now)
 	}
 	return true, nil
+}
+
+// push puts a message in a queue, unless that has it already.
+func (m *Machine) push(q *queue.Queue, msg *command.Message, ttl int64, k *mark) {
+	d := q.Dedup()
+	if d == nil || !k.look(msg.Properties) {
+		q.Push(msg, ttl)
+		return
+	}
+	if !d.Knows(k.digest, m.now) {
+		q.Push(msg, ttl)
+		q.Remember(msg, k.digest, k.ttl, m.now)
+	}
 }
 
 // address makes m.message of a publish.
@@ -162,6 +189,9 @@ func (m *Machine) checkRoom(e *epoch, v *vhost, rest []byte) *command.Error {
 		rest = next
 		p := &m.decoded.publish
 		if kind != command.KindPublish || command.Decode(payload, p) != nil {
+			continue
+		}
+		if delayOf(p.Properties) > 0 {
 			continue
 		}
 		m.address(e, p)

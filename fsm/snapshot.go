@@ -40,6 +40,8 @@ type Snapshot struct {
 	sections [][]byte                  // see captureSections
 	alive    map[*queue.Queue]struct{} // the queues that were there
 	changes  []queue.Change
+	caches   []kept
+	delays   []delays
 }
 
 // Capture returns the present state. It costs time for what there is of
@@ -63,7 +65,8 @@ func (m *Machine) capture() *Snapshot {
 	s.order = nil // changes as the machine goes on
 	w.Fail(w.Flush())
 	s.meta = meta.Bytes()
-	s.sections = m.captureSections()
+	s.sections, s.caches = m.captureSections(), m.captureCaches()
+	s.delays = m.captureDelays()
 	return s
 }
 
@@ -181,15 +184,27 @@ func (m *Machine) writeVHosts(w *stream.Writer, s *Snapshot) {
 		w.String(v.name)
 		w.Bytes(v.topology.AppendSnapshot(nil))
 		v.writeBorn(w)
-		w.Uint(uint64(len(v.queues)))
-		for _, name := range sortedKeys(v.queues) {
-			q := v.queues[name]
+		all := v.sortedQueues()
+		w.Uint(uint64(len(all)))
+		for _, q := range all {
 			q.Write(w)
 			s.order = append(s.order, q)
 			s.queues = append(s.queues, q.Capture())
 			s.alive[q] = struct{}{}
 		}
 	}
+}
+
+// sortedQueues returns the queues of a vhost by name, and that of its delayed messages at the end.
+func (v *vhost) sortedQueues() []*queue.Queue {
+	all := make([]*queue.Queue, 0, len(v.queues)+1)
+	for _, name := range sortedKeys(v.queues) {
+		all = append(all, v.queues[name])
+	}
+	if v.delayed != nil {
+		all = append(all, v.delayed.Queue())
+	}
+	return all
 }
 
 // writeBorn writes when the non-durable exchanges were declared.
@@ -265,6 +280,14 @@ func (m *Machine) replace(r io.Reader, magic string, messages func(*loader, *que
 // drop gives up all messages of a state that is not used any more.
 func (s *state) drop() {
 	s.eachQueue(func(_ *vhost, q *queue.Queue) { q.Delete() })
+	for _, name := range sortedKeys(s.vhosts) {
+		switch v := s.vhosts[name]; {
+		case v.delayed != nil:
+			v.delayed.Delete()
+		case v.hidden != nil: // of a snapshot that was not read to its end
+			v.hidden.Delete()
+		}
+	}
 }
 
 // loader reads a snapshot into a new state.
@@ -305,6 +328,10 @@ func (l *loader) load() error {
 	}
 	if l.r.Err() == nil {
 		l.store.SetCounting(l.version >= effectsSince)
+		if err := l.checkDelays(); err != nil {
+			return err
+		}
+		l.useArguments()
 		l.eachQueue(func(_ *vhost, q *queue.Queue) { q.RestoreSettings(l.settings(q)) })
 	}
 	return l.r.Close()
@@ -388,8 +415,15 @@ func (l *loader) readQueue(v *vhost) {
 		l.r.Fail("queue %q comes twice or in the wrong vhost", q.Spec.Name)
 		return
 	}
-	v.queues[q.Spec.Name] = q
 	l.queues = append(l.queues, q)
+	if q.Spec.Name == queue.DelayedName {
+		if v.hidden != nil {
+			l.r.Fail("delayed messages come twice")
+		}
+		v.hidden = q
+		return
+	}
+	v.queues[q.Spec.Name] = q
 	if q.Spec.Exclusive {
 		l.ids[q.ID] = q
 		v.topology.SetEpoch(q.Spec.Name, q.Owner.Epoch)

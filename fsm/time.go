@@ -47,6 +47,8 @@ func (m *Machine) actDue() bool {
 		if what.Act(&m.budget); what.Unused() {
 			m.dropQueue(m.vhosts[what.Spec.VHost], what)
 		}
+	case *queue.Delayed:
+		m.actDelayed(what)
 	default:
 		return false
 	}

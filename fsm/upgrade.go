@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"warren/fsm/command"
+	"warren/fsm/queue"
 )
 
 // Version is the newest version of the machine that this code knows. What commands of
@@ -35,7 +36,27 @@ func (m *Machine) upgrade(e *epoch, c *command.Upgrade, r *command.Result) error
 	case c.Version > m.version:
 		m.version = c.Version
 		m.store.SetCounting(m.version >= effectsSince)
+		m.useArguments()
 		m.configureAll()
 	}
 	return nil
+}
+
+// useArguments gives the arguments of all queues their effect, if the version has one for them.
+func (s *state) useArguments() {
+	if s.version < 2 {
+		return
+	}
+	s.eachQueue(func(_ *vhost, q *queue.Queue) {
+		q.UseArguments()
+		s.dedupQueue(q)
+	})
+	for _, name := range sortedKeys(s.vhosts) {
+		v := s.vhosts[name]
+		for _, x := range v.topology.Exchanges() {
+			if v.cache(x.Name) == nil {
+				s.dedupExchange(v, x.Name)
+			}
+		}
+	}
 }

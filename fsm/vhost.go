@@ -23,6 +23,11 @@ type vhost struct {
 	born     map[string]uint64
 	bornMost int // see pruneBorn
 
+	delayed *queue.Delayed // nil until there is a delayed message
+	hidden  *queue.Queue   // that delayed is made of, while a snapshot is read
+
+	caches map[string]*queue.Dedup // what exchanges remember; some that are gone may linger
+
 	lastExchange string // the name last asked for: see exchangeName
 }
 
@@ -32,6 +37,7 @@ func newVHost(name string) *vhost {
 		topology: topology.New(name),
 		queues:   make(map[string]*queue.Queue),
 		born:     make(map[string]uint64),
+		caches:   make(map[string]*queue.Dedup),
 	}
 }
 
@@ -58,8 +64,16 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 		return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
 	}
 	_, existed := v.topology.Exchange(c.Name)
+	if !existed && !c.Passive {
+		if err := m.checkNewExchange(c); err != nil {
+			return err
+		}
+	}
 	if err := v.topology.Declare(c); err != nil {
 		return err
+	}
+	if !existed && m.version >= 2 {
+		m.dedupExchange(v, c.Name)
 	}
 	if !existed {
 		v.applyToExchange(c.Name)
@@ -67,6 +81,22 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 	if !existed && !c.Durable {
 		v.pruneBorn()
 		v.born[c.Name] = m.index
+	}
+	return nil
+}
+
+// checkNewExchange refuses an exchange that cannot be. Types and arguments that came with a version of
+// the machine are unknown before it.
+func (m *Machine) checkNewExchange(c *command.ExchangeDeclare) *command.Error {
+	if m.version < 2 {
+		if c.Type == topology.Deduplication || c.Type == topology.Delayed {
+			return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
+		}
+		return nil
+	}
+	x := topology.Exchange{Type: c.Type, Args: c.Args}
+	if deduplicates(&x) {
+		return checkCache(c.Args, c.Type == topology.Deduplication)
 	}
 	return nil
 }

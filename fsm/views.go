@@ -22,7 +22,9 @@ type QueueInfo struct {
 	Ready, Unacked, Parked                int    // messages; see queue.Queue.Parked
 	ReadyBytes, UnackedBytes, ParkedBytes uint64 // sizes of their bodies
 	Consumers                             int
-	queue.Counters                        // since the declaration
+	SingleActiveTag                       string // of the active consumer, where one at a time is active
+	ExclusiveTag                          string // of the consumer that is the only one by its own wish
+	queue.Counters                               // since the declaration
 }
 
 // ConsumerInfo is what there is to know of a consumer.
@@ -36,6 +38,7 @@ type ConsumerInfo struct {
 	Priority     int64
 	Args         wire.Table // not to be changed
 	Active       bool       // may be given messages
+	Single       bool       // of a queue with a single active consumer
 	Delivered    uint64     // since it began
 	Unacked      int
 }
@@ -54,6 +57,7 @@ type Totals struct {
 	Consumers, Channels, Connections      int
 	Ready, Unacked, Parked                int
 	ReadyBytes, UnackedBytes, ParkedBytes uint64
+	Delayed                               int // messages that are not routed yet
 	queue.Counters
 }
 
@@ -87,7 +91,7 @@ func (m *Machine) Queue(vhost, name string) (QueueInfo, bool) {
 
 func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 	s := &q.Spec
-	return QueueInfo{
+	info := QueueInfo{
 		VHost: s.VHost, Name: s.Name,
 		Durable: s.Durable, AutoDelete: s.AutoDelete, Exclusive: s.Exclusive,
 		Owner: q.Owner, Args: s.Args, PolicyInfo: v.policies.info(queueTarget(s)),
@@ -96,6 +100,13 @@ func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 		Parked: q.Parked(), ParkedBytes: q.ParkedBytes(),
 		Consumers: q.Consumers(), Counters: q.Counters,
 	}
+	if active, _ := q.SingleActive(); active != nil {
+		info.SingleActiveTag = active.Spec.Tag
+	}
+	if q.ExclusivelyConsumed() {
+		q.EachConsumer(func(c *queue.Consumer) { info.ExclusiveTag = c.Spec.Tag })
+	}
+	return info
 }
 
 // Exchanges returns the exchanges of a vhost, sorted by name; nil for an unknown vhost.
@@ -159,10 +170,11 @@ func (m *Machine) Consumers(vhost string) []ConsumerInfo {
 
 func describeConsumer(c *queue.Consumer) ConsumerInfo {
 	s := &c.Spec
+	active, single := c.Queue.SingleActive()
 	return ConsumerInfo{
 		VHost: s.VHost, Queue: s.Queue, Owner: c.Channel.Owner, Tag: s.Tag,
 		AckRequired: !s.NoAck, Exclusive: s.Exclusive, Prefetch: s.Prefetch,
-		Priority: c.Priority, Args: s.Args, Active: true,
+		Priority: c.Priority, Args: s.Args, Active: !single || c == active, Single: single,
 		Delivered: c.Delivered, Unacked: c.Unacked(),
 	}
 }
@@ -235,6 +247,7 @@ func (m *Machine) Totals() Totals {
 		exchanges, bindings := v.topology.Count()
 		t.Exchanges += exchanges
 		t.Bindings += bindings
+		t.Delayed += m.DelayedCount(name, nil)
 	}
 	m.eachQueue(func(_ *vhost, q *queue.Queue) { t.add(q) })
 	m.eachEpoch(func(e *epoch) {

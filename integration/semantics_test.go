@@ -29,6 +29,7 @@ func TestSemantics(t *testing.T) {
 		{"tx", txSemantics},
 		{"content", contentSemantics},
 		{"life", lifeSemantics},
+		{"order", orderSemantics},
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

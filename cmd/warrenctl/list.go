@@ -39,6 +39,7 @@ type list struct {
 
 func lists() []list {
 	return []list{
+		listDelayed,
 		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
 		listPolicies, listOperatorPolicies,
 		listUsers, listPermissions, listTopicPermissions,

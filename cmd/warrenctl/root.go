@@ -114,7 +114,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	}
 	root.AddCommand(
 		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.pingCommand(), o.awaitCommand(),
-		o.purgeCommand(), o.deleteQueueCommand(), o.closeConnectionCommand(),
+		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(), o.closeConnectionCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.userCommands()...)

@@ -287,6 +287,7 @@ func TestActions(t *testing.T) {
 		"DELETE /api/cluster/nodes/n1":          {409, `{"error":"node_running","reason":"forget n1: the node is running: stop it first"}`},
 		"DELETE /api/queues/%2F/a%2Fb/contents": {204, ""},
 		"DELETE /api/queues/%2F/q":              {204, ""},
+		"DELETE /api/delayed/%2F/5":             {204, ""},
 		"DELETE /api/queues/%2F/used":           {400, `{"error":"bad_request","reason":"queue 'used' in vhost '/' in use"}`},
 		"DELETE /api/connections/a%20-%3E%20b":  {204, ""},
 		"GET /api/whoami":                       {200, `{"name":"guest"}`},
@@ -297,6 +298,8 @@ func TestActions(t *testing.T) {
 	f.expect(t, []string{"forget_cluster_node", "-q", "n9"}, 65, "", "Error: the cluster has no node n9\n")
 	f.expect(t, []string{"purge_queue", "a/b"}, 0, "Purging queue 'a/b' in vhost '/' ...\n", "")
 	f.expect(t, []string{"purge_queue", "-q", "none"}, 65, "", "Error: Queue 'none' in vhost '/' does not exist\n")
+	f.expect(t, []string{"cancel_delayed", "5"}, 0, "Cancelling delayed message 5 in vhost '/' ...\n", "")
+	f.expect(t, []string{"cancel_delayed", "-q", "6"}, 65, "", "Error: there is no delayed message 6 in vhost '/'\n")
 	f.expect(t, []string{"delete_queue", "q", "--if-empty", "-u"}, 0, "Deleting queue 'q' on vhost '/' ...\n", "")
 	f.expect(t, []string{"delete_queue", "-q", "used"}, 65, "", "Error: node NODE: queue 'used' in vhost '/' in use\n")
 	f.expect(t, []string{"close_connection", "a -> b", "go away"}, 0, "Closing connection a -> b, reason: go away...\n", "")

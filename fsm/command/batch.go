@@ -196,6 +196,7 @@ var makers = [...]func() Command{
 	KindUpgrade:         func() Command { return new(Upgrade) },
 	KindPolicyPut:       func() Command { return new(PolicyPut) },
 	KindPolicyClear:     func() Command { return new(PolicyClear) },
+	KindDelayedCancel:   func() Command { return new(DelayedCancel) },
 
 	KindUserPut:              func() Command { return new(UserPut) },
 	KindUserDelete:           func() Command { return new(UserDelete) },

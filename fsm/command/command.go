@@ -40,6 +40,11 @@ const (
 	KindUpgrade         Kind = 22
 )
 
+// Kinds that came later have numbers by their subject.
+const (
+	KindDelayedCancel Kind = 30
+)
+
 // A Command is one change of broker state. The concrete types are the structs
 // of this file, used by pointer so that a caller may reuse one.
 type Command interface {
@@ -239,6 +244,15 @@ type Commit struct {
 // members of the cluster know the version; one that does not must stop at this command.
 // A version that the machine has, or a lower one, changes nothing.
 type Upgrade struct{ Version uint64 }
+
+// DelayedCancel takes out a message that is not routed yet. It is refused when there is none
+// with that id: it was routed, or cancelled, before.
+type DelayedCancel struct {
+	VHost string
+	ID    uint64
+}
+
+func (*DelayedCancel) Kind() Kind { return KindDelayedCancel }
 
 func (*EpochOpen) Kind() Kind       { return KindEpochOpen }
 func (*EpochRemove) Kind() Kind     { return KindEpochRemove }

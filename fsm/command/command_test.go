@@ -40,6 +40,7 @@ func samples() []Command {
 		&Upgrade{Version: math.MaxUint64},
 		&PolicyPut{VHost: "/", Name: "p", Operator: true, Pattern: "^a", ApplyTo: "queues", Priority: -1, Definition: args},
 		&PolicyClear{VHost: "/", Name: "p", Operator: true},
+		&DelayedCancel{VHost: "/", ID: math.MaxUint64},
 		&UserPut{Name: "u", IfNew: true, IfKnown: true, SetPassword: true, SetTags: true, Hash: "h", Algorithm: "a", Tags: []string{"t", ""}},
 		&UserDelete{Name: "u"},
 		&PermissionSet{User: "u", VHost: "/", Configure: "c", Write: "w", Read: "r"},

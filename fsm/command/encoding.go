@@ -311,3 +311,8 @@ func (m *Commit) decode(c *cursor) {
 
 func (m *Upgrade) Append(dst []byte) []byte { return appendUint(dst, m.Version) }
 func (m *Upgrade) decode(c *cursor)         { m.Version = c.uint() }
+
+func (m *DelayedCancel) Append(dst []byte) []byte {
+	return appendUint(appendString(dst, m.VHost), m.ID)
+}
+func (m *DelayedCancel) decode(c *cursor) { m.VHost, m.ID = c.string(), c.uint() }

@@ -191,6 +191,9 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 			fmt.Fprintf(b, "  binding %s -> %s %q%s\n", x.Source, x.Destination, x.Key, flagText(x.ToExchange, "exchange"))
 		}
 	}
+	for _, d := range m.Delayed(vhost, nil, -1) {
+		fmt.Fprintf(b, "  delayed %d until %d: %q/%s, %d bytes\n", d.ID, d.Due, d.Exchange, d.Key, d.Bytes)
+	}
 	for _, q := range m.Queues(vhost) {
 		fmt.Fprintf(b, "  queue %s%s%s%s ready=%d unacked=%d bytes=%d+%d consumers=%d\n", q.Name,
 			flagText(q.Durable, "durable"), flagText(q.AutoDelete, "auto-delete"), flagText(q.Exclusive, "exclusive"),

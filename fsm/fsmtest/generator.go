@@ -146,19 +146,34 @@ func (g *Generator) publish() *command.Publish {
 // properties makes a property list, now and then with a header, or broken: a
 // session lets none such through, but the machine must bear it.
 func (g *Generator) properties() []byte {
-	if g.chance(70) {
+	if g.chance(60) {
 		return []byte{0, 0}
 	}
 	p := wire.Properties{Expiration: fmt.Sprint(g.r.IntN(30))}
-	if g.chance(60) {
+	if g.chance(40) {
 		p.Present = wire.FlagHeaders
 		p.Headers = wire.Table{
 			{Name: "h", Value: int32(g.r.IntN(2))},
 			{Name: g.pick("CC", "BCC", "other"), Value: wire.Array{g.key(), int32(1), g.key()}},
 		}
 	}
-	if g.chance(50) {
+	if g.chance(40) {
 		p.Present |= wire.FlagExpiration
+	}
+	if g.chance(50) {
+		p.Present |= wire.FlagPriority
+		p.Priority = uint8(g.r.IntN(5))
+	}
+	if g.chance(20) {
+		p.Present |= wire.FlagHeaders
+		p.Headers = append(p.Headers, wire.Field{Name: "x-delay", Value: int32(g.r.IntN(60)) - 3})
+	}
+	if g.chance(40) {
+		p.Present |= wire.FlagHeaders
+		p.Headers = append(p.Headers, wire.Field{Name: "x-deduplication-header", Value: int32(g.r.IntN(4))})
+		if g.chance(30) {
+			p.Headers = append(p.Headers, wire.Field{Name: "x-cache-ttl", Value: int64(g.r.IntN(20))})
+		}
 	}
 	b := wire.AppendProperties(nil, &p)
 	if g.chance(20) {
@@ -193,6 +208,18 @@ func (g *Generator) declare() *command.QueueDeclare {
 		Exclusive: g.chance(15), AutoDelete: g.chance(15), Generated: g.chance(50),
 	}
 	d.Args = g.queueArguments()
+	if g.chance(40) {
+		d.Args = append(d.Args, wire.Field{Name: "x-max-priority", Value: int32(g.r.IntN(4))})
+	}
+	if g.chance(30) {
+		d.Args = append(d.Args, wire.Field{Name: "x-single-active-consumer", Value: g.chance(80)})
+	}
+	if g.chance(30) {
+		d.Args = append(d.Args, wire.Field{Name: "x-message-deduplication", Value: true})
+		if g.chance(40) {
+			d.Args = append(d.Args, g.cache()...)
+		}
+	}
 	return d
 }
 
@@ -266,17 +293,37 @@ func (g *Generator) policy() command.Command {
 	return p
 }
 
+// cache makes arguments for what is remembered of messages.
+func (g *Generator) cache() wire.Table {
+	args := wire.Table{{Name: "x-cache-size", Value: int32(g.r.IntN(5))}}
+	if g.chance(50) {
+		args = append(args, wire.Field{Name: "x-cache-ttl", Value: int32(g.r.IntN(20))})
+	}
+	return args
+}
+
+func (g *Generator) declareExchange() *command.ExchangeDeclare {
+	d := &command.ExchangeDeclare{
+		VHost: g.vhost(), Name: g.exchange(), Type: g.pick(topology.Types()...),
+		Passive: g.chance(10), Durable: g.chance(50), AutoDelete: g.chance(20), Internal: g.chance(10),
+		Args: g.exchangeArgs(),
+	}
+	if d.Type == "x-message-deduplication" || g.chance(10) {
+		d.Args = append(append(d.Args, g.cache()...), wire.Field{Name: "x-message-deduplication", Value: g.chance(50)})
+	}
+	if d.Type == "x-delayed-message" {
+		d.Args = append(d.Args, wire.Field{Name: "x-delayed-type", Value: g.pick("direct", "topic", "headers", "fanout", "odd")})
+	}
+	return d
+}
+
 func (g *Generator) rare() command.Command {
 	if g.chance(6) {
 		return g.policy()
 	}
 	switch g.r.IntN(28) {
 	case 0, 1, 2:
-		return &command.ExchangeDeclare{
-			VHost: g.vhost(), Name: g.exchange(), Type: g.pick(topology.Types()...),
-			Passive: g.chance(10), Durable: g.chance(50), AutoDelete: g.chance(20), Internal: g.chance(10),
-			Args: g.exchangeArgs(),
-		}
+		return g.declareExchange()
 	case 3:
 		return &command.ExchangeDelete{VHost: g.vhost(), Name: g.exchange(), IfUnused: g.chance(50)}
 	case 4, 5, 6, 7:
@@ -304,6 +351,9 @@ func (g *Generator) rare() command.Command {
 	case 21:
 		return &command.ConnectionClose{Conn: g.conn()}
 	case 22:
+		if g.chance(50) {
+			return &command.DelayedCancel{VHost: g.vhost(), ID: 1<<49 + uint64(g.r.IntN(30))}
+		}
 		return &command.Tick{}
 	case 23:
 		return &command.Upgrade{Version: uint64(g.r.IntN(fsm.Version + 1))}

@@ -35,7 +35,7 @@ func parseLine(text string) (*line, error) {
 	for _, w := range words {
 		name, value, isOption := strings.Cut(w, "=")
 		switch {
-		case strings.HasPrefix(w, "x-") && isOption || strings.HasPrefix(w, "alternate-exchange=") || strings.HasPrefix(w, "hash-"):
+		case isOption && (strings.HasPrefix(w, "x-") || name == "alternate-exchange" || strings.HasPrefix(w, "hash-")):
 			field, err := parseField(name, value)
 			if err != nil {
 				return nil, err
@@ -246,6 +246,9 @@ var makers = map[string]func(l *line) command.Command{
 	"qos": func(l *line) command.Command {
 		return &command.Qos{Channel: l.channel(), Prefetch: uint32(l.number())}
 	},
+	"cancel-delayed": func(l *line) command.Command {
+		return &command.DelayedCancel{VHost: l.vhost(), ID: l.number()}
+	},
 	"recover": func(l *line) command.Command { return &command.Recover{Channel: l.channel()} },
 }
 
@@ -258,7 +261,7 @@ func (l *line) binding() command.Binding {
 
 // properties makes the properties of a publish: the headers CC and BCC of options
 // cc=KEY,KEY and bcc=KEY,KEY, another one of option header=NAME:TEXT, the x-… words as they
-// are; expiration=MS.
+// are; expiration=MS and priority=N.
 func (l *line) properties() (list []byte, keyed bool) {
 	var p wire.Properties
 	for _, name := range [...]string{command.HeaderCC, command.HeaderBCC} {
@@ -282,6 +285,10 @@ func (l *line) properties() (list []byte, keyed bool) {
 	}
 	if p.Expiration = l.text("expiration", ""); p.Expiration != "" {
 		p.Present |= wire.FlagExpiration
+	}
+	if _, ok := l.options["priority"]; ok {
+		p.Present |= wire.FlagPriority
+		p.Priority = uint8(l.option("priority", 0))
 	}
 	return wire.AppendProperties(nil, &p), keyed
 }

@@ -109,6 +109,9 @@ func (ch *Channel) settle(d delivery, outcome command.Outcome, failed bool) {
 		c.forget()
 		return
 	}
+	if c.unacked == 0 && c.Queue.rival != nil {
+		c.Queue.choose()
+	}
 	c.wake()
 }
 

@@ -43,6 +43,7 @@ func (s *Census) Queue(q *Queue) error {
 		return err
 	}
 	count, ready, parked := 0, 0, 0
+	lanes := make([]int, len(q.lanes))
 	var bytes, unackedBytes, parkedBytes uint64
 	for i, c := range q.messages.chunks {
 		err := c.check()
@@ -55,7 +56,17 @@ func (s *Census) Queue(q *Queue) error {
 		if c.live == 0 && i < len(q.messages.chunks)-1 {
 			return fmt.Errorf("queue %q keeps an empty chunk", q.Spec.Name)
 		}
+		if i > 0 && c.base <= q.messages.chunks[i-1].base {
+			return fmt.Errorf("queue %q has chunk %d behind %d", q.Spec.Name, c.base, q.messages.chunks[i-1].base)
+		}
+		if c.live > 0 && !q.fits(c.base+uint64(c.present.end())-1) {
+			return fmt.Errorf("queue %q, chunk %d: a message was never given out", q.Spec.Name, i)
+		}
 		count, ready = count+c.live, ready+c.ready
+		lanes[c.base>>laneShift] += c.ready
+		if l := q.laneAt(c.base); c.ready > 0 && c.base+uint64(c.readyBits.next(0)) < l.first {
+			return fmt.Errorf("queue %q: message %d is ready before the first of its lane", q.Spec.Name, c.base+uint64(c.readyBits.next(0)))
+		}
 		c.each(func(slot int) {
 			size := uint64(bodySize(c, slot))
 			if c.readyBits.has(slot) {
@@ -74,6 +85,17 @@ func (s *Census) Queue(q *Queue) error {
 		bytes != q.bytes || unackedBytes != q.unackedB {
 		return fmt.Errorf("queue %q counts %d of %d messages ready, its chunks have %d of %d",
 			q.Spec.Name, q.ready, q.ready+q.unacked, ready, count)
+	}
+	for i := range lanes {
+		if lanes[i] != q.lanes[i].ready {
+			return fmt.Errorf("queue %q counts %d ready messages in lane %d, has %d", q.Spec.Name, q.lanes[i].ready, i, lanes[i])
+		}
+	}
+	if err := q.checkActive(); err != nil {
+		return err
+	}
+	if err := q.checkDedup(); err != nil {
+		return fmt.Errorf("queue %q: %w", q.Spec.Name, err)
 	}
 	return q.checkConsumers()
 }

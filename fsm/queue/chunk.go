@@ -176,19 +176,14 @@ func (s *sequence[T]) writable(p *pool[T], at int) *chunk[T] {
 	return d
 }
 
-// add puts a value behind all others: n is higher than every number before.
+// add puts a value under a number that was never used, mostly behind all others.
 func (s *sequence[T]) add(p *pool[T], n uint64, v T) (*chunk[T], int) {
 	base := n &^ (chunkSize - 1)
-	last := len(s.chunks) - 1
-	if last < 0 || s.chunks[last].base != base {
-		if last >= 0 && s.chunks[last].live == 0 {
-			p.put(s.chunks[last])
-			s.chunks = s.chunks[:last]
-		}
-		s.chunks = append(s.chunks, p.get(base))
-		last = len(s.chunks) - 1
+	at := len(s.chunks) - 1
+	if at < 0 || s.chunks[at].base != base {
+		at = s.open(p, base)
 	}
-	c := s.writable(p, last)
+	c := s.writable(p, at)
 	slot := int(n - base)
 	c.grow(slot)
 	c.values[slot] = v
@@ -196,6 +191,23 @@ func (s *sequence[T]) add(p *pool[T], n uint64, v T) (*chunk[T], int) {
 	c.live++
 	s.count++
 	return c, slot
+}
+
+// open returns the index of the chunk with a base, which it makes when there is none.
+func (s *sequence[T]) open(p *pool[T], base uint64) int {
+	at := s.find(base)
+	if at < len(s.chunks) {
+		if s.chunks[at].base != base {
+			s.chunks = slices.Insert(s.chunks, at, p.get(base))
+		}
+		return at
+	}
+	if last := at - 1; last >= 0 && s.chunks[last].live == 0 {
+		p.put(s.chunks[last])
+		s.chunks = s.chunks[:last]
+	}
+	s.chunks = append(s.chunks, p.get(base))
+	return len(s.chunks) - 1
 }
 
 // grow makes room for a slot.

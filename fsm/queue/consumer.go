@@ -36,7 +36,7 @@ func (c *Consumer) Unacked() int { return int(c.unacked) }
 
 // open reports whether the consumer may be given one more message.
 func (c *Consumer) open() bool {
-	if c.Delivered >= c.Limit {
+	if c.Delivered >= c.Limit || c.Queue.single && c.Queue.serving() != c {
 		return false
 	}
 	if c.Spec.NoAck {
@@ -157,6 +157,7 @@ func (q *Queue) countAgain(again bool) {
 func (s *Store) Consume(id uint64, spec command.Consume, priority int64, q *Queue, ch *Channel) *Consumer {
 	c := &Consumer{ID: id, Spec: spec, Priority: priority, Queue: q, Channel: ch, Limit: spec.Limit}
 	c.join()
+	q.choose()
 	c.wake()
 	return c
 }
@@ -186,6 +187,7 @@ func (c *Consumer) Cancel() {
 	}
 	delete(c.Channel.tags, c.Spec.Tag)
 	c.forget()
+	c.Queue.choose()
 }
 
 // forget drops a consumer that is gone when its last delivery is settled.

@@ -268,8 +268,7 @@ func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
 	if q.settings.DeadLetters {
 		q.bury(q.message(at, slot), reason)
 	}
-	q.ready--
-	q.bytes -= uint64(q.remove(at, slot))
+	q.takeOut(at, slot)
 }
 
 func (q *Queue) bury(m *command.Message, reason Reason) {

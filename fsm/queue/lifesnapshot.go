@@ -188,6 +188,7 @@ func (l *Loader) tries(r *stream.Reader, q *Queue, c *page) {
 			size := uint64(bodySize(c, slot))
 			c.readyBits.clear(slot)
 			c.ready--
+			q.laneAt(c.base).ready--
 			q.ready--
 			q.bytes -= size
 			q.park(c, slot, size)

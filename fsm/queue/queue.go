@@ -31,8 +31,8 @@ type Queue struct {
 
 	store     *Store
 	messages  sequence[*command.Message]
-	next      uint64 // sequence of the next message
-	first     uint64 // no ready message stands before this
+	lanes     []lane  // by falling priority, never empty
+	one       [1]lane // lanes of a queue without priorities
 	ready     int
 	bytes     uint64 // of the bodies of ready messages
 	unacked   int
@@ -41,6 +41,11 @@ type Queue struct {
 	parkedB   uint64
 	consumers []*Consumer // by ID; those that are gone stay while they have deliveries
 	live      int         // consumers that are not gone
+	single    bool        // has one active consumer at a time: see active.go
+	active    *Consumer   // of a queue with a single active consumer
+	rival     *Consumer   // of higher priority than active, waits for it to settle
+	dedup     *Dedup      // nil: any message is taken
+	window    bool        // see Deduplicate
 	levels    []level     // consumers that wait, highest priority first
 	dirty     bool        // in store.dirty
 	deleted   bool
@@ -52,7 +57,23 @@ type Queue struct {
 
 // NewQueue returns an empty queue.
 func (s *Store) NewQueue(id uint64, spec command.QueueDeclare) *Queue {
-	return &Queue{ID: id, Spec: spec, store: s, next: 1, first: 1, settings: DefaultSettings(), used: s.now}
+	q := &Queue{ID: id, Spec: spec, store: s, settings: DefaultSettings(), used: s.now}
+	q.makeLanes(0)
+	return q
+}
+
+// UseArguments gives those of the queue's arguments their effect that this package knows:
+// x-max-priority and x-single-active-consumer. In the logs of old versions they had none, so a
+// new queue is without. What an old queue holds counts as of the highest priority.
+func (q *Queue) UseArguments() {
+	if highest := q.Spec.MaxPriority(); highest > 0 && len(q.lanes) == 1 {
+		old := q.lanes[0]
+		q.makeLanes(highest)
+		q.lanes[0] = old
+	}
+	single, _ := q.Spec.Args.Get("x-single-active-consumer")
+	q.single = single == true
+	q.choose()
 }
 
 // Ready returns the number of messages that wait for a consumer.
@@ -89,15 +110,17 @@ func (q *Queue) EachConsumer(f func(*Consumer)) {
 	}
 }
 
-// Push puts a message at the end. It expires after ttl milliseconds, or when the queue's own
-// TTL is over; None: not of itself.
+// Push puts a message behind all others of its priority. It expires after ttl milliseconds, or
+// when the queue's own TTL is over; None: not of itself.
 func (q *Queue) Push(m *command.Message, ttl int64) {
-	c, slot := q.messages.add(&q.store.messages, q.next, m)
+	l := &q.lanes[q.laneOf(m)]
+	c, slot := q.messages.add(&q.store.messages, l.next, m)
 	c.readyBits.set(slot)
 	c.ready++
 	c.bytes += cost(m)
 	q.store.resident += cost(m)
-	q.next++
+	l.next++
+	l.ready++
 	q.ready++
 	q.bytes += uint64(len(m.Body))
 	q.Published++
@@ -117,18 +140,19 @@ func (q *Queue) Push(m *command.Message, ttl int64) {
 
 // head finds the first ready message: its chunk and slot. There must be one.
 func (q *Queue) head() (at, slot int) {
-	at = q.messages.find(q.first)
+	l := q.headLane()
+	at = q.messages.find(l.first)
 	for ; ; at++ {
 		c := q.messages.chunks[at]
 		if c.ready == 0 {
 			continue
 		}
 		from := 0
-		if q.first > c.base {
-			from = int(q.first - c.base)
+		if l.first > c.base {
+			from = int(l.first - c.base)
 		}
 		if slot = c.readyBits.next(from); slot < chunkSize {
-			q.first = c.base + uint64(slot)
+			l.first = c.base + uint64(slot)
 			return at, slot
 		}
 	}
@@ -145,9 +169,18 @@ func (q *Queue) takeHead() (m *command.Message, redelivered bool, tries Tries) {
 
 // removeReady removes the message that head found.
 func (q *Queue) removeReady(at, slot int) {
+	l := q.laneAt(q.messages.chunks[at].base)
+	l.ready--
+	l.first++
 	q.ready--
 	q.bytes -= uint64(q.remove(at, slot))
-	q.first++
+}
+
+// takeOut removes the ready message at a place, wherever it stands.
+func (q *Queue) takeOut(at, slot int) {
+	q.laneAt(q.messages.chunks[at].base).ready--
+	q.ready--
+	q.bytes -= uint64(q.remove(at, slot))
 }
 
 // remove removes the message at a place and returns the size of its body.
@@ -158,6 +191,7 @@ func (q *Queue) remove(at, slot int) int {
 		c.bytes -= cost(m)
 		q.store.resident -= cost(m)
 	}
+	q.left(c.base + uint64(slot))
 	q.messages.remove(&q.store.messages, at, slot)
 	return size
 }
@@ -165,11 +199,11 @@ func (q *Queue) remove(at, slot int) int {
 // lendHead makes the first ready message unacknowledged.
 func (q *Queue) lendHead() (n uint64, m *command.Message, redelivered bool, tries Tries) {
 	at, slot := q.head()
-	n = q.first
+	n = q.messages.chunks[at].base + uint64(slot)
 	m = q.message(at, slot)
 	redelivered = q.lend(at, slot)
 	tries = q.messages.chunks[at].triesOf(slot)
-	q.first++
+	q.laneAt(n).first = n + 1
 	return n, m, redelivered, tries
 }
 
@@ -179,6 +213,7 @@ func (q *Queue) lend(at, slot int) (redelivered bool) {
 	c.readyBits.clear(slot)
 	c.ready--
 	size := uint64(bodySize(c, slot))
+	q.laneAt(c.base).ready--
 	q.ready--
 	q.bytes -= size
 	q.unacked++
@@ -237,7 +272,9 @@ func (q *Queue) giveBack(at, slot int, n uint64, failed bool) {
 	q.unackedB -= size
 	q.ready++
 	q.bytes += size
-	q.first = min(q.first, n)
+	l := q.laneAt(n)
+	l.ready++
+	l.first = min(l.first, n)
 	q.store.touch(q)
 	if d != 0 {
 		q.expect(c, d)
@@ -279,10 +316,14 @@ func (q *Queue) Delete() int {
 		c.orphan()
 	}
 	q.consumers, q.levels, q.live = nil, nil, 0
+	q.active, q.rival, q.dedup = nil, nil, nil
 	for _, c := range q.messages.chunks {
 		q.reuse(c)
 	}
 	q.messages = sequence[*command.Message]{}
+	for i := range q.lanes {
+		q.lanes[i].ready = 0
+	}
 	q.ready, q.bytes, q.unacked, q.unackedB = 0, 0, 0, 0
 	q.parked, q.parkedB = 0, 0
 	return n

@@ -247,7 +247,7 @@ func (l *Loader) Pages(r *stream.Reader, next func() (command.Record, error), q 
 			return
 		}
 		c.base = base
-		if base > maxNumber || base+uint64(c.present.end()) > q.next {
+		if base > maxNumber || !q.fits(base+uint64(c.present.end()-1)) {
 			r.Fail("a message stands behind the end of queue %q", q.Spec.Name)
 			return
 		}
@@ -258,6 +258,8 @@ func (l *Loader) Pages(r *stream.Reader, next func() (command.Record, error), q 
 // page reads one chunk.
 func (l *Loader) page(r *stream.Reader, next func() (command.Record, error)) *page {
 	c := &page{generation: l.store.messages.generation}
+	l.store.versions++ // a chunk that is dropped and made anew has no records, and version 0
+	c.version = l.store.versions
 	flags := r.Flags(flagAll | flagNone | flagEqual)
 	if flags&flagAll == 0 {
 		c.present = readBitmap(r)
@@ -318,6 +320,7 @@ func (q *Queue) enter(c *page) {
 	}
 	q.messages.chunks = append(q.messages.chunks, c)
 	q.messages.count += c.live
+	q.laneAt(c.base).ready += c.live
 	q.ready += c.live
 	c.each(func(slot int) { q.bytes += uint64(c.sizes.at(slot)) })
 }

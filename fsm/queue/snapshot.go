@@ -16,6 +16,12 @@ const maxNumber = 1 << 62
 // Flags of a message in a snapshot.
 const flagAgain = 1 << 0 // delivered before
 
+// Flags of a consumer in a snapshot.
+const (
+	flagGone   = 1 << 0 // cancelled, has deliveries
+	flagActive = 1 << 1 // of a queue with a single active consumer
+)
+
 // A Contents is what a queue held when it was captured. It may be read by
 // another goroutine than the one that changes the queue.
 type Contents struct {
@@ -91,7 +97,7 @@ func (q *Queue) Write(w *stream.Writer) {
 	w.Uint(q.Owner.Epoch)
 	w.Uint(q.Owner.Conn)
 	w.Uint(q.Created)
-	w.Uint(q.next)
+	q.writeLanes(w)
 	for _, n := range q.list() {
 		w.Uint(*n)
 	}
@@ -113,7 +119,7 @@ func (l *Loader) Queue(r *stream.Reader) *Queue {
 	q := l.store.NewQueue(id, spec)
 	q.Owner.Epoch, q.Owner.Conn = r.Uint(), r.Uint()
 	q.Created = r.Uint()
-	q.next = r.Bounded(maxNumber)
+	q.readLanes(r)
 	for _, n := range q.list() {
 		*n = r.Uint()
 	}
@@ -171,7 +177,7 @@ func (ch *Channel) WriteConsumers(w *stream.Writer) {
 		w.Uint(uint64(c.Priority))
 		w.Uint(c.Limit)
 		w.Uint(c.Delivered)
-		w.Byte(flag(c.gone))
+		w.Byte(flag(c.gone)*flagGone | flag(c.Queue.active == c)*flagActive)
 	}
 }
 
@@ -190,7 +196,8 @@ func (l *Loader) Consumers(r *stream.Reader, ch *Channel) {
 		decode(r, &c.Spec)
 		c.Priority = int64(r.Uint())
 		c.Limit, c.Delivered = r.Uint(), r.Uint()
-		c.gone = r.Flags(1) == 1
+		flags := r.Flags(flagGone | flagActive)
+		c.gone = flags&flagGone != 0
 		switch {
 		case r.Err() != nil:
 			return
@@ -202,6 +209,13 @@ func (l *Loader) Consumers(r *stream.Reader, ch *Channel) {
 			return
 		case !c.gone:
 			ch.tags[c.Spec.Tag] = c
+		}
+		if flags&flagActive != 0 {
+			if c.Queue.active != nil || c.gone {
+				r.Fail("consumer %d cannot be active", c.ID)
+				return
+			}
+			c.Queue.active = c
 		}
 		l.consumers[c.ID] = c
 		l.joining = append(l.joining, c)
@@ -244,11 +258,11 @@ func (l *Loader) Line(r *stream.Reader, q *Queue) {
 func (l *Loader) Messages(r *stream.Reader, q *Queue) {
 	var n uint64
 	for step := r.Uint(); step != 0; step = r.Uint() {
-		if step >= q.next-n {
+		n += step
+		if step > maxNumber || !q.fits(n) {
 			r.Fail("a message stands behind the end of queue %q", q.Spec.Name)
 			return
 		}
-		n += step
 		flags := r.Flags(flagAgain)
 		m := l.message(r)
 		if r.Err() != nil {
@@ -262,6 +276,7 @@ func (l *Loader) Messages(r *stream.Reader, q *Queue) {
 		}
 		c.bytes += cost(m)
 		l.store.resident += cost(m)
+		q.laneAt(n).ready++
 		q.ready++
 		q.bytes += uint64(len(m.Body))
 	}

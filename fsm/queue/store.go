@@ -18,6 +18,8 @@ type Store struct {
 	records    command.Records // nil: all messages stay in memory
 	messages   pool[*command.Message]
 	deliveries pool[delivery]
+	remembered pool[remembered]
+	dues       pool[int64]
 	Timers     due.Index // what is next to happen to queues, and to others that the caller puts there
 	now        int64     // milliseconds since the Unix epoch
 	dead       []Dead
@@ -77,6 +79,8 @@ func (s *Store) Assign(sink Sink) {
 func (s *Store) Freeze() {
 	s.messages.freeze()
 	s.deliveries.freeze()
+	s.remembered.freeze()
+	s.dues.freeze()
 }
 
 // SetCounting says whether it is counted how often messages come back, which early

@@ -93,7 +93,7 @@ func (t *Topology) Bind(c *command.Binding) *command.Error {
 		return err
 	}
 	b := &binding{identity: id, table: args, from: from, to: to}
-	switch from.Type {
+	switch from.kind {
 	case Headers:
 		b.match, err = newMatcher(args)
 	case ConsistentHash:
@@ -267,7 +267,7 @@ func (t *Topology) link(b *binding) {
 	t.all.push(b)
 	b.from.out.push(b)
 	b.to.in.push(b)
-	switch b.from.Type {
+	switch b.from.kind {
 	case Direct:
 		bucket := b.from.keys[b.key]
 		if bucket == nil {
@@ -279,7 +279,7 @@ func (t *Topology) link(b *binding) {
 		b.node = b.from.patterns.grow(b.key)
 		b.node.bindings.push(b)
 	default:
-		if chooses(b.from.Type) {
+		if chooses(b.from.kind) {
 			b.from.picks.add(b.to)
 		}
 	}
@@ -292,7 +292,7 @@ func (t *Topology) dropBinding(b *binding) {
 	t.all.drop(b)
 	b.from.out.drop(b)
 	b.to.in.drop(b)
-	switch b.from.Type {
+	switch b.from.kind {
 	case Direct:
 		bucket := b.from.keys[b.key]
 		bucket.drop(b)
@@ -303,7 +303,7 @@ func (t *Topology) dropBinding(b *binding) {
 		b.node.bindings.drop(b)
 		b.node.prune()
 	default:
-		if chooses(b.from.Type) {
+		if chooses(b.from.kind) {
 			b.from.picks.drop(b.to)
 		}
 	}

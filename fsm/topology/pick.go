@@ -82,7 +82,7 @@ func chooses(kind string) bool {
 // routePick gives the message to one destination of an exchange that keeps picks.
 func (t *Topology) routePick(dst []string, x *exchange, started uint64) ([]string, bool) {
 	all := x.picks
-	if x.Type == LocalRandom {
+	if x.kind == LocalRandom {
 		all = t.localOnes(all)
 	}
 	if len(all) == 0 {
@@ -92,7 +92,7 @@ func (t *Topology) routePick(dst []string, x *exchange, started uint64) ([]strin
 	at := uint64(0)
 	switch {
 	case n == 1:
-	case x.Type == ModulusHash:
+	case x.kind == ModulusHash:
 		at = hashOf(t.message.Key) % n
 	default:
 		at, _ = bits.Mul64(t.random(), n)

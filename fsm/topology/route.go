@@ -87,7 +87,7 @@ func (t *Topology) meet(x *exchange, started uint64) {
 // routeOne gives the message to what x is bound to, and tells whether any
 // binding matched.
 func (t *Topology) routeOne(dst []string, x *exchange, started uint64) ([]string, bool) {
-	switch x.Type {
+	switch x.kind {
 	case Direct, Topic:
 		dst, matched := t.routeKey(dst, x, t.message.Key, started)
 		for _, key := range t.message.Also {
@@ -111,7 +111,7 @@ func (t *Topology) routeOne(dst []string, x *exchange, started uint64) ([]string
 }
 
 func (t *Topology) routeKey(dst []string, x *exchange, key []byte, started uint64) ([]string, bool) {
-	if x.Type == Topic {
+	if x.kind == Topic {
 		return t.routeTopic(dst, x, key, started)
 	}
 	return t.routeDirect(dst, x, key, started)

@@ -128,7 +128,7 @@ func (t *Topology) readExchanges(r *reader) {
 		x.Args = r.table()
 		switch {
 		case r.err != nil:
-		case reserved(x.Name) || x.Name <= last || flags >= flagInternal<<1 || !knownType(x.Type):
+		case reserved(x.Name) || x.Name <= last || flags >= flagInternal<<1 || !knownType(x.Type) || routesAs(x.Type, x.Args) == "":
 			r.fail("exchange %q of type %q, flags %#x, behind %q", x.Name, x.Type, flags, last)
 		default:
 			t.add(x)

@@ -24,11 +24,20 @@ const (
 	Fanout  = "fanout"
 	Topic   = "topic"
 	Headers = "headers"
+
+	// Deduplication routes as fanout does; what it drops is package fsm's to know.
+	Deduplication = "x-message-deduplication"
+
+	// Delayed routes as the type in its argument x-delayed-type does.
+	Delayed = "x-delayed-message"
 )
 
 // argAlternate names the exchange that takes what an exchange cannot route
 // (https://www.rabbitmq.com/docs/ae).
 const argAlternate = "alternate-exchange"
+
+// argDelayedType is the type that an exchange of type x-delayed-message routes as.
+const argDelayedType = "x-delayed-type"
 
 // An Exchange is what was declared. The default exchange has an empty name.
 type Exchange struct {
@@ -71,6 +80,7 @@ type Topology struct {
 // used depends on the type; fanout, headers and x-consistent-hash walk out.
 type exchange struct {
 	Exchange
+	kind         string // the type that it routes as
 	alternate    string // name of the alternate exchange; empty may be the default one
 	hasAlternate bool
 	out          list             // bindings from it
@@ -123,12 +133,12 @@ func New(vhost string) *Topology {
 }
 
 func (t *Topology) add(def Exchange) {
-	x := &exchange{Exchange: def, out: list{kind: inSource}}
+	x := &exchange{Exchange: def, kind: routesAs(def.Type, def.Args), out: list{kind: inSource}}
 	x.self = destination{name: def.Name, in: list{kind: inDestination}, exchange: x}
 	if v, ok := def.Args.Get(argAlternate); ok {
 		x.alternate, x.hasAlternate = v.(string)
 	}
-	switch def.Type {
+	switch x.kind {
 	case Direct:
 		x.keys = make(map[string]*list)
 	case Topic:
@@ -167,7 +177,12 @@ func (t *Topology) Declare(d *command.ExchangeDeclare) *command.Error {
 			return refuse(preconditionFailed, "invalid type '%s' for arg '%s' in %s", wire.TypeName(v), argAlternate, t.exchangeText(name))
 		}
 	}
-	if d.Type == ConsistentHash {
+	if d.Type == Delayed {
+		if err := checkDelayedType(d.Args); err != nil {
+			return err
+		}
+	}
+	if routesAs(d.Type, d.Args) == ConsistentHash {
 		if err := checkHashArguments(d.Args); err != nil {
 			return err
 		}
@@ -373,7 +388,7 @@ func (t *Topology) Alternate(exchange string) (string, bool) {
 
 // Types returns the names of the exchange types, sorted.
 func Types() []string {
-	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, LocalRandom, ModulusHash, Random}
+	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, Delayed, LocalRandom, Deduplication, ModulusHash, Random}
 }
 
 func knownType(name string) bool { return slices.Contains(Types(), name) }
@@ -384,4 +399,33 @@ func stripNewlines(name string) string {
 		return name
 	}
 	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}
+
+// routesAs returns the type that an exchange routes as.
+func routesAs(kind string, args wire.Table) string {
+	switch kind {
+	case Deduplication:
+		return Fanout
+	case Delayed:
+		v, _ := args.Get(argDelayedType)
+		if inner, ok := v.(string); ok && inner != Delayed && knownType(inner) {
+			return routesAs(inner, nil)
+		}
+		return ""
+	default:
+		return kind
+	}
+}
+
+// checkDelayedType refuses an x-delayed-message exchange without a type to route as.
+func checkDelayedType(args wire.Table) *command.Error {
+	v, _ := args.Get(argDelayedType)
+	inner, ok := v.(string)
+	if !ok {
+		return refuse(preconditionFailed, "Invalid argument, 'x-delayed-type' must be an existing exchange type")
+	}
+	if routesAs(Delayed, args) == "" {
+		return refuse(preconditionFailed, "unknown exchange type '%s'", inner)
+	}
+	return nil
 }

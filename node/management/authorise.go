@@ -121,6 +121,7 @@ var gates = []gate{
 	gateAt(admins, admins, "user-limits"),
 	gateAt(policymakers, policymakers, "policies"),
 	gateAt(policymakers, admins, "operator-policies"),
+	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published
 	gateAt(policymakers, policymakers, "parameters"),
 	gateAt(policymakers, policymakers, "global-parameters"),
 }

@@ -65,9 +65,21 @@ func consumerObject(vhost string, i *fsm.ConsumerInfo, node string, connections 
 		"exclusive":        i.Exclusive,
 		"prefetch_count":   i.Prefetch,
 		"active":           i.Active,
-		"activity_status":  "up",
+		"activity_status":  activityStatus(i),
 		"arguments":        tableToJSON(i.Args),
 		"consumer_timeout": nil,
+	}
+}
+
+// activityStatus says in RabbitMQ's words whether a consumer is given messages.
+func activityStatus(i *fsm.ConsumerInfo) string {
+	switch {
+	case !i.Single:
+		return "up"
+	case i.Active:
+		return "single_active"
+	default:
+		return "waiting"
 	}
 }
 

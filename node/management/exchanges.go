@@ -39,15 +39,16 @@ func (c *call) listExchanges() error {
 	c.view(func(m *fsm.Machine) {
 		for _, vhost := range vhosts {
 			for _, x := range m.Exchanges(vhost) {
-				list = append(list, exchangeObject(vhost, x, m.ExchangePolicy(vhost, x.Name)))
+				list = append(list, exchangeObject(m, vhost, x))
 			}
 		}
 	})
 	return c.list(list)
 }
 
-func exchangeObject(vhost string, x topology.Exchange, p fsm.PolicyInfo) object {
-	return object{
+func exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange) object {
+	p := m.ExchangePolicy(vhost, x.Name)
+	o := object{
 		"name":                        x.Name,
 		"vhost":                       vhost,
 		"type":                        x.Type,
@@ -59,6 +60,13 @@ func exchangeObject(vhost string, x topology.Exchange, p fsm.PolicyInfo) object 
 		"operator_policy":             orNil(p.OperatorPolicy),
 		"effective_policy_definition": tableToJSON(p.Effective),
 	}
+	if n := m.DelayedCount(vhost, &x.Name); n > 0 || x.Type == topology.Delayed {
+		o["messages_delayed"] = n
+	}
+	if cache, ok := m.Cache(vhost, x.Name); ok {
+		o["cache_info"] = object{"entries": cache.Entries, "size": cache.Size}
+	}
+	return o
 }
 
 // findExchange returns the exchange of the path.
@@ -76,9 +84,9 @@ func (c *call) exchange() error {
 	if err != nil {
 		return err
 	}
-	var p fsm.PolicyInfo
-	c.view(func(m *fsm.Machine) { p = m.ExchangePolicy(c.params["vhost"], x.Name) })
-	return c.one(exchangeObject(c.params["vhost"], x, p))
+	var o object
+	c.view(func(m *fsm.Machine) { o = exchangeObject(m, c.params["vhost"], x) })
+	return c.one(o)
 }
 
 func (c *call) declareExchange() error {

@@ -93,7 +93,7 @@ func (s *server) table() []route {
 	var t []route
 	for _, part := range [][]route{
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
-		s.queueRoutes(), s.messageRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
+		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
 		s.policyRoutes(),
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 	} {

@@ -67,6 +67,7 @@ func (c *call) overview() error {
 			"messages_ready":          t.Ready,
 			"messages_unacknowledged": t.Unacked,
 			"messages_parked":         t.Parked,
+			"messages_delayed":        t.Delayed,
 		},
 		"object_totals": object{
 			"connections": len(connections),
@@ -86,7 +87,9 @@ var exchangeTypes = []object{
 	{"name": "headers", "description": "AMQP headers exchange, as per the AMQP specification", "enabled": true},
 	{"name": "topic", "description": "AMQP topic exchange, as per the AMQP specification", "enabled": true},
 	{"name": "x-consistent-hash", "description": "Consistent hashing exchange", "enabled": true},
+	{"name": "x-delayed-message", "description": "Delayed Message Exchange.", "enabled": true},
 	{"name": "x-local-random", "description": "Picks one queue of the publisher's node at random", "enabled": true},
+	{"name": "x-message-deduplication", "description": "Message Deduplication Exchange.", "enabled": true},
 	{"name": "x-modulus-hash", "description": "Modulus hashing exchange", "enabled": true},
 	{"name": "x-random", "description": "Picks one binding at random", "enabled": true},
 }

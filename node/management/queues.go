@@ -127,7 +127,17 @@ func (p *placement) queueObject(vhost string, q *fsm.QueueInfo) object {
 		"message_bytes_unacknowledged": q.UnackedBytes,
 		"message_bytes_parked":         q.ParkedBytes,
 		"message_stats":                messageStats(q),
+		"single_active_consumer_tag":   tagOrNull(q.SingleActiveTag),
+		"exclusive_consumer_tag":       tagOrNull(q.ExclusiveTag),
 	}
+}
+
+// tagOrNull returns a consumer tag as it stands in the API.
+func tagOrNull(tag string) any {
+	if tag == "" {
+		return nil
+	}
+	return tag
 }
 
 // findQueue returns the queue of the path.

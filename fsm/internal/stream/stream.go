@@ -267,7 +267,7 @@ func (r *Reader) Raw(n uint64) []byte {
 // String reads a length and a string.
 func (r *Reader) String() string { return string(r.Bytes()) }
 
-// More reports whether there are bytes left to be read before the stream ends.
+// More reports whether there are bytes left to read, and no error yet.
 func (r *Reader) More() bool {
 	if r.err != nil {
 		return false
@@ -278,10 +278,8 @@ func (r *Reader) More() bool {
 
 // End returns the first error; bytes that were not read are one.
 func (r *Reader) End() error {
-	if r.err == nil {
-		if _, err := r.r.Peek(1); err == nil {
-			r.Fail("bytes are left over")
-		}
+	if r.More() {
+		r.Fail("bytes are left over")
 	}
 	return r.err
 }
