@@ -6,6 +6,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/protocol/wire"
 )
 
 // feed applies batches that it makes of commands.
@@ -150,5 +151,27 @@ func BenchmarkCaptureEntities(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f.m.Capture().Release()
+	}
+}
+
+// BenchmarkPolicyPut changes a policy among ten, in a vhost with ten thousand queues.
+func BenchmarkPolicyPut(b *testing.B) {
+	f := newFeed(b)
+	for i := range 10_000 {
+		f.declare(fmt.Sprintf("queue-%d", i))
+	}
+	put := func(i, length int) {
+		f.do(&command.PolicyPut{
+			VHost: "/", Name: fmt.Sprint("policy-", i), Pattern: fmt.Sprintf("^orders\\.%d.*|^queue-.*%d$", i, i), ApplyTo: "queues",
+			Definition: wire.Table{{Name: "max-length", Value: int64(length)}},
+		})
+	}
+	for i := range 10 {
+		put(i, 1000)
+	}
+	n := 0
+	for b.Loop() {
+		n++
+		put(3, n)
 	}
 }

@@ -80,6 +80,15 @@ func (m *Machine) Queues(vhost string) []QueueInfo {
 	return all
 }
 
+// QueueNames returns the names of the queues of a vhost, sorted; nil for an unknown vhost.
+func (m *Machine) QueueNames(vhost string) []string {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return sortedKeys(v.queues)
+}
+
 // Queue returns one queue.
 func (m *Machine) Queue(vhost, name string) (QueueInfo, bool) {
 	v := m.vhosts[vhost]

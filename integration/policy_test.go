@@ -9,6 +9,8 @@ import (
 
 // TestPolicies sets policies on one node and sees them work on the others, over the loss of
 // the leader and a restart of all.
+//
+// row: 1.7 policies
 func TestPolicies(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

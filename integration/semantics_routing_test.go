@@ -10,6 +10,7 @@ import (
 
 // routingSemantics: where messages go beyond the bindings of one exchange.
 var routingSemantics = []semantic{
+	// row: 1.4 alternate-exchange
 	{"alternate exchange", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "direct")
 		last := r.exchangeOf("fanout")
@@ -88,6 +89,7 @@ var routingSemantics = []semantic{
 		refusal(t, receive(t, "channel.close", closed), amqp.AccessRefused,
 			"ACCESS_REFUSED - cannot publish to internal exchange '"+name+"' in vhost '/'")
 	}},
+	// row: 1.3 CC, BCC
 	{"CC and BCC", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "direct")
 		r.bind("a", "a", nil)
@@ -173,6 +175,7 @@ var routingSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.4 x-consistent-hash
 	{"consistent hash", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "x-consistent-hash")
 		r.bind("a", "1", nil)
@@ -198,6 +201,7 @@ var routingSemantics = []semantic{
 			amqp.Table{"hash-header": "h", "hash-property": "message_id"})
 		refusal(t, err, amqp.PreconditionFailed, "PRECONDITION_FAILED - hash-header and hash-property are mutually exclusive")
 	}},
+	// row: 1.4 x-modulus-hash, x-random, x-local-random
 	{"random and modulus exchanges", func(t *testing.T, c *cluster) {
 		for _, kind := range []string{"x-random", "x-local-random", "x-modulus-hash"} {
 			r := newRouting(t, c, kind)

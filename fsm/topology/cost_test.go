@@ -77,6 +77,20 @@ func BenchmarkTopic(b *testing.B) {
 				must(b, top.Unbind(one))
 			}
 		})
+		b.Run(fmt.Sprintf("snapshot/%d", n), func(b *testing.B) {
+			var buf []byte
+			for b.Loop() {
+				buf = top.AppendSnapshot(buf[:0])
+			}
+		})
+		b.Run(fmt.Sprintf("restore/%d", n), func(b *testing.B) {
+			snapshot := top.AppendSnapshot(nil)
+			for b.Loop() {
+				if _, err := New("/").RestoreSnapshot(snapshot); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		runtime.KeepAlive(all)
 	}
 }

@@ -23,6 +23,9 @@ import (
 // the state machine stands still while a snapshot is taken.
 const snapshotVersion = 1
 
+// leastBinding is what a binding takes at least in a snapshot, in bytes.
+const leastBinding = 8
+
 // ErrSnapshot is returned, wrapped, for bytes that AppendSnapshot cannot have written.
 var ErrSnapshot = errors.New("damaged topology snapshot")
 
@@ -151,7 +154,9 @@ func (t *Topology) readQueues(r *reader) {
 }
 
 func (t *Topology) readBindings(r *reader) {
-	for n := r.uint(); n > 0 && r.err == nil; n-- {
+	n := r.uint()
+	t.bindings = make(map[identity]*binding, min(n, uint64(len(r.b))/leastBinding))
+	for ; n > 0 && r.err == nil; n-- {
 		c := command.Binding{Source: r.string(), Destination: r.string()}
 		flags := r.byte()
 		c.ToExchange = flags == 1

@@ -14,7 +14,8 @@ import (
 type node struct {
 	parent   *node
 	word     string
-	words    map[string]*node // children for literal words
+	only     *node            // the child for a literal word, where there is one
+	words    map[string]*node // children for literal words, where there are more: a map is large
 	star     *node            // child for '*': exactly one word
 	hash     *node            // child for '#': any number of words
 	bindings list
@@ -49,20 +50,42 @@ func (n *node) child(word string) *node {
 		}
 		return n.hash
 	}
-	c := n.words[word]
-	if c == nil {
-		if n.words == nil {
-			n.words = make(map[string]*node)
-		}
-		c = newNode(n, word)
+	c := literal(n, word)
+	if c != nil {
+		return c
+	}
+	c = newNode(n, word)
+	switch {
+	case n.words != nil:
 		n.words[word] = c
+	case n.only != nil:
+		n.words = map[string]*node{n.only.word: n.only, word: c}
+		n.only = nil
+	default:
+		n.only = c
 	}
 	return c
 }
 
+// literal returns the child for a literal word, nil when there is none.
+func literal[T string | []byte](n *node, word T) *node {
+	if n.only != nil && n.only.word == string(word) {
+		return n.only
+	}
+	return n.words[string(word)]
+}
+
+// cut removes the child for a literal word.
+func (n *node) cut(word string) {
+	n.only = nil // if it is there, it is this one
+	if delete(n.words, word); len(n.words) == 0 {
+		n.words = nil
+	}
+}
+
 // prune removes n and its ancestors as far as nothing hangs on them.
 func (n *node) prune() {
-	for n.parent != nil && n.bindings.n == 0 && n.star == nil && n.hash == nil && len(n.words) == 0 {
+	for n.parent != nil && n.bindings.n == 0 && n.star == nil && n.hash == nil && n.only == nil && len(n.words) == 0 {
 		p := n.parent
 		switch n.word {
 		case "*":
@@ -70,7 +93,7 @@ func (n *node) prune() {
 		case "#":
 			p.hash = nil
 		default:
-			delete(p.words, n.word)
+			p.cut(n.word)
 		}
 		n = p
 	}
@@ -102,7 +125,7 @@ func (t *Topology) step(word []byte) {
 		if n.parent != nil && n.parent.hash == n {
 			t.reach(n)
 		}
-		if c := n.words[string(word)]; c != nil {
+		if c := literal(n, word); c != nil {
 			t.reach(c)
 		}
 		if n.star != nil {

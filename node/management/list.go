@@ -109,13 +109,10 @@ func (c *call) listEach(n int, build func(i int) object) error {
 	if err != nil {
 		return err
 	}
-	if q.paged && q.keep == nil && q.sort == nil && !q.reverse {
-		return c.page(&q, n, n, build)
+	if q.needsPage() && q.keep == nil {
+		return c.page(&q, n, n, func(from, to int) ([]object, error) { return buildAll(from, to, build), nil })
 	}
-	items := make([]object, n)
-	for i := range items {
-		items[i] = build(i)
-	}
+	items := buildAll(0, n, build)
 	if q.keep != nil {
 		items = slices.DeleteFunc(items, func(o object) bool {
 			name, _ := o["name"].(string)
@@ -126,11 +123,23 @@ func (c *call) listEach(n int, build func(i int) object) error {
 	if !q.paged {
 		return c.ok(q.project(items))
 	}
-	return c.page(&q, n, len(items), func(i int) object { return items[i] })
+	return c.page(&q, n, len(items), func(from, to int) ([]object, error) { return items[from:to], nil })
 }
 
-// page answers with a page of the n items, of the total, that build gives.
-func (c *call) page(q *query, total, n int, build func(i int) object) error {
+func buildAll(from, to int, build func(i int) object) []object {
+	items := make([]object, 0, to-from)
+	for i := from; i < to; i++ {
+		items = append(items, build(i))
+	}
+	return items
+}
+
+// needsPage tells whether a page is asked for that can be found without looking into the items.
+func (q *query) needsPage() bool { return q.paged && q.sort == nil && !q.reverse }
+
+// page answers with a page of n items, out of a total before filtering. build gives
+// those of the page.
+func (c *call) page(q *query, total, n int, build func(from, to int) ([]object, error)) error {
 	p := page{Total: total, Filtered: n, Page: q.page, Size: q.size}
 	p.Pages = max(1, (n+q.size-1)/q.size)
 	if q.page > p.Pages {
@@ -138,9 +147,9 @@ func (c *call) page(q *query, total, n int, build func(i int) object) error {
 			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, n)}
 	}
 	start := (q.page - 1) * q.size
-	items := make([]object, min(q.size, n-start))
-	for i := range items {
-		items[i] = build(start + i)
+	items, err := build(start, min(start+q.size, n))
+	if err != nil {
+		return err
 	}
 	p.Objects = q.project(items)
 	p.Items = len(p.Objects)

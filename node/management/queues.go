@@ -25,29 +25,67 @@ func (c *call) listQueues() error {
 	if err != nil {
 		return err
 	}
-	all := make(map[string][]fsm.QueueInfo)
+	q, err := parseQuery(c.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if q.needsPage() {
+		return c.queuePage(&q, vhosts)
+	}
+	var all []fsm.QueueInfo
 	c.view(func(m *fsm.Machine) {
 		for _, vhost := range vhosts {
-			all[vhost] = m.Queues(vhost)
+			all = append(all, m.Queues(vhost)...)
 		}
 	})
-	where := c.placement()
-	var list []object
-	var owned []ownedQueue
-	for _, vhost := range vhosts {
-		for i := range all[vhost] {
-			q := &all[vhost][i]
-			o := where.queueObject(vhost, q)
-			list = append(list, o)
-			if q.Exclusive {
-				owned = append(owned, ownedQueue{o, q.Owner})
-			}
-		}
-	}
-	if err := c.addOwners(owned); err != nil {
+	list, err := c.queueObjects(all)
+	if err != nil {
 		return err
 	}
 	return c.list(list)
+}
+
+// queuePage answers with a page of the queues. Of the others only the names are looked at: with
+// very many queues the machine would stand still for too long.
+func (c *call) queuePage(q *query, vhosts []string) error {
+	type queueName struct{ vhost, name string }
+	var names []queueName
+	total := 0
+	for _, vhost := range vhosts {
+		var all []string
+		c.view(func(m *fsm.Machine) { all = m.QueueNames(vhost) })
+		total += len(all)
+		for _, name := range all {
+			if q.keep == nil || q.keep(name) {
+				names = append(names, queueName{vhost, name})
+			}
+		}
+	}
+	return c.page(q, total, len(names), func(from, to int) ([]object, error) {
+		var some []fsm.QueueInfo
+		c.view(func(m *fsm.Machine) {
+			for _, n := range names[from:to] {
+				if info, ok := m.Queue(n.vhost, n.name); ok { // else it has gone since
+					some = append(some, info)
+				}
+			}
+		})
+		return c.queueObjects(some)
+	})
+}
+
+func (c *call) queueObjects(all []fsm.QueueInfo) ([]object, error) {
+	where := c.placement()
+	list := make([]object, len(all))
+	var owned []ownedQueue
+	for i := range all {
+		q := &all[i]
+		list[i] = where.queueObject(q.VHost, q)
+		if q.Exclusive {
+			owned = append(owned, ownedQueue{list[i], q.Owner})
+		}
+	}
+	return list, c.addOwners(owned)
 }
 
 // ownedQueue is an exclusive queue.
