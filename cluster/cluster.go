@@ -59,6 +59,8 @@ type Cluster struct {
 	mu         sync.Mutex
 	waiting    string
 	waitLogged time.Time
+
+	secretLogged time.Time
 }
 
 // Open listens, gossips and starts Raft. It returns without waiting for a leader,
@@ -156,7 +158,7 @@ func (c *Cluster) open() (err error) {
 		return errors.Join(err, listener.Close())
 	}
 	c.mux = mux.New(listener, mux.Config{
-		Welcome: c.welcome, Timeout: c.cfg.Timing.Dial, Logger: c.log.With("part", "mux"),
+		Welcome: c.welcome, Secrets: c.secrets(), Timeout: c.cfg.Timing.Dial, Logger: c.log.With("part", "mux"),
 		Handle: map[mux.Kind]func(net.Conn, mux.Hello){
 			mux.Raft: c.streams.accept, mux.Gossip: c.gossip.accept,
 			mux.Call: c.answerCalls, mux.Propose: c.takeBatches,
@@ -384,15 +386,36 @@ func (c *Cluster) dialContext(ctx context.Context, kind mux.Kind, to, addr strin
 		return nil, mux.Welcome{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	w, err := mux.Greet(conn, mux.Hello{Identity: c.identity(), Kind: kind, To: to}, timeout)
+	w, err := mux.Greet(conn, mux.Hello{Identity: c.identity(), Kind: kind, To: to}, c.secrets(), timeout)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
+		if mux.AboutSecret(err) && c.mayLog(&c.secretLogged) {
+			c.log.Warn("a node does not take this node's cluster secret, or has none", "addr", addr, "error", err)
+		}
 		return nil, w, errors.Join(err, conn.Close())
 	}
 	c.book.learn(w.Node, entry{Addr: w.Addr, Boot: w.Boot, Cluster: w.Cluster})
 	return conn, w, nil
+}
+
+func (c *Cluster) secrets() (out mux.Secrets) {
+	for _, s := range c.cfg.Secrets {
+		out = append(out, []byte(s))
+	}
+	return out
+}
+
+// mayLog says whether a line that was last logged at the given time is due again.
+func (c *Cluster) mayLog(last *time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(*last) < 15*time.Second {
+		return false
+	}
+	*last = time.Now()
+	return true
 }
 
 // wake lets the steward look at once.

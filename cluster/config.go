@@ -58,6 +58,13 @@ type Config struct {
 	// not its length. It runs under a lock: it must be short.
 	Prepare func(batch []byte)
 
+	// Secrets protect the node's port: nobody takes part who does not know one of
+	// them. The first is the one that this node proves and gossips with, all are
+	// accepted, so that a cluster changes its secret node by node: add the new one
+	// behind the old on all, then put it first on all, then take the old one away.
+	// None: whoever reaches the port is believed.
+	Secrets []string
+
 	// Tags are spread by gossip and show in Members: the addresses of other
 	// listeners, versions. All together up to about 300 bytes.
 	Tags map[string]string
@@ -234,6 +241,10 @@ func (e *RemoteError) Error() string {
 // keeps no entry above 64 MiB; the rest is room for what Raft adds.
 const MaxBatch = 60 << 20
 
+// MinSecret is the least length of a secret, in bytes: who has overheard a greeting
+// can try to guess one at leisure.
+const MinSecret = 16
+
 // MaxCall is the largest payload of a Call or of its answer, in bytes.
 const MaxCall = 64 << 20
 
@@ -271,6 +282,11 @@ func (cfg *Config) check() error {
 	if cfg.AdvertiseAddr != "" {
 		if err := checkAddr(cfg.AdvertiseAddr); err != nil {
 			return fmt.Errorf("advertised address %q: %w", cfg.AdvertiseAddr, err)
+		}
+	}
+	for _, s := range cfg.Secrets {
+		if len(s) < MinSecret {
+			return fmt.Errorf("cluster secret of %d bytes: at least %d needed", len(s), MinSecret)
 		}
 	}
 	if cfg.Logger == nil {

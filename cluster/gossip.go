@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -70,6 +72,9 @@ func startGossip(c *Cluster, udp net.PacketConn) (*gossip, error) {
 	conf.PushPullInterval = 10 * time.Second
 	conf.GossipToTheDeadTime = 10 * time.Second
 	conf.DeadNodeReclaimTime = time.Millisecond
+	if conf.Keyring, err = gossipKeys(c.cfg.Secrets); err != nil {
+		return nil, errors.Join(err, g.Shutdown())
+	}
 	if g.list, err = memberlist.Create(conf); err != nil {
 		close(g.stop)
 		_ = udp.Close() // the first error says more
@@ -77,6 +82,21 @@ func startGossip(c *Cluster, udp net.PacketConn) (*gossip, error) {
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
 	return g, nil
+}
+
+// gossipKeys are made of the secrets; nil of none. memberlist encrypts with the
+// first, decrypts with all, and drops what it cannot decrypt.
+func gossipKeys(secrets []string) (*memberlist.Keyring, error) {
+	if len(secrets) == 0 {
+		return nil, nil
+	}
+	var keys [][]byte
+	for _, s := range secrets {
+		h := hmac.New(sha256.New, []byte(s))
+		h.Write([]byte("warren cluster: gossip"))
+		keys = append(keys, h.Sum(nil))
+	}
+	return memberlist.NewKeyring(keys, keys[0])
 }
 
 func gossipName(id string, boot uint64) string { return id + "#" + strconv.FormatUint(boot, 10) }

@@ -19,6 +19,8 @@ type Config struct {
 	Join   []string // cluster addresses of other nodes
 	Expect int      // how many nodes form a new cluster
 
+	ClusterSecrets []string // see cluster.Config.Secrets
+
 	ClusterName   string   // shown to clients and operators; default "warren"
 	DefaultUser   string   // default "guest"
 	DefaultPass   string   // default "guest"

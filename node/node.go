@@ -194,6 +194,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		AdvertiseAddr: n.cfg.ClusterAdvertise,
 		Join:          n.cfg.Join,
 		Expect:        n.cfg.Expect,
+		Secrets:       n.cfg.ClusterSecrets,
 		FSM:           n.replica,
 		Prepare:       n.stamp,
 		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version, versionTag: strconv.Itoa(fsm.Version)},

@@ -180,11 +180,15 @@ func parseGreeting(b []byte) (kind byte, id Identity, last string, err error) {
 	return kind, id, last, nil
 }
 
-// Greet sends h on a new connection and waits for the answer, for as long as
-// timeout. On an error the connection is of no more use; the caller closes it.
-func Greet(conn net.Conn, h Hello, timeout time.Duration) (Welcome, error) {
+// Greet proves the secret, if there is one, sends h on a new connection and waits
+// for the answer, for as long as timeout. On an error the connection is of no more
+// use; the caller closes it.
+func Greet(conn net.Conn, h Hello, secrets Secrets, timeout time.Duration) (Welcome, error) {
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return Welcome{}, fmt.Errorf("greet: %w", err)
+	}
+	if err := secrets.prove(conn); err != nil {
+		return Welcome{}, err
 	}
 	if _, err := conn.Write(AppendHello(nil, h)); err != nil {
 		return Welcome{}, fmt.Errorf("greet: %w", err)

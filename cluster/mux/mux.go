@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,8 @@ type Config struct {
 	// Handle takes over a connection of its kind, on a goroutine of its own. A
 	// kind without a handler is refused.
 	Handle map[Kind]func(net.Conn, Hello)
+	// Secrets are what a node has to know to be served. Empty: nothing.
+	Secrets Secrets
 	// Timeout bounds the greeting.
 	Timeout time.Duration
 	Logger  *slog.Logger
@@ -35,6 +38,7 @@ type Mux struct {
 	wg       sync.WaitGroup
 
 	mu     sync.Mutex
+	warned time.Time // when a wrong secret was last logged as a warning
 	closed bool
 	conns  map[net.Conn]struct{}
 }
@@ -125,18 +129,39 @@ func (m *Mux) serve(conn *tracked) {
 	h, err := m.greet(conn)
 	<-m.greeting
 	if err != nil {
-		m.cfg.Logger.Info("connection refused", "remote", conn.RemoteAddr(), "node", h.Node, "kind", h.Kind, "error", err)
+		m.cfg.Logger.Log(context.Background(), m.level(err), "connection refused", "remote", conn.RemoteAddr(), "node", h.Node, "kind", h.Kind, "error", err)
 		_ = conn.Close()
 		return
 	}
 	m.cfg.Handle[h.Kind](conn, h)
 }
 
+// level is how loud a refusal is logged. A wrong secret is the operator's to mend,
+// and must not fill the log of a node that a stranger knocks at all the time.
+func (m *Mux) level(err error) slog.Level {
+	if !isAboutSecret(err) {
+		return slog.LevelInfo
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.warned) < warnEvery {
+		return slog.LevelDebug
+	}
+	m.warned = time.Now()
+	return slog.LevelWarn
+}
+
+const warnEvery = time.Second
+
 func (m *Mux) greet(conn net.Conn) (Hello, error) {
 	if err := conn.SetDeadline(time.Now().Add(m.cfg.Timeout)); err != nil {
 		return Hello{}, err
 	}
-	h, err := ReadHello(conn)
+	rest, err := m.cfg.Secrets.check(conn)
+	if err != nil {
+		return Hello{}, refuse(conn, err)
+	}
+	h, err := ReadHello(rest)
 	if err != nil {
 		return h, err
 	}

@@ -156,7 +156,7 @@ func dial(t *testing.T, m *Mux) net.Conn {
 func TestMux(t *testing.T) {
 	m := serve(t, io.Discard)
 	c := dial(t, m)
-	if w, err := Greet(c, Hello{Identity: someone, Kind: Call, To: "me"}, time.Second); err != nil || w.Node != "me" {
+	if w, err := Greet(c, Hello{Identity: someone, Kind: Call, To: "me"}, nil, time.Second); err != nil || w.Node != "me" {
 		t.Fatalf("%+v, %v", w, err)
 	}
 	if _, err := c.Write([]byte("hello")); err != nil {
@@ -167,10 +167,10 @@ func TestMux(t *testing.T) {
 		t.Fatalf("%q, %v", b, err)
 	}
 	var refused *RefusedError
-	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Call, To: "other"}, time.Second); !errors.As(err, &refused) {
+	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Call, To: "other"}, nil, time.Second); !errors.As(err, &refused) {
 		t.Errorf("wrong door: %v", err)
 	}
-	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Gossip}, time.Second); !errors.As(err, &refused) {
+	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Gossip}, nil, time.Second); !errors.As(err, &refused) {
 		t.Errorf("a kind that nobody serves: %v", err)
 	}
 	if err := m.Close(); err != nil {
@@ -196,7 +196,7 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%s stranger is still there: %v", name, err)
 		}
 	}
-	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Call}, 5*time.Second); err != nil {
+	if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Call}, nil, 5*time.Second); err != nil {
 		t.Errorf("a friend: %v", err)
 	}
 	if !strings.Contains(log.String(), "not a node of ours") {

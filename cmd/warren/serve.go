@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -173,6 +174,13 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 	if err != nil {
 		return node.Config{}, fmt.Errorf("data directory: %w", err)
 	}
+	secrets, err := clusterSecrets(v)
+	if err != nil {
+		return node.Config{}, err
+	}
+	if len(secrets) == 0 && len(v.Join) > 0 {
+		log.Warn("no cluster secret is set: whoever reaches the cluster's port takes part; see --cluster-secret", "cluster_addr", v.ClusterAddr)
+	}
 	return node.Config{
 		DataDir:  dir,
 		NodeName: v.NodeName,
@@ -186,6 +194,8 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		ClusterName: v.ClusterName,
 		Join:        v.Join,
 		Expect:      v.Expect,
+
+		ClusterSecrets: secrets,
 
 		DefaultUser:   v.DefaultUser,
 		DefaultPass:   v.DefaultPass,
@@ -210,6 +220,27 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 
 		Logger: log,
 	}, nil
+}
+
+// clusterSecrets are those of the setting, or the lines of the file.
+func clusterSecrets(v settings.Values) ([]string, error) {
+	if v.ClusterSecretFile == "" {
+		return v.ClusterSecret, nil
+	}
+	b, err := os.ReadFile(v.ClusterSecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster secret: %w", err)
+	}
+	var secrets []string
+	for line := range strings.Lines(string(b)) {
+		if s := strings.TrimSpace(line); s != "" {
+			secrets = append(secrets, s)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, fmt.Errorf("cluster secret: %s is empty", v.ClusterSecretFile)
+	}
+	return secrets, nil
 }
 
 // diskFreeLimit is the setting as package node takes it, where 0 means the default.

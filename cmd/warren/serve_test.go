@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -175,7 +176,7 @@ func TestDataDirBelongsToOneProcess(t *testing.T) {
 func TestSettingsReachTheNode(t *testing.T) {
 	v := settings.Values{
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
-		ClusterName: "cn", Join: []string{"j"}, Expect: 1, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
+		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
 		MessageMemory: 11, SegmentBytes: 12,
@@ -198,6 +199,24 @@ func TestSettingsReachTheNode(t *testing.T) {
 	missing := missingFields(cfg)
 	if len(missing) > 0 {
 		t.Errorf("fields of node.Config that no setting reaches: %v", missing)
+	}
+}
+
+func TestClusterSecretFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "secret")
+	v := settings.Values{ClusterSecret: []string{"unused"}, ClusterSecretFile: file}
+	if _, err := clusterSecrets(v); err == nil {
+		t.Error("a file that is not there was read")
+	}
+	for text, want := range map[string][]string{"one\n": {"one"}, "new\r\n\n old ": {"new", "old"}, " \n": nil} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := clusterSecrets(v)
+		if !slices.Equal(got, want) || (err != nil) != (want == nil) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
 	}
 }
 

@@ -5,11 +5,13 @@
 package dev
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,6 +95,27 @@ func nodeName(i int) string { return "node" + strconv.Itoa(i) }
 
 func (c *Config) nodeDir(i int) string { return filepath.Join(c.DataDir, nodeName(i)) }
 
+func (c *Config) secretFile() string { return filepath.Join(c.DataDir, "cluster-secret") }
+
+// makeSecret writes a secret of this cluster's own, unless there is one.
+func (c *Config) makeSecret() error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(c.secretFile(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cluster secret: %w", err)
+	}
+	_, err = fmt.Fprintln(f, rand.Text())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("cluster secret: %w", err)
+	}
+	return nil
+}
+
 func (c *Config) logFile(i int) string { return filepath.Join(c.DataDir, nodeName(i)+".log") }
 
 // serveArgs is the command line of node i behind the executable's name.
@@ -110,7 +133,8 @@ func (c *Config) serveArgs(i int) []string {
 		for j := range all {
 			all[j] = addr(c.ClusterPort, j)
 		}
-		args = append(args, "--join", strings.Join(all, ","), "--expect", strconv.Itoa(c.Nodes))
+		args = append(args, "--join", strings.Join(all, ","), "--expect", strconv.Itoa(c.Nodes),
+			"--cluster-secret-file", c.secretFile())
 	}
 	return append(args, c.ServeArgs...)
 }

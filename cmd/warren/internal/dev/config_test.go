@@ -65,13 +65,31 @@ func TestCheck(t *testing.T) {
 func TestServeArgs(t *testing.T) {
 	c := Config{Nodes: 2, DataDir: "/d", AMQPPort: 1, HTTPPort: 11, ClusterPort: 21, ServeArgs: []string{"--log-level", "debug"}}
 	want := strings.Fields("serve --data-dir /d/node1 --node-name node1 --amqp-addr 127.0.0.1:2 --http-addr 127.0.0.1:12 " +
-		"--cluster-addr 127.0.0.1:22 --join 127.0.0.1:21,127.0.0.1:22 --expect 2 --log-level debug")
+		"--cluster-addr 127.0.0.1:22 --join 127.0.0.1:21,127.0.0.1:22 --expect 2 --cluster-secret-file /d/cluster-secret --log-level debug")
 	if got := c.serveArgs(1); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	c.Nodes = 1
 	if got := c.serveArgs(0); slices.Contains(got, "--join") || slices.Contains(got, "--expect") {
 		t.Errorf("a node alone is told to join: %v", got)
+	}
+}
+
+func TestSecretIsMadeOnce(t *testing.T) {
+	c := Config{DataDir: filepath.Join(t.TempDir(), "new")}
+	var first []byte
+	for range 2 {
+		if err := c.makeSecret(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(c.secretFile())
+		if err != nil || len(b) < 20 {
+			t.Fatalf("%q, %v", b, err)
+		}
+		if first != nil && string(first) != string(b) {
+			t.Error("made anew: the nodes that run have the other one")
+		}
+		first = b
 	}
 }
 

@@ -31,6 +31,9 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.checkPorts(); err != nil {
 		return err
 	}
+	if err := c.makeSecret(); err != nil {
+		return err
+	}
 
 	// Nodes die with the thread that started them (see procAttr): this one.
 	runtime.LockOSThread()

@@ -29,6 +29,9 @@ type Values struct {
 	Join        []string
 	Expect      int
 
+	ClusterSecret     []string
+	ClusterSecretFile string
+
 	DefaultUser   string
 	DefaultPass   string
 	LoopbackUsers []string

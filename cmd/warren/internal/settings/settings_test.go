@@ -44,7 +44,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 	}
 	want := Values{
 		DataDir: "warren-data", AMQPAddr: ":5672", HTTPAddr: ":15672", ClusterAddr: ":7900",
-		ClusterName: "warren", Join: []string{},
+		ClusterName: "warren", Join: []string{}, ClusterSecret: []string{},
 		DefaultUser: "guest", DefaultPass: "guest", LoopbackUsers: []string{"guest"},
 		MaxMessageSize: 16 << 20, FrameMax: 131072, ChannelMax: 2047,
 		Heartbeat: 60 * time.Second, HandshakeTimeout: 10 * time.Second,
@@ -92,7 +92,7 @@ func TestPrecedence(t *testing.T) {
 func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 	other := map[string]string{
 		"data-dir": "/d", "node-name": "n", "amqp-addr": "127.0.0.1:1", "http-addr": ":2", "cluster-addr": ":3",
-		"cluster-advertise": "h:4", "cluster-name": "c", "join": "a:1, b:2", "expect": "3", "node-grace": "20s",
+		"cluster-advertise": "h:4", "cluster-name": "c", "join": "a:1, b:2", "expect": "3", "cluster-secret": "s, t", "cluster-secret-file": "/s", "node-grace": "20s",
 		"heartbeat-timeout": "300ms", "election-timeout": "700ms", "default-user": "u", "default-pass": "p",
 		"loopback-users": "x,y", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
 		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",

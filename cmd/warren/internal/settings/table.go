@@ -58,6 +58,16 @@ var table = []*Setting{
 		set:     number(func(v *Values) *int { return &v.Expect }, 0, 99),
 	},
 	{
+		Flag: "cluster-secret", Arg: "SECRET,...", Default: "", Group: groupCluster, Secret: true,
+		Meaning: "what a node has to know to take part, the same on all nodes, at least 16 bytes; of several, separated by commas, the first is used and all are accepted; better given by variable or file; empty: whoever reaches cluster-addr takes part",
+		set:     list(func(v *Values) *[]string { return &v.ClusterSecret }),
+	},
+	{
+		Flag: "cluster-secret-file", Arg: "FILE", Default: "", Group: groupCluster,
+		Meaning: "file with cluster-secret in it, one on each line; in place of that setting",
+		set:     optional(func(v *Values) *string { return &v.ClusterSecretFile }),
+	},
+	{
 		Flag: "node-grace", Arg: "DURATION", Default: "10s", Group: groupCluster,
 		Meaning: "how long a node may be unreachable before its consumers are removed and their unacknowledged messages go back to the queues; a process that is seen to be gone is not waited for so long",
 		set:     duration(func(v *Values) *durationField { return &v.NodeGrace }, seconds(1), hours(24)),
