@@ -35,6 +35,7 @@ var allowedImports = map[string][]string{
 	"node/alarm":           {},
 	"node/guard":           {"fsm", "fsm/access"},
 	"node/session":         {"protocol", "protocol/wire", "fsm/access", "fsm/command"},
+	"node/certs":           {},
 	"node/proposer":        {"fsm/command"},
 	"node/delivery":        {"fsm/command"},
 	"node/replica":         {"fsm", "fsm/command"},

@@ -26,13 +26,17 @@ func (n *Node) serveWhenOpened(ctx context.Context) {
 	}
 	close(n.ready)
 	n.log.Info("serving AMQP", "addr", n.AMQPAddr())
-	n.accept(ctx)
+	if n.amqps != nil {
+		n.spawn(func() { n.accept(ctx, n.amqps) })
+	}
+	n.accept(ctx, n.amqp)
 }
 
-func (n *Node) accept(ctx context.Context) {
+// accept serves one listener until it is closed.
+func (n *Node) accept(ctx context.Context, l net.Listener) {
 	pause := 5 * time.Millisecond
 	for {
-		conn, err := n.amqp.Accept()
+		conn, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -48,8 +52,7 @@ func (n *Node) accept(ctx context.Context) {
 			continue
 		}
 		pause = 5 * time.Millisecond
-		n.nextID++
-		n.serve(ctx, conn, n.nextID)
+		n.serve(ctx, conn, n.nextID.Add(1))
 	}
 }
 
@@ -63,6 +66,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		Replies:          n.replies,
 		Authenticate:     n.guard.Login,
 		Access:           sessionAccess{n.guard},
+		External:         n.external(),
 		VHost:            n.hasVHost,
 		FrameMax:         n.cfg.FrameMax,
 		ChannelMax:       n.cfg.ChannelMax,

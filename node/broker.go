@@ -31,9 +31,15 @@ func (n *Node) managementConfig() management.Config {
 
 func (n *Node) listeners() []management.Listener {
 	var all []management.Listener
-	for _, l := range []struct{ protocol, addr string }{
-		{"amqp", n.AMQPAddr()}, {"http", n.HTTPAddr()}, {"clustering", n.cluster.Addr()},
-	} {
+	type listener struct{ protocol, addr string }
+	list := []listener{{"amqp", n.AMQPAddr()}, {"http", n.HTTPAddr()}, {"clustering", n.cluster.Addr()}}
+	if n.amqps != nil {
+		list = append(list, listener{"amqp/ssl", n.amqps.Addr().String()})
+	}
+	if n.webs != nil {
+		list = append(list, listener{"https", n.webs.Addr().String()})
+	}
+	for _, l := range list {
 		host, port, err := net.SplitHostPort(l.addr)
 		if err != nil {
 			continue

@@ -3,6 +3,8 @@ package node
 import (
 	"log/slog"
 	"time"
+
+	"warren/node/certs"
 )
 
 // Config says how a node runs. The zero value of a field means its default.
@@ -20,6 +22,10 @@ type Config struct {
 	Expect int      // how many nodes form a new cluster
 
 	ClusterSecrets []string // see cluster.Config.Secrets
+
+	AMQPSAddr string // AMQP over TLS; default: none
+	HTTPSAddr string // HTTP over TLS; default: none
+	TLS       TLS    // of these two
 
 	ClusterName   string   // shown to clients and operators; default "warren"
 	DefaultUser   string   // default "guest"
@@ -45,6 +51,9 @@ type Config struct {
 
 	Logger *slog.Logger
 }
+
+// TLS names the certificates of the listeners with TLS, and what their clients show.
+type TLS = certs.Config
 
 // A Watermark is an amount of memory: a part of what the process may use, or,
 // when Bytes is not 0, so many bytes.

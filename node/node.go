@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ import (
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/node/alarm"
+	"warren/node/certs"
 	"warren/node/delivery"
 	"warren/node/guard"
 	"warren/node/management"
@@ -56,9 +58,12 @@ type Node struct {
 	alarms   *alarms
 	ticker   *ticker
 
-	amqp net.Listener
-	http *http.Server
-	web  net.Listener
+	certs *certs.Store // nil without TLS
+	amqp  net.Listener
+	amqps net.Listener // nil without TLS; its connections make their handshake themselves
+	http  *http.Server
+	web   net.Listener
+	webs  net.Listener // nil without TLS
 
 	wired   chan struct{} // closed when all fields above are set: callbacks wait for it
 	ready   chan struct{} // closed when AMQP connections are first served
@@ -66,7 +71,7 @@ type Node struct {
 	stopped <-chan struct{}
 	work    sync.WaitGroup // background goroutines
 	clients sync.WaitGroup // sessions
-	nextID  uint64         // last connection number; accept goroutine only
+	nextID  atomic.Uint64  // last connection number
 
 	mu      sync.Mutex
 	stalled bool      // nothing can be put in the log
@@ -129,6 +134,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.web, err = net.Listen("tcp", n.cfg.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
+	if err := n.listenTLS(); err != nil {
+		return err
+	}
 	// The machine before the log that feeds it, the proposer before the first
 	// entry is applied, as it has to see its own.
 	n.disk, err = msgstore.Open(msgstore.Config{
@@ -161,11 +169,19 @@ func (n *Node) open(ctx context.Context) (err error) {
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
-	n.spawn(func() {
-		if err := n.http.Serve(n.web); !errors.Is(err, http.ErrServerClosed) {
-			n.end(fmt.Errorf("serve HTTP: %w", err))
+	for _, l := range []net.Listener{n.web, n.webs} {
+		if l == nil {
+			continue
 		}
-	})
+		n.spawn(func() {
+			if err := n.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				n.end(fmt.Errorf("serve HTTP: %w", err))
+			}
+		})
+	}
+	if n.certs != nil {
+		n.spawn(func() { n.certs.Watch(ctx, certsCheck, n.log) })
+	}
 	n.spawn(func() { n.snapshots(ctx) })
 	n.spawn(func() { n.upgrades(ctx) })
 	n.spawn(func() { n.ticks(ctx) })
@@ -174,7 +190,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
-		"amqp", n.AMQPAddr(), "http", n.HTTPAddr(), "cluster", n.cluster.Addr(), "data", n.cfg.DataDir)
+		"amqp", n.AMQPAddr(), "http", n.HTTPAddr(), "amqps", n.cfg.AMQPSAddr, "https", n.cfg.HTTPSAddr, "cluster", n.cluster.Addr(), "data", n.cfg.DataDir)
 	return nil
 }
 
@@ -444,6 +460,9 @@ func (n *Node) Close(ctx context.Context) error {
 
 	// No new clients.
 	n.amqp.Close()
+	if n.amqps != nil {
+		n.amqps.Close()
+	}
 	// Leadership first: the others go on while our clients say good-bye.
 	if n.cluster.IsLeader() {
 		tctx, cancel := context.WithTimeout(ctx, closeTransfer)
@@ -483,6 +502,9 @@ func (n *Node) Close(ctx context.Context) error {
 func (n *Node) closeHTTP() {
 	if n.http == nil {
 		n.web.Close()
+		if n.webs != nil {
+			n.webs.Close()
+		}
 		return
 	}
 	n.http.Close()
@@ -491,7 +513,7 @@ func (n *Node) closeHTTP() {
 // abandon undoes a start that failed.
 func (n *Node) abandon() {
 	n.stop()
-	for _, l := range []net.Listener{n.amqp, n.web} {
+	for _, l := range []net.Listener{n.amqp, n.amqps, n.web, n.webs} {
 		if l != nil {
 			l.Close()
 		}

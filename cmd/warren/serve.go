@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ signal cut the stop short.`,
 				return &exitError{exitUsage, err}
 			}
 			signals := make(chan os.Signal, 2)
-			signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+			signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 			defer signal.Stop(signals)
 			return serve(values, newLogger(cmd.ErrOrStderr(), values), signals, openNode)
 		},
@@ -52,6 +53,7 @@ type broker interface {
 	HTTPAddr() string
 	Ready() <-chan struct{}
 	Wait() error
+	Reload() error
 	Close(ctx context.Context) error
 }
 
@@ -87,22 +89,41 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 		b, err := open(cfg)
 		opened <- opening{b, err}
 	}()
+	stops, reload := sortSignals(signals)
 	var stop os.Signal
 	var o opening
 	select {
 	case o = <-opened:
-	case stop = <-signals:
+	case stop = <-stops:
 		log.Info("signal received, stopping as soon as the node is open", "signal", stop.String())
 		select {
 		case o = <-opened:
-		case s := <-signals:
+		case s := <-stops:
 			return cutShort(log, s)
 		}
 	}
 	if o.err != nil {
 		return &exitError{exitFailure, o.err}
 	}
-	return untilStopped(v, log, signals, stop, o.broker)
+	return untilStopped(v, log, stops, reload, stop, o.broker)
+}
+
+// sortSignals parts SIGHUP, which reads certificates again, from the signals that stop.
+func sortSignals(signals <-chan os.Signal) (stops <-chan os.Signal, reload <-chan struct{}) {
+	s, r := make(chan os.Signal, 2), make(chan struct{}, 1)
+	go func() { // as long as the process
+		for sig := range signals {
+			if sig != syscall.SIGHUP {
+				s <- sig
+				continue
+			}
+			select {
+			case r <- struct{}{}:
+			default: // one is due already
+			}
+		}
+	}()
+	return s, r
 }
 
 type opening struct {
@@ -112,7 +133,7 @@ type opening struct {
 
 // untilStopped waits for a signal, unless there was one, or for the node to
 // fail, and closes the node.
-func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal, stop os.Signal, b broker) error {
+func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal, reload <-chan struct{}, stop os.Signal, b broker) error {
 	failed := make(chan error, 1)
 	go func() { failed <- b.Wait() }()
 
@@ -123,6 +144,12 @@ func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal,
 		case <-ready:
 			log.Info("ready", "amqp", b.AMQPAddr(), "http", b.HTTPAddr())
 			ready = nil
+		case <-reload:
+			if err := b.Reload(); err != nil {
+				log.Error("SIGHUP: certificates were not read again, the old ones stay in use", "err", err)
+			} else {
+				log.Info("SIGHUP: certificates were read again")
+			}
 		case stop = <-signals:
 			log.Info("signal received, stopping", "signal", stop.String(), "at_most", v.ShutdownTimeout)
 		case failure = <-failed:
@@ -191,6 +218,10 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		ClusterAddr:      v.ClusterAddr,
 		ClusterAdvertise: v.ClusterAdvertise,
 
+		AMQPSAddr: v.AMQPSAddr,
+		HTTPSAddr: v.HTTPSAddr,
+		TLS:       tlsConfig(v),
+
 		ClusterName: v.ClusterName,
 		Join:        v.Join,
 		Expect:      v.Expect,
@@ -220,6 +251,19 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 
 		Logger: log,
 	}, nil
+}
+
+func tlsConfig(v settings.Values) node.TLS {
+	c := node.TLS{
+		Cert: v.TLSCert, Key: v.TLSKey, CA: v.TLSCA,
+		VerifyPeer: v.TLSVerify == settings.VerifyPeer, FailIfNoPeerCert: v.TLSFailIfNoPeerCert,
+		MinVersion: tls.VersionTLS12,
+		LoginFrom:  v.SSLCertLoginFrom, SANType: v.SSLCertLoginSANType, SANIndex: v.SSLCertLoginSANIndex,
+	}
+	if v.TLSMinVersion == "1.3" {
+		c.MinVersion = tls.VersionTLS13
+	}
+	return c
 }
 
 // clusterSecrets are those of the setting, or the lines of the file.

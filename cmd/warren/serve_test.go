@@ -25,12 +25,15 @@ type standIn struct {
 	closing chan context.Context
 	closed  chan error // the answer of Close
 	once    sync.Once
+
+	reloaded chan struct{}
 }
 
 func newStandIn() *standIn {
 	return &standIn{
 		ready: make(chan struct{}), failure: make(chan error, 1),
 		closing: make(chan context.Context, 1), closed: make(chan error, 1),
+		reloaded: make(chan struct{}, 1),
 	}
 }
 
@@ -38,6 +41,11 @@ func (s *standIn) AMQPAddr() string       { return "127.0.0.1:1" }
 func (s *standIn) HTTPAddr() string       { return "127.0.0.1:2" }
 func (s *standIn) Ready() <-chan struct{} { return s.ready }
 func (s *standIn) Wait() error            { return <-s.failure }
+
+func (s *standIn) Reload() error {
+	s.reloaded <- struct{}{}
+	return nil
+}
 
 func (s *standIn) Close(ctx context.Context) error {
 	s.closing <- ctx
@@ -78,6 +86,19 @@ func TestSignalStopsInOrder(t *testing.T) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		t.Error("the stop is not bounded")
 	}
+	b.closed <- nil
+	if code := exitCode(t, <-done); code != exitOK {
+		t.Errorf("exit code %d, want %d", code, exitOK)
+	}
+}
+
+func TestHangupReloads(t *testing.T) {
+	b := newStandIn()
+	signals, done := start(values(t), func(node.Config) (broker, error) { return b, nil })
+	signals <- syscall.SIGHUP
+	<-b.reloaded
+	signals <- syscall.SIGTERM
+	<-b.closing
 	b.closed <- nil
 	if code := exitCode(t, <-done); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
@@ -176,6 +197,7 @@ func TestDataDirBelongsToOneProcess(t *testing.T) {
 func TestSettingsReachTheNode(t *testing.T) {
 	v := settings.Values{
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
+		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc",
 		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,

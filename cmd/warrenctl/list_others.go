@@ -46,7 +46,8 @@ var listConnections = list{
 	path:   func(string) string { return path("connections") },
 	banner: func(o *options) { o.banner("Listing connections ...") },
 	columns: []column{
-		col("pid", "name"), col("name"), col("port"), col("host"), col("peer_port"), col("peer_host"), col("ssl"), col("state"),
+		col("pid", "name"), col("name"), col("port"), col("host"), col("peer_port"), col("peer_host"), col("ssl"), col("ssl_protocol"), col("ssl_key_exchange"),
+		col("ssl_cipher"), col("ssl_hash"), col("peer_cert_subject"), col("peer_cert_issuer"), col("peer_cert_validity"), col("state"),
 		col("channels"), col("protocol"), col("auth_mechanism"), col("user"), col("vhost"), col("timeout"), col("frame_max"),
 		col("channel_max"), col("client_properties"), col("recv_oct"), col("recv_cnt"), col("send_oct"), col("send_cnt"),
 		col("send_pend"), col("connected_at"), col("node"), col("user_provided_name"),

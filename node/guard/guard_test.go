@@ -352,3 +352,23 @@ func BenchmarkRemembered(b *testing.B) {
 		}
 	}
 }
+
+// TestKnown: who has a certificate has to be a user, and to come from where it may.
+func TestKnown(t *testing.T) {
+	w := newWorld(t, "first", "root")
+	here, away := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
+	check := func(user string, from net.Addr, want error) {
+		t.Helper()
+		if err := w.Known(user, from); !errors.Is(err, want) {
+			t.Errorf("%s from %v: %v, want %v", user, from, err, want)
+		}
+	}
+	check("first", here, nil)
+	check("first", away, ErrLoopback)
+	check("root", here, ErrUnknown)
+	w.begin()
+	check("first", here, ErrUnknown)
+	check("root", here, nil)
+	check("root", away, ErrLoopback)
+	check("", here, ErrUnknown)
+}

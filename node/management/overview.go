@@ -109,10 +109,10 @@ func (c *call) listeners() []object {
 func (c *call) contexts() []object {
 	all := []object{}
 	for _, l := range c.cfg.Listeners {
-		if l.Protocol == "http" {
+		if l.Protocol == "http" || l.Protocol == "https" {
 			all = append(all, object{
 				"node": c.cfg.Node, "description": "Management API", "path": "/", "ip": l.Address,
-				"port": l.Port, "ssl_opts": []string{},
+				"port": l.Port, "ssl": l.Protocol == "https", "ssl_opts": []string{},
 			})
 		}
 	}

@@ -67,7 +67,7 @@ type NodeStats struct {
 
 // Listener is a port that the node listens on.
 type Listener struct {
-	Protocol string `json:"protocol"` // amqp, http, clustering
+	Protocol string `json:"protocol"` // amqp, amqp/ssl, http, https, clustering
 	Address  string `json:"ip_address"`
 	Port     int    `json:"port"`
 }
@@ -85,6 +85,13 @@ type Connection struct {
 	Protocol         string         `json:"protocol"`
 	AuthMechanism    string         `json:"auth_mechanism"`
 	SSL              bool           `json:"ssl"`
+	SSLProtocol      *string        `json:"ssl_protocol"` // these are null without TLS
+	SSLKeyExchange   *string        `json:"ssl_key_exchange"`
+	SSLCipher        *string        `json:"ssl_cipher"`
+	SSLHash          *string        `json:"ssl_hash"`
+	PeerCertSubject  *string        `json:"peer_cert_subject"` // and these without a certificate of the client
+	PeerCertIssuer   *string        `json:"peer_cert_issuer"`
+	PeerCertValidity *string        `json:"peer_cert_validity"`
 	PeerHost         string         `json:"peer_host"`
 	PeerPort         int            `json:"peer_port"`
 	Host             string         `json:"host"`

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"sync"
@@ -53,6 +54,7 @@ type connection struct {
 
 	// Agreed in the handshake, constant afterwards.
 	user, vhost, mechanism string
+	tls                    *tls.ConnectionState // nil without TLS
 	vhostBytes             []byte
 	properties             wire.Table
 	can                    capabilities

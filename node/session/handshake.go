@@ -29,6 +29,9 @@ func (c *connection) handshake(ctx context.Context) error {
 	if ctx.Err() != nil { // its deadline may have come before ours
 		return context.Cause(ctx)
 	}
+	if err := c.secure(ctx); err != nil {
+		return err
+	}
 	err := c.reader.ReadProtocolHeader()
 	var header *protocol.HeaderError
 	if errors.As(err, &header) {
@@ -122,7 +125,7 @@ func (c *connection) start(context.Context) error {
 	c.out.Method(0, &protocol.ConnectionStart{
 		VersionMajor: 0, VersionMinor: 9,
 		ServerProperties: c.serverProperties(),
-		Mechanisms:       "PLAIN AMQPLAIN",
+		Mechanisms:       c.mechanisms(),
 		Locales:          "en_US",
 	})
 	if err := c.send(); err != nil {
@@ -188,6 +191,8 @@ func (c *connection) login(mechanism, response string) error {
 		user, password, err = protocol.ParsePlain(response)
 	case "AMQPLAIN":
 		user, password, err = protocol.ParseAMQPlain(response)
+	case "EXTERNAL":
+		return c.loginExternal()
 	default:
 		return protocol.Errorf(protocol.CommandInvalid, protocol.IDConnectionStartOk, "unknown authentication mechanism '%s'", mechanism)
 	}
@@ -195,15 +200,19 @@ func (c *connection) login(mechanism, response string) error {
 		return silent{fmt.Errorf("%s login: %w", mechanism, err)}
 	}
 	if err := c.cfg.Authenticate(user, password, c.cfg.Conn.RemoteAddr()); err != nil {
-		c.log.Warn("login refused", "mechanism", mechanism, "user", user, "error", err)
-		if !c.can.authFailureClose {
-			return silent{fmt.Errorf("%s login refused: %w", mechanism, err)}
-		}
-		return protocol.Errorf(protocol.AccessRefused, 0,
-			"Login was refused using authentication mechanism %s. For details see the broker logfile.", mechanism)
+		return c.refuseLogin(mechanism, user, err)
 	}
 	c.user = user
 	return nil
+}
+
+func (c *connection) refuseLogin(mechanism, user string, err error) error {
+	c.log.Warn("login refused", "mechanism", mechanism, "user", user, "error", err)
+	if !c.can.authFailureClose {
+		return silent{fmt.Errorf("%s login refused: %w", mechanism, err)}
+	}
+	return protocol.Errorf(protocol.AccessRefused, 0,
+		"Login was refused using authentication mechanism %s. For details see the broker logfile.", mechanism)
 }
 
 // tune agrees on the limits. As in RabbitMQ the client may lower ours and not

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -16,16 +17,17 @@ import (
 // Info describes a connection. The JSON names are those of RabbitMQ's
 // management API (https://www.rabbitmq.com/docs/http-api-reference).
 type Info struct {
-	ID               uint64         `json:"id"`
-	Name             string         `json:"name"` // "peer:port -> host:port"
-	User             string         `json:"user"`
-	VHost            string         `json:"vhost"`
-	State            string         `json:"state"` // starting, running, flow, blocking, blocked, closing, closed
-	Node             string         `json:"node"`
-	Type             string         `json:"type"` // "network"
-	Protocol         string         `json:"protocol"`
-	AuthMechanism    string         `json:"auth_mechanism"`
-	SSL              bool           `json:"ssl"`
+	ID            uint64 `json:"id"`
+	Name          string `json:"name"` // "peer:port -> host:port"
+	User          string `json:"user"`
+	VHost         string `json:"vhost"`
+	State         string `json:"state"` // starting, running, flow, blocking, blocked, closing, closed
+	Node          string `json:"node"`
+	Type          string `json:"type"` // "network"
+	Protocol      string `json:"protocol"`
+	AuthMechanism string `json:"auth_mechanism"`
+	SSL           bool   `json:"ssl"`
+	TLSInfo
 	PeerHost         string         `json:"peer_host"`
 	PeerPort         int            `json:"peer_port"`
 	Host             string         `json:"host"`
@@ -109,6 +111,7 @@ func baseInfo(cfg Config, now time.Time) Info {
 		ID: cfg.ID, Node: cfg.Node, Type: "network", Protocol: "AMQP 0-9-1",
 		ConnectedAt: now.UnixMilli(), ClientProperties: map[string]any{},
 	}
+	_, i.SSL = cfg.Conn.(*tls.Conn)
 	i.PeerHost, i.PeerPort = hostPort(cfg.Conn.RemoteAddr())
 	i.Host, i.Port = hostPort(cfg.Conn.LocalAddr())
 	i.Name = fmt.Sprintf("%s -> %s", endName(cfg.Conn.RemoteAddr()), endName(cfg.Conn.LocalAddr()))
@@ -179,6 +182,7 @@ func (c *connection) info() Info {
 	i := c.s.base
 	i.User, i.VHost, i.AuthMechanism = c.user, c.vhost, c.mechanism
 	i.State = c.stateName()
+	i.TLSInfo = tlsInfo(c.tls)
 	i.Channels = len(c.channels)
 	i.ChannelMax, i.FrameMax = c.channelMax, c.frameMax
 	i.Timeout = int(c.heartbeat / time.Second)

@@ -10,6 +10,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -60,8 +61,8 @@ type Rules interface {
 
 // Config is what a session needs. Zero numbers mean the defaults above.
 type Config struct {
-	Conn net.Conn
-	ID   uint64 // number of the connection, never used twice by this process
+	Conn net.Conn // a *tls.Conn makes its handshake within HandshakeTimeout
+	ID   uint64   // number of the connection, never used twice by this process
 
 	Proposer Proposer
 	// Authenticate returns nil when the user may log in from the address. Its error
@@ -69,6 +70,10 @@ type Config struct {
 	Authenticate func(user, password string, remote net.Addr) error
 	// Access says what users may do. With nil they may do everything.
 	Access Access
+	// External returns the user whom the certificate of a TLS client stands for, when it
+	// may log in from the address. Its error is logged and not told to the client.
+	// With nil the mechanism EXTERNAL is not offered.
+	External func(state tls.ConnectionState, remote net.Addr) (user string, err error)
 	// VHost reports whether a virtual host exists.
 	VHost func(name string) bool
 

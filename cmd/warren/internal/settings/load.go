@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sort"
@@ -120,6 +121,19 @@ func (v *Values) check() error {
 	}
 	if v.ElectionTimeout < v.HeartbeatTimeout {
 		return fmt.Errorf("election-timeout (%v) must not be less than heartbeat-timeout (%v)", v.ElectionTimeout, v.HeartbeatTimeout)
+	}
+	return v.checkTLS()
+}
+
+func (v *Values) checkTLS() error {
+	if (v.AMQPSAddr != "" || v.HTTPSAddr != "") && (v.TLSCert == "" || v.TLSKey == "") {
+		return errors.New("amqps-addr and https-addr need tls-cert and tls-key")
+	}
+	if v.TLSVerify == VerifyPeer && v.TLSCA == "" {
+		return errors.New("tls-verify is verify_peer: tls-ca must name the authorities whose clients are believed")
+	}
+	if v.TLSFailIfNoPeerCert && v.TLSVerify != VerifyPeer {
+		return errors.New("tls-fail-if-no-peer-cert needs tls-verify = verify_peer")
 	}
 	return nil
 }

@@ -165,6 +165,28 @@ func optionalAddress(at func(*Values) *string) setter {
 	})
 }
 
+// optionalListener is for an address to listen on, or none.
+func optionalListener(at func(*Values) *string) setter {
+	return field(at, func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		return s, checkAddress(s, false)
+	})
+}
+
+func boolean(at func(*Values) *bool) setter {
+	return field(at, func(s string) (bool, error) {
+		switch s {
+		case "true":
+			return true, nil
+		case "false":
+			return false, nil
+		}
+		return false, errors.New("must be true or false")
+	})
+}
+
 // checkAddress checks host:port. An address to dial needs a host and a port; one
 // to listen on may leave out the host, and port 0 takes any free one.
 func checkAddress(s string, dial bool) error {

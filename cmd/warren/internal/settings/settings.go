@@ -25,6 +25,18 @@ type Values struct {
 	ClusterAddr      string
 	ClusterAdvertise string
 
+	AMQPSAddr            string
+	HTTPSAddr            string
+	TLSCert              string
+	TLSKey               string
+	TLSCA                string
+	TLSVerify            string
+	TLSFailIfNoPeerCert  bool
+	TLSMinVersion        string
+	SSLCertLoginFrom     string
+	SSLCertLoginSANType  string
+	SSLCertLoginSANIndex int
+
 	ClusterName string
 	Join        []string
 	Expect      int
@@ -63,6 +75,12 @@ type Watermark struct {
 	Fraction float64 // of the memory that is available, above 0, at most 1
 	Bytes    int64
 }
+
+// The values of Values.TLSVerify, RabbitMQ's.
+const (
+	VerifyNone = "verify_none"
+	VerifyPeer = "verify_peer"
+)
 
 // The values of Values.LogFormat.
 const (

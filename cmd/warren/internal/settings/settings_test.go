@@ -44,6 +44,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 	}
 	want := Values{
 		DataDir: "warren-data", AMQPAddr: ":5672", HTTPAddr: ":15672", ClusterAddr: ":7900",
+		TLSVerify: VerifyNone, TLSMinVersion: "1.2", SSLCertLoginFrom: "distinguished_name", SSLCertLoginSANType: "dns",
 		ClusterName: "warren", Join: []string{}, ClusterSecret: []string{},
 		DefaultUser: "guest", DefaultPass: "guest", LoopbackUsers: []string{"guest"},
 		MaxMessageSize: 16 << 20, FrameMax: 131072, ChannelMax: 2047,
@@ -92,16 +93,15 @@ func TestPrecedence(t *testing.T) {
 func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 	other := map[string]string{
 		"data-dir": "/d", "node-name": "n", "amqp-addr": "127.0.0.1:1", "http-addr": ":2", "cluster-addr": ":3",
-		"cluster-advertise": "h:4", "cluster-name": "c", "join": "a:1, b:2", "expect": "3", "cluster-secret": "s, t", "cluster-secret-file": "/s", "node-grace": "20s",
+		"cluster-advertise": "h:4", "cluster-name": "c",
+		"amqps-addr": ":5", "https-addr": ":6", "tls-cert": "/c", "tls-key": "/k", "tls-ca": "/ca",
+		"tls-verify": "verify_peer", "tls-fail-if-no-peer-cert": "true", "tls-min-version": "1.3",
+		"ssl-cert-login-from": "common_name", "ssl-cert-login-san-type": "uri", "ssl-cert-login-san-index": "2", "join": "a:1, b:2", "expect": "3", "cluster-secret": "s, t", "cluster-secret-file": "/s", "node-grace": "20s",
 		"heartbeat-timeout": "300ms", "election-timeout": "700ms", "default-user": "u", "default-pass": "p",
 		"loopback-users": "x,y", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
 		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",
 		"memory-high-watermark": "2GB", "disk-free-limit": "1GB",
 		"shutdown-timeout": "3s", "log-level": "debug", "log-format": "json",
-	}
-	plain, err := load(t, "", nil)
-	if err != nil {
-		t.Fatal(err)
 	}
 	for _, s := range Table() {
 		t.Run(s.Flag, func(t *testing.T) {
@@ -110,13 +110,14 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 				t.Fatal("no value to test the setting with")
 			}
 			// What another setting needs beside this one.
-			var args []string
-			if s.Flag == "expect" {
-				args = []string{"--join", "a:1"}
-			}
-			base := plain
-			if len(args) > 0 {
-				base.Join = []string{"a:1"}
+			args := map[string][]string{
+				"expect":     {"--join", "a:1"},
+				"amqps-addr": {"--tls-cert", "c", "--tls-key", "k"}, "https-addr": {"--tls-cert", "c", "--tls-key", "k"},
+				"tls-verify": {"--tls-ca", "a"}, "tls-fail-if-no-peer-cert": {"--tls-ca", "a", "--tls-verify", "verify_peer"},
+			}[s.Flag]
+			base, err := load(t, "", nil, args...)
+			if err != nil {
+				t.Fatal(err)
 			}
 			byFlag, err1 := load(t, "", nil, append(args, "--"+s.Flag, text)...)
 			byVariable, err2 := load(t, "", map[string]string{s.Env(): text}, args...)

@@ -3,6 +3,7 @@ package settings
 const (
 	groupNode    = "Node"
 	groupListen  = "Addresses"
+	groupTLS     = "TLS"
 	groupCluster = "Cluster"
 	groupUsers   = "Users"
 	groupAMQP    = "AMQP limits"
@@ -41,6 +42,61 @@ var table = []*Setting{
 		Flag: "cluster-advertise", Arg: "HOST:PORT", Default: "", Group: groupListen,
 		Meaning: "address at which the other nodes reach this one; when empty, that of cluster-addr, with the machine's first private address in place of a missing host",
 		set:     optionalAddress(func(v *Values) *string { return &v.ClusterAdvertise }),
+	},
+	{
+		Flag: "amqps-addr", Arg: "[HOST]:PORT", Default: "", Group: groupTLS,
+		Meaning: "address for AMQP 0-9-1 clients with TLS, :5671 by custom; empty: none",
+		set:     optionalListener(func(v *Values) *string { return &v.AMQPSAddr }),
+	},
+	{
+		Flag: "https-addr", Arg: "[HOST]:PORT", Default: "", Group: groupTLS,
+		Meaning: "address of the HTTP API with TLS, :15671 by custom; empty: none",
+		set:     optionalListener(func(v *Values) *string { return &v.HTTPSAddr }),
+	},
+	{
+		Flag: "tls-cert", Arg: "FILE", Default: "", Group: groupTLS,
+		Meaning: "PEM file of this node's certificate, and those between it and its authority; this file, tls-key and tls-ca are read again on SIGHUP and when they have changed",
+		set:     optional(func(v *Values) *string { return &v.TLSCert }),
+	},
+	{
+		Flag: "tls-key", Arg: "FILE", Default: "", Group: groupTLS,
+		Meaning: "PEM file of the private key of tls-cert",
+		set:     optional(func(v *Values) *string { return &v.TLSKey }),
+	},
+	{
+		Flag: "tls-ca", Arg: "FILE", Default: "", Group: groupTLS,
+		Meaning: "PEM file of the authorities whose clients are believed",
+		set:     optional(func(v *Values) *string { return &v.TLSCA }),
+	},
+	{
+		Flag: "tls-verify", Arg: "NAME", Default: VerifyNone, Group: groupTLS,
+		Meaning: "verify_peer: clients are asked for a certificate of tls-ca, and may log in with it (EXTERNAL); verify_none: they are not",
+		set:     oneOf(func(v *Values) *string { return &v.TLSVerify }, VerifyNone, VerifyPeer),
+	},
+	{
+		Flag: "tls-fail-if-no-peer-cert", Arg: "BOOL", Default: "false", Group: groupTLS,
+		Meaning: "with verify_peer: true refuses clients without a certificate",
+		set:     boolean(func(v *Values) *bool { return &v.TLSFailIfNoPeerCert }),
+	},
+	{
+		Flag: "tls-min-version", Arg: "VERSION", Default: "1.2", Group: groupTLS,
+		Meaning: "oldest version of TLS that is spoken: 1.2 or 1.3",
+		set:     oneOf(func(v *Values) *string { return &v.TLSMinVersion }, "1.2", "1.3"),
+	},
+	{
+		Flag: "ssl-cert-login-from", Arg: "NAME", Default: "distinguished_name", Group: groupTLS,
+		Meaning: "what of a client's certificate is its user name for EXTERNAL: distinguished_name, common_name or subject_alternative_name",
+		set:     oneOf(func(v *Values) *string { return &v.SSLCertLoginFrom }, "distinguished_name", "common_name", "subject_alternative_name"),
+	},
+	{
+		Flag: "ssl-cert-login-san-type", Arg: "NAME", Default: "dns", Group: groupTLS,
+		Meaning: "with subject_alternative_name: the type of that name, dns, ip, email or uri",
+		set:     oneOf(func(v *Values) *string { return &v.SSLCertLoginSANType }, "dns", "ip", "email", "uri"),
+	},
+	{
+		Flag: "ssl-cert-login-san-index", Arg: "N", Default: "0", Group: groupTLS,
+		Meaning: "with subject_alternative_name: which one of that type, from 0",
+		set:     number(func(v *Values) *int { return &v.SSLCertLoginSANIndex }, 0, 99),
 	},
 	{
 		Flag: "cluster-name", Arg: "NAME", Default: "warren", Group: groupCluster,

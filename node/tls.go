@@ -1,0 +1,61 @@
+package node
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+
+	"warren/node/certs"
+)
+
+// certsCheck is how often the node looks whether its certificates have changed.
+const certsCheck = 5 * time.Second
+
+// listenTLS opens the listeners with TLS that are wanted.
+func (n *Node) listenTLS() (err error) {
+	if n.cfg.AMQPSAddr == "" && n.cfg.HTTPSAddr == "" {
+		return nil
+	}
+	if n.certs, err = certs.Open(n.cfg.TLS); err != nil {
+		return err
+	}
+	if n.cfg.AMQPSAddr != "" {
+		l, err := net.Listen("tcp", n.cfg.AMQPSAddr)
+		if err != nil {
+			return fmt.Errorf("listen for AMQP with TLS: %w", err)
+		}
+		n.amqps = tls.NewListener(l, n.certs.Server(true))
+	}
+	if n.cfg.HTTPSAddr != "" {
+		l, err := net.Listen("tcp", n.cfg.HTTPSAddr)
+		if err != nil {
+			return fmt.Errorf("listen for HTTP with TLS: %w", err)
+		}
+		// Its clients log in with a password: none is asked for a certificate.
+		n.webs = tls.NewListener(l, n.certs.Server(false))
+	}
+	return nil
+}
+
+// Reload reads the certificates again. Open connections stay as they are.
+func (n *Node) Reload() error {
+	if n.certs == nil {
+		return nil
+	}
+	return n.certs.Reload()
+}
+
+// external is how clients log in with their certificate; nil when none is verified.
+func (n *Node) external() func(tls.ConnectionState, net.Addr) (string, error) {
+	if n.certs == nil || !n.certs.Verifies() {
+		return nil
+	}
+	return func(state tls.ConnectionState, remote net.Addr) (string, error) {
+		user, err := n.certs.Login(state)
+		if err != nil {
+			return "", err
+		}
+		return user, n.guard.Known(user, remote)
+	}
+}
