@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,10 @@ type Config struct {
 	// behind the old on all, then put it first on all, then take the old one away.
 	// None: whoever reaches the port is believed.
 	Secrets []string
+
+	// TLSListen and TLSDial encrypt the connections between nodes; both or none. Each
+	// side has to verify the other. Gossip's packets are not covered: Secrets encrypt those.
+	TLSListen, TLSDial *tls.Config
 
 	// Tags are spread by gossip and show in Members: the addresses of other
 	// listeners, versions. All together up to about 300 bytes.
@@ -294,6 +299,12 @@ func (cfg *Config) check() error {
 	}
 	if cfg.Network == nil {
 		cfg.Network = osNetwork{}
+	}
+	if (cfg.TLSListen == nil) != (cfg.TLSDial == nil) {
+		return errors.New("TLS to listen and to dial go together")
+	}
+	if cfg.TLSListen != nil {
+		cfg.Network = &tlsNetwork{Network: cfg.Network, listen: cfg.TLSListen, dial: cfg.TLSDial}
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	return nil

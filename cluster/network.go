@@ -2,6 +2,9 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 )
 
@@ -44,4 +47,31 @@ func (osNetwork) Resolve(ctx context.Context, addr string) (net.Addr, error) {
 		return nil, err
 	}
 	return &net.UDPAddr{IP: ips[0].IP, Port: n, Zone: ips[0].Zone}, nil
+}
+
+// tlsNetwork encrypts the streams of another network. Who is accepted makes the
+// handshake with the first read, within the deadline of the greeting.
+type tlsNetwork struct {
+	Network
+	listen, dial *tls.Config
+}
+
+func (n *tlsNetwork) Listen(addr string) (net.Listener, error) {
+	l, err := n.Network.Listen(addr)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, n.listen), nil
+}
+
+func (n *tlsNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := n.Network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	t := tls.Client(conn, n.dial)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("TLS with %s: %w", addr, err), conn.Close())
+	}
+	return t, nil
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,4 +64,47 @@ func loggedWarning(n *node, text string) error {
 		}
 	}
 	return fmt.Errorf("no warning with %q", text)
+}
+
+// TestClusterTLS: three nodes speak TLS with each other, with a secret too. One whose
+// certificate is of another authority, and one without, stay outside. A new certificate
+// is used without a restart, and the cluster outlives its leader.
+func TestClusterTLS(t *testing.T) {
+	const secret = "a secret of sixteen bytes and more"
+	a, other := newAuthority(t), newAuthority(t)
+	c, _ := startSecure(t, a, 3, "--cluster-tls", "true", "--cluster-secret", secret)
+	other.issue(t, "server", "stranger")
+	for name, args := range map[string][]string{
+		"another authority": {"--cluster-tls", "true", "--tls-cert", other.file("server"), "--tls-key", other.file("server-key"), "--tls-ca", other.file("ca")},
+		"no TLS":            nil,
+	} {
+		s, err := newCluster(executable(t, "warren"), executable(t, "warrenctl"), 1, options{
+			args: append([]string{"--join", c.node(0).clust, "--cluster-secret", secret}, args...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.end(t.Failed(), t.Logf) })
+		before := c.node(0).logged(t, "tls: ")
+		s.node(0).start(t)
+		eventually(t, "a refusal of the node with "+name, func() error {
+			if c.node(0).logged(t, "tls: ") == before {
+				return errors.New("nothing is logged")
+			}
+			return nil
+		})
+		if out := c.node(0).ctl(t, "cluster_status"); strings.Contains(out, s.node(0).clust) {
+			t.Errorf("the node with %s is seen:\n%s", name, out)
+		}
+		s.node(0).kill(t)
+	}
+	// New connections, by a restart of the leader, show the new certificate.
+	a.issue(t, "server", "renewed")
+	lost := c.leader(t)
+	lost.kill(t)
+	for _, n := range c.others(lost) {
+		eventually(t, "clients again on "+n.name, n.tryClient)
+	}
+	lost.start(t)
+	c.waitReady(t)
 }

@@ -140,6 +140,8 @@ var guest = &amqp.PlainAuth{Username: "guest", Password: "guest"}
 
 // TestTLS takes amqp091-go over TLS to three nodes, with a password and with a
 // certificate, across the loss of the leader and a restart of all.
+//
+// row: 1.7 TLS; 1.7 EXTERNAL
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	c, nodes := startSecure(t, a, 3)
@@ -296,6 +298,8 @@ func getHTTPS(t *testing.T, a *authority, addr, path string, into any) {
 
 // TestCertificatesAreReadAgain changes the certificate of a running node: on SIGHUP
 // and by itself. Open connections stay.
+//
+// row: 1.7 TLS
 func TestCertificatesAreReadAgain(t *testing.T) {
 	a := newAuthority(t)
 	_, nodes := startSecure(t, a, 1)

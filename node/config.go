@@ -25,7 +25,9 @@ type Config struct {
 
 	AMQPSAddr string // AMQP over TLS; default: none
 	HTTPSAddr string // HTTP over TLS; default: none
-	TLS       TLS    // of these two
+	TLS       TLS    // of these two, and of the cluster's port when ClusterTLS is set
+
+	ClusterTLS bool // nodes speak TLS with each other; needs TLS.CA
 
 	ClusterName   string   // shown to clients and operators; default "warren"
 	DefaultUser   string   // default "guest"

@@ -203,7 +203,9 @@ func (n *Node) spawn(f func()) {
 }
 
 func (n *Node) clusterConfig() cluster.Config {
+	listen, dial := n.clusterTLS()
 	return cluster.Config{
+		TLSListen: listen, TLSDial: dial,
 		ID: n.id, Name: n.cfg.NodeName,
 		DataDir:       filepath.Join(n.cfg.DataDir, "cluster"),
 		BindAddr:      n.cfg.ClusterAddr,

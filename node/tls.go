@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -14,8 +15,11 @@ const certsCheck = 5 * time.Second
 
 // listenTLS opens the listeners with TLS that are wanted.
 func (n *Node) listenTLS() (err error) {
-	if n.cfg.AMQPSAddr == "" && n.cfg.HTTPSAddr == "" {
+	if n.cfg.AMQPSAddr == "" && n.cfg.HTTPSAddr == "" && !n.cfg.ClusterTLS {
 		return nil
+	}
+	if n.cfg.ClusterTLS && n.cfg.TLS.CA == "" {
+		return errors.New("TLS between nodes needs the authorities that signed their certificates")
 	}
 	if n.certs, err = certs.Open(n.cfg.TLS); err != nil {
 		return err
@@ -36,6 +40,14 @@ func (n *Node) listenTLS() (err error) {
 		n.webs = tls.NewListener(l, n.certs.Server(false))
 	}
 	return nil
+}
+
+// clusterTLS are the configurations of the cluster's port, nil without TLS.
+func (n *Node) clusterTLS() (listen, dial *tls.Config) {
+	if !n.cfg.ClusterTLS {
+		return nil, nil
+	}
+	return n.certs.Peers()
 }
 
 // Reload reads the certificates again. Open connections stay as they are.

@@ -227,6 +227,7 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		Expect:      v.Expect,
 
 		ClusterSecrets: secrets,
+		ClusterTLS:     v.ClusterTLS,
 
 		DefaultUser:   v.DefaultUser,
 		DefaultPass:   v.DefaultPass,

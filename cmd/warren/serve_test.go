@@ -198,7 +198,7 @@ func TestSettingsReachTheNode(t *testing.T) {
 	v := settings.Values{
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
 		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc",
-		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
+		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, ClusterTLS: true, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
 		MessageMemory: 11, SegmentBytes: 12,

@@ -87,6 +87,36 @@ func (s *Store) Server(ask bool) *tls.Config {
 	}
 }
 
+// Peers are the configurations of a port where nodes meet, to listen and to dial: each
+// side shows its certificate and believes those that CA has signed, whatever the names
+// in them, as nodes may move. A node's certificate has to be good for servers and for clients.
+func (s *Store) Peers() (listen, dial *tls.Config) {
+	listen = &tls.Config{
+		MinVersion: s.cfg.MinVersion,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			c := s.asking.Load().Clone()
+			c.ClientAuth = tls.RequireAndVerifyClientCert
+			return c, nil
+		},
+	}
+	dial = &tls.Config{
+		MinVersion: s.cfg.MinVersion,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &s.asking.Load().Certificates[0], nil
+		},
+		InsecureSkipVerify: true, // VerifyConnection does it, but for the name
+		VerifyConnection: func(state tls.ConnectionState) error {
+			between := x509.NewCertPool()
+			for _, c := range state.PeerCertificates[1:] {
+				between.AddCert(c)
+			}
+			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: s.asking.Load().ClientCAs, Intermediates: between})
+			return err
+		},
+	}
+	return listen, dial
+}
+
 // Verifies reports whether clients are asked for a certificate.
 func (s *Store) Verifies() bool { return s.cfg.VerifyPeer }
 

@@ -129,6 +129,9 @@ func (v *Values) checkTLS() error {
 	if (v.AMQPSAddr != "" || v.HTTPSAddr != "") && (v.TLSCert == "" || v.TLSKey == "") {
 		return errors.New("amqps-addr and https-addr need tls-cert and tls-key")
 	}
+	if v.ClusterTLS && (v.TLSCert == "" || v.TLSKey == "" || v.TLSCA == "") {
+		return errors.New("cluster-tls needs tls-cert, tls-key and tls-ca")
+	}
 	if v.TLSVerify == VerifyPeer && v.TLSCA == "" {
 		return errors.New("tls-verify is verify_peer: tls-ca must name the authorities whose clients are believed")
 	}

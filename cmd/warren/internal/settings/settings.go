@@ -41,6 +41,7 @@ type Values struct {
 	Join        []string
 	Expect      int
 
+	ClusterTLS        bool
 	ClusterSecret     []string
 	ClusterSecretFile string
 

@@ -96,7 +96,7 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 		"cluster-advertise": "h:4", "cluster-name": "c",
 		"amqps-addr": ":5", "https-addr": ":6", "tls-cert": "/c", "tls-key": "/k", "tls-ca": "/ca",
 		"tls-verify": "verify_peer", "tls-fail-if-no-peer-cert": "true", "tls-min-version": "1.3",
-		"ssl-cert-login-from": "common_name", "ssl-cert-login-san-type": "uri", "ssl-cert-login-san-index": "2", "join": "a:1, b:2", "expect": "3", "cluster-secret": "s, t", "cluster-secret-file": "/s", "node-grace": "20s",
+		"ssl-cert-login-from": "common_name", "ssl-cert-login-san-type": "uri", "ssl-cert-login-san-index": "2", "join": "a:1, b:2", "expect": "3", "cluster-secret": "s, t", "cluster-secret-file": "/s", "cluster-tls": "true", "node-grace": "20s",
 		"heartbeat-timeout": "300ms", "election-timeout": "700ms", "default-user": "u", "default-pass": "p",
 		"loopback-users": "x,y", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
 		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",
@@ -113,7 +113,8 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 			args := map[string][]string{
 				"expect":     {"--join", "a:1"},
 				"amqps-addr": {"--tls-cert", "c", "--tls-key", "k"}, "https-addr": {"--tls-cert", "c", "--tls-key", "k"},
-				"tls-verify": {"--tls-ca", "a"}, "tls-fail-if-no-peer-cert": {"--tls-ca", "a", "--tls-verify", "verify_peer"},
+				"cluster-tls": {"--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"},
+				"tls-verify":  {"--tls-ca", "a"}, "tls-fail-if-no-peer-cert": {"--tls-ca", "a", "--tls-verify", "verify_peer"},
 			}[s.Flag]
 			base, err := load(t, "", nil, args...)
 			if err != nil {

@@ -124,6 +124,11 @@ var table = []*Setting{
 		set:     optional(func(v *Values) *string { return &v.ClusterSecretFile }),
 	},
 	{
+		Flag: "cluster-tls", Arg: "BOOL", Default: "false", Group: groupCluster,
+		Meaning: "true: connections between nodes are encrypted; each node shows tls-cert, which must be good for servers and clients, and believes those that tls-ca has signed; the same on all nodes",
+		set:     boolean(func(v *Values) *bool { return &v.ClusterTLS }),
+	},
+	{
 		Flag: "node-grace", Arg: "DURATION", Default: "10s", Group: groupCluster,
 		Meaning: "how long a node may be unreachable before its consumers are removed and their unacknowledged messages go back to the queues; a process that is seen to be gone is not waited for so long",
 		set:     duration(func(v *Values) *durationField { return &v.NodeGrace }, seconds(1), hours(24)),
