@@ -36,8 +36,8 @@ type Line struct {
 
 // Sizes in pixels.
 const (
-	width, height = 400, 330 // of a panel
-	top, bottom   = 74, 58   // margins of the plot in it: the legend stands above
+	width, height = 400, 334 // of a panel
+	top, bottom   = 78, 58   // margins of the plot in it: the legend stands above
 	left, right   = 62, 16
 	head          = 34 // above the panels
 )
