@@ -82,7 +82,8 @@ type runner struct {
 	consumers []*consumer
 	received  atomic.Uint64
 	server    string
-	begun     int64 // when start was called
+	begun     int64     // when the first client began, or with producers the first of these
+	beganAt   time.Time // the same
 	idleErr   error
 }
 
@@ -92,9 +93,10 @@ func runPhase(ctx context.Context, o *Options, p phase) (*Report, error) {
 		r.drop()
 		return nil, err
 	}
+	m := newMeter(o) // before the start: it looks through all processes
 	report := &Report{Server: r.server}
 	r.start(ctx)
-	m := newMeter(o)
+	m.restart()
 	err := r.measure(ctx, m, report)
 	r.finish(ctx)
 	report.Errors = append(report.Errors, r.errors()...)
@@ -159,7 +161,7 @@ func (r *runner) drop() {
 // all consumers have subscribed: with thousands of queues that takes a while, and
 // under their load much longer.
 func (r *runner) start(ctx context.Context) {
-	r.begun = now()
+	r.begun, r.beganAt = now(), time.Now()
 	for _, c := range r.consumers {
 		c.start()
 	}
@@ -169,7 +171,9 @@ func (r *runner) start(ctx context.Context) {
 		})
 	}
 	begin := now()
-	r.begun = begin
+	if len(r.producers) > 0 {
+		r.begun, r.beganAt = begin, time.Now()
+	}
 	for i, p := range r.producers {
 		var phase float64
 		if r.o.Rate > 0 {
@@ -181,8 +185,7 @@ func (r *runner) start(ctx context.Context) {
 
 // measure waits for the end of the measurement and fills the report.
 func (r *runner) measure(ctx context.Context, m *meter, report *Report) error {
-	begin := time.Now()
-	beginStamp := now()
+	begin, beginStamp := r.beganAt, r.begun
 	lastLine := begin
 	warm := r.o.Warmup == 0
 	var total, second sample
