@@ -119,6 +119,8 @@ func TestWriteOld(t *testing.T) {
 
 // TestReadOld replays the logs of earlier versions, and restores and loads their snapshots:
 // each way gives the hashes that were written down then, and the same state.
+//
+// row: 1.6 mixed versions
 func TestReadOld(t *testing.T) {
 	dirs, err := filepath.Glob("testdata/v*")
 	if err != nil || len(dirs) == 0 {

@@ -165,7 +165,7 @@ func (b *backlogRun) wantDiskFree(t *testing.T, most int64) {
 	t.Helper()
 	begin := time.Now()
 	var last string
-	eventually(t, "the disk is free again", func() error {
+	err := waitFor(10*time.Minute, func() error {
 		var uses []string
 		var err error
 		for _, n := range b.cluster.nodes {
@@ -178,5 +178,8 @@ func (b *backlogRun) wantDiskFree(t *testing.T, most int64) {
 		last = strings.Join(uses, ", ")
 		return err
 	})
+	if err != nil {
+		t.Errorf("the disk is not free again: %v", err)
+	}
 	b.report.line("Disk %s behind the drain: log + messages, MiB: %s.", seconds(time.Since(begin)), last)
 }

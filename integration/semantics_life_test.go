@@ -21,6 +21,7 @@ var lifeSemantics = []semantic{
 		get(t, there, q, "first, and long")
 		get(t, there, q, "also long")
 	}},
+	// row: 1.5 x-message-ttl
 	{"TTL 0: delivered at once or gone", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), amqp.Table{"x-message-ttl": int32(0)})
@@ -33,6 +34,7 @@ var lifeSemantics = []semantic{
 		confirmed(t, ch, "", q, amqp.Publishing{Body: []byte("taken")})
 		next(t, from, "taken")
 	}},
+	// row: 1.3 basic.publish
 	{"a bad expiration is 406", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		closed := ch.NotifyClose(make(chan *amqp.Error, 1))
@@ -93,6 +95,7 @@ var lifeSemantics = []semantic{
 		}
 	}},
 	// row: 1.4 dead-letter cycles; 1.5 x-dead-letter-exchange, x-dead-letter-routing-key
+	// row: 1.4 dead-letter cycles
 	{"dead letters: a retry loop is counted, a cycle without a client ends", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		work, wait := unique(t)+"-work", unique(t)+"-wait"
@@ -128,6 +131,7 @@ var lifeSemantics = []semantic{
 		wantDepth(t, ch, a, 0)
 	}},
 	// row: 1.5 x-overflow
+	// row: 1.5 x-overflow; 1.5 x-max-length, x-max-length-bytes
 	{"x-overflow reject-publish: nack, and a commit that does nothing", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), amqp.Table{"x-max-length": int32(1), "x-overflow": "reject-publish"})
@@ -155,6 +159,7 @@ var lifeSemantics = []semantic{
 		wantDepth(t, open(t, c.node(1)), other, 0)
 	}},
 	// row: 1.4 x-delivery-count; 1.5 x-delivery-limit; 1.6 poison messages
+	// row: 1.5 x-delivery-limit; 1.4 x-delivery-count; 1.6 poison messages
 	{"x-delivery-limit: counted, then dead-lettered, or parked", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		dead := declare(t, ch, c.node(0), nil)

@@ -69,6 +69,7 @@ var routingSemantics = []semantic{
 		refusal(t, again(nil), amqp.PreconditionFailed, "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange '"+
 			name+"' in vhost '/': received none but current is the value 'ae' of type 'longstr'")
 	}},
+	// row: 1.2 internal exchange
 	{"internal exchange", func(t *testing.T, c *cluster) {
 		r := newRouting(t, c, "fanout")
 		name := unique(t)
@@ -213,6 +214,7 @@ var routingSemantics = []semantic{
 			}
 		}
 	}},
+	// row: 1.2 exchange.declare
 	{"unknown exchange type", func(t *testing.T, c *cluster) {
 		err := open(t, c.node(0)).ExchangeDeclare(unique(t), "x-unheard-of", true, false, false, false, nil)
 		refusal(t, err, amqp.PreconditionFailed, "PRECONDITION_FAILED - unknown exchange type 'x-unheard-of'")

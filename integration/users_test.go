@@ -86,6 +86,8 @@ func logsIn(t testing.TB, n *node, user, password string) *amqp.Connection {
 // connected, and deletes it; on one node and on three.
 //
 // row: 1.7 permissions
+//
+// row: 1.7 permissions; 1.1 connection.open
 func TestUsers(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
@@ -172,6 +174,8 @@ func TestUsers(t *testing.T) {
 // with a snapshot between, and that the settings of the first user count once only.
 //
 // row: 1.7 permissions; 1.7 topic permissions; 1.7 password hashes
+//
+// row: 1.7 permissions
 func TestUsersLast(t *testing.T) {
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	sum := sha256.Sum256([]byte("saltimported"))

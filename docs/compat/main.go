@@ -135,7 +135,10 @@ func scan(module fs.FS, path string, rows map[string]*row) error {
 			if r == nil {
 				return fmt.Errorf("%s:%d: there is no row %q in docs/compat/rows.txt", path, n, id)
 			}
-			r.tests = append(r.tests, fmt.Sprintf("%s in [%s](../%s)", test, filepath.Base(path), path))
+			shown := fmt.Sprintf("%s in [%s](../%s)", test, filepath.Base(path), path)
+			if !slices.Contains(r.tests, shown) {
+				r.tests = append(r.tests, shown)
+			}
 		}
 		waiting = nil
 	}

@@ -127,6 +127,7 @@ func TestWhichApplies(t *testing.T) {
 	}
 }
 
+// row: 1.7 operator policies
 func TestMerge(t *testing.T) {
 	user := made(t, Policy{Definition: table("message-ttl", int64(10), "max-length", int64(5), "overflow", "drop-head", "dead-letter-exchange", "x", "target-group-size", int64(3))}, false)
 	operator := made(t, Policy{Definition: table("message-ttl", int64(20), "max-length", int64(3), "overflow", "reject-publish", "expires", int64(7), "target-group-size", int64(5))}, true)
@@ -147,6 +148,8 @@ func TestMerge(t *testing.T) {
 
 // TestArguments checks what a policy makes of each argument: of numbers the lower counts,
 // of the dead letter exchange and its key the argument, of the others the policy.
+//
+// row: 1.7 arguments and policies
 func TestArguments(t *testing.T) {
 	for _, c := range []struct {
 		key, argument          string
@@ -188,6 +191,8 @@ func TestArguments(t *testing.T) {
 
 // TestKeys checks that all keys accept something and that operator policies accept those
 // that RabbitMQ's do.
+//
+// row: 1.7 policy keys
 func TestKeys(t *testing.T) {
 	good := []any{"drop-head", "at-least-once", "all", "balanced", "lazy", int64(2), int64(20)}
 	for _, k := range keys {

@@ -217,6 +217,7 @@ func need(right access.Right, exchange bool, name string) *access.Need {
 	return &access.Need{Right: right, Exchange: exchange, Name: name}
 }
 
+// row: 1.7 permissions
 func TestRules(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
