@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -318,6 +319,40 @@ func TestStoredTooLate(t *testing.T) {
 	s.Stored(four)
 	if len(p.live) != 0 {
 		t.Errorf("%d records of nothing", len(p.live))
+	}
+}
+
+// TestLoadedChunkIsAnother checks that what was stored of a loaded chunk is not taken for
+// a part of the one that took its place meanwhile: their records are gone.
+func TestLoadedChunkIsAnother(t *testing.T) {
+	s, p, q := newPaged()
+	push(s, q, 3)
+	var saved bytes.Buffer
+	w := stream.NewWriter(&saved)
+	s.Freeze()
+	s.Stored(q.Capture().Save(w, p, nil))
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	refs := p.refs
+
+	s = NewStore(p)
+	q = s.NewQueue(1, command.QueueDeclare{Name: "q"})
+	q.next = 4
+	NewLoader(s, 1).Pages(stream.NewReader(&saved), func() (command.Record, error) {
+		r := refs[0]
+		refs = refs[1:]
+		return r, nil
+	}, q)
+	push(s, q, 1)
+	s.Freeze()
+	changes := q.Capture().Save(stream.NewWriter(io.Discard), p, nil)
+	q.Purge()
+	push(s, q, 1)
+	s.Stored(changes)
+	check(t, q)
+	if n := census(t, q).Records(); n != 0 {
+		t.Errorf("a chunk of one new message has %d records", n)
 	}
 }
 

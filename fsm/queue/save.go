@@ -313,8 +313,11 @@ var fullBitmap = func() (b bitmap) {
 	return b
 }()
 
-// enter puts a chunk that was read behind all others, and holds its records.
+// enter puts a chunk that was read behind all others, and holds its records. Its version
+// tells it from an empty one that takes its place later.
 func (q *Queue) enter(c *page) {
+	q.store.versions++
+	c.version = q.store.versions
 	for i := range c.parts {
 		q.store.records.Hold(c.parts[i].record)
 	}
