@@ -18,7 +18,9 @@ func (m *Machine) applyToAccess(cmd command.Command, r *command.Result) bool {
 	case *command.UserPut:
 		r.Err = m.access.Put(c)
 	case *command.UserDelete:
-		r.Err = m.access.Delete(c.Name)
+		if r.Err = m.access.Delete(c.Name); r.Err == nil {
+			delete(m.limits, c.Name)
+		}
 	case *command.PermissionSet:
 		if r.Err = m.needVHost(c.VHost); r.Err == nil {
 			r.Err = m.access.SetPermission(c)

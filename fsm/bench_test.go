@@ -175,3 +175,27 @@ func BenchmarkPolicyPut(b *testing.B) {
 		put(3, n)
 	}
 }
+
+// BenchmarkDeleteVHost deletes a vhost with a million messages in a hundred queues:
+// the log stands still for so long.
+func BenchmarkDeleteVHost(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		f := newFeed(b)
+		f.do(&command.VHostPut{Name: "v"})
+		for q := range 100 {
+			name := fmt.Sprint(q)
+			f.do(&command.QueueDeclare{VHost: "v", Name: name, Durable: true},
+				&command.Bind{Binding: command.Binding{VHost: "v", Source: "amq.fanout", Destination: name}})
+		}
+		publish := &command.Publish{VHost: []byte("v"), Exchange: []byte("amq.fanout"), Properties: []byte{0, 0}, Body: []byte("body")}
+		for range 10_000 {
+			f.do(publish)
+		}
+		b.StartTimer()
+		f.do(&command.VHostDelete{Name: "v"})
+		if f.m.HasVHost("v") || f.m.Resident() != 0 {
+			b.Fatal("it is there still")
+		}
+	}
+}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 
 	"warren/fsm/queue"
 )
@@ -44,6 +45,9 @@ func (m *Machine) Check() (records int, err error) {
 			err = m.vhosts[name].checkPolicies()
 		}
 	}
+	if err == nil {
+		err = m.checkVHosts()
+	}
 	if err == nil && census.Resident() != m.Resident() {
 		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())
 	}
@@ -71,7 +75,7 @@ func (m *Machine) checkQueue(v *vhost, q *queue.Queue, census *queue.Census) err
 }
 
 func (m *Machine) checkConnection(e *epoch, c *connection, census *queue.Census) error {
-	if len(c.channels) == 0 && len(c.exclusive) == 0 {
+	if len(c.channels) == 0 && len(c.exclusive) == 0 && c.counted == nil {
 		return fmt.Errorf("connection %d of epoch %d is kept for nothing", c.number, e.number)
 	}
 	for _, number := range sortedKeys(c.channels) {
@@ -80,7 +84,7 @@ func (m *Machine) checkConnection(e *epoch, c *connection, census *queue.Census)
 		}
 	}
 	for _, q := range c.exclusive {
-		if m.vhosts[q.Spec.VHost].queues[q.Spec.Name] != q {
+		if v := m.vhosts[q.Spec.VHost]; v == nil || v.queues[q.Spec.Name] != q {
 			return fmt.Errorf("connection %d of epoch %d owns queue %q, which is gone", c.number, e.number, q.Spec.Name)
 		}
 	}
@@ -100,6 +104,45 @@ func (m *Machine) checkBindings() error {
 			if !from || !to {
 				return fmt.Errorf("binding from %q to %q lacks an end", b.Source, b.Destination)
 			}
+		}
+	}
+	return nil
+}
+
+// checkVHosts checks names and limits, and counts what is counted.
+func (m *Machine) checkVHosts() error {
+	for _, name := range sortedKeys(m.vhosts) {
+		v := m.vhosts[name]
+		if v.name != name || name == "" || !knownDefaultType(v.defaultType) {
+			return fmt.Errorf("vhost %q has name %q and default queue type %q", name, v.name, v.defaultType)
+		}
+		if err := checkLimitNames(v.limits, vhostLimits); err != nil {
+			return fmt.Errorf("vhost %q: %w", name, err)
+		}
+	}
+	for _, name := range sortedKeys(m.limits) {
+		if _, ok := m.access.User(name); !ok {
+			return fmt.Errorf("user %q has limits and is not there", name)
+		}
+		if err := checkLimitNames(m.limits[name], userLimits); err != nil || len(m.limits[name]) == 0 {
+			return fmt.Errorf("user %q has no limits, or wrong ones: %w", name, err)
+		}
+	}
+	want := newCounts()
+	m.eachEpoch(func(e *epoch) {
+		for _, number := range sortedKeys(e.connections) {
+			if c := e.connections[number]; c.counted != nil {
+				want.add(c.counted)
+			}
+		}
+	})
+	return want.equal(&m.counts)
+}
+
+func checkLimitNames(have limits, known []string) error {
+	for _, name := range sortedKeys(have) {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no limit %q", name)
 		}
 	}
 	return nil

@@ -37,23 +37,28 @@ func (m *Machine) closeConnections(all []*connection, giveBack func(*queue.Chann
 	for _, ch := range channels {
 		giveBack(ch)
 	}
+	for _, c := range all {
+		m.counts.remove(c)
+	}
 }
 
 func (m *Machine) closeChannel(e *epoch, id command.Channel) {
-	ch := e.knownChannel(id)
-	if ch == nil {
+	c := e.connections[id.Conn]
+	if c == nil {
 		return
 	}
-	ch.CancelAll(m.left)
-	ch.Recover()
-	c := e.connections[id.Conn]
-	delete(c.channels, id.Number)
-	e.tidy(c)
+	m.counts.removeChannel(c, id.Number)
+	if ch := c.channels[id.Number]; ch != nil {
+		ch.CancelAll(m.left)
+		ch.Recover()
+		delete(c.channels, id.Number)
+		e.tidy(c)
+	}
 }
 
 // tidy forgets a connection of which nothing is left.
 func (e *epoch) tidy(c *connection) {
-	if len(c.channels) == 0 && len(c.exclusive) == 0 {
+	if len(c.channels) == 0 && len(c.exclusive) == 0 && c.counted == nil {
 		delete(e.connections, c.number)
 	}
 }

@@ -15,6 +15,10 @@ func (m *Machine) declareQueue(e *epoch, c *command.QueueDeclare, r *command.Res
 		return err
 	}
 	if q == nil {
+		if err := v.checkQueueLimit(c.Name); err != nil {
+			return err
+		}
+		v.addDefaultType(c)
 		if err := m.checkNewQueue(c); err != nil {
 			return err
 		}

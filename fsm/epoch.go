@@ -18,11 +18,12 @@ type epoch struct {
 }
 
 // A connection is known to the machine while a channel of it holds something,
-// or it owns exclusive queues.
+// it owns exclusive queues, or it is counted.
 type connection struct {
 	number    uint64
 	channels  map[uint16]*queue.Channel
 	exclusive []*queue.Queue // in the order of their declaration
+	counted   *counted       // nil: it is not
 }
 
 func (e *epoch) connection(number uint64) *connection {

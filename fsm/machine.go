@@ -100,6 +100,10 @@ type state struct {
 	access  *access.State
 
 	strangers bool // an epoch may be no witness; follows from epochs
+
+	limits map[string]limits // of users
+	counts counts
+	seeded bool // see command.Seed
 }
 
 // scratch are the commands that are decoded again and again.
@@ -125,6 +129,8 @@ func newState(records command.Records) state {
 		vhosts:  make(map[string]*vhost),
 		epochs:  make(map[uint64]*epoch),
 		access:  access.New(),
+		limits:  make(map[string]limits),
+		counts:  newCounts(),
 	}
 }
 
@@ -283,7 +289,7 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 	if c, ok := cmd.(*command.Upgrade); ok {
 		return m.upgrade(e, c, r)
 	}
-	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) || m.applyToAccess(cmd, r) {
+	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) || m.applyToVHosts(e, cmd, r) || m.applyToAccess(cmd, r) {
 		return nil
 	}
 	switch c := cmd.(type) {

@@ -32,6 +32,10 @@ var sections = []section{
 	{tag: 31, late: lateDelays, read: (*loader).readDelays},
 	{tag: tagPolicies, write: writePolicies, read: readPolicies},
 	{tag: 50, write: writeAccess, read: readAccess},
+	{tag: 60, write: writeVHostMetadata, read: readVHostMetadata},
+	{tag: 61, write: writeUserLimits, read: readUserLimits},
+	{tag: 62, write: writeCounted, read: readCounted},
+	{tag: 63, write: writeSeeded, read: readSeeded},
 }
 
 // captureSections encodes the sections that are made now, by their place in sections.

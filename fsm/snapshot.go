@@ -374,8 +374,8 @@ func (l *loader) readMachine() {
 func (l *loader) readVHosts() {
 	for n := l.r.Uint(); n > 0 && l.r.Err() == nil; n-- {
 		name := l.r.String()
-		if l.vhosts[name] != nil {
-			l.r.Fail("vhost %q comes twice", name)
+		if l.vhosts[name] != nil || name == "" {
+			l.r.Fail("vhost %q comes twice, or has no name", name)
 			return
 		}
 		v := newVHost(name)

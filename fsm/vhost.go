@@ -13,7 +13,9 @@ const defaultVHost = "/"
 
 // A vhost knows nothing of another one.
 type vhost struct {
-	name     string
+	name string
+	metadata
+	limits   limits
 	topology *topology.Topology
 	queues   map[string]*queue.Queue
 	policies policies
@@ -32,13 +34,17 @@ type vhost struct {
 }
 
 func newVHost(name string) *vhost {
-	return &vhost{
+	v := &vhost{
 		name:     name,
 		topology: topology.New(name),
 		queues:   make(map[string]*queue.Queue),
 		born:     make(map[string]uint64),
 		caches:   make(map[string]*queue.Dedup),
 	}
+	if name == defaultVHost {
+		v.description = defaultDescription
+	}
+	return v
 }
 
 // vhost returns the vhost of a name, or the refusal for an unknown one.

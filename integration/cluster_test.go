@@ -52,6 +52,7 @@ type options struct {
 	args  []string // further flags of `warren serve`
 	amqp  []string // client addresses instead of free ports
 	https []string // HTTP addresses instead of free ports
+	vhost string   // that clients use; empty: "/"
 }
 
 // startCluster starts a cluster of n nodes that ends with the test, and waits
@@ -94,7 +95,7 @@ func newCluster(bin, ctl string, n int, o options) (*cluster, error) {
 		if i < len(o.https) {
 			nd.http = o.https[i]
 		}
-		nd.url = "amqp://guest:guest@" + nd.amqp + "/"
+		nd.url = "amqp://guest:guest@" + nd.amqp + "/" + o.vhost
 		c.nodes = append(c.nodes, nd)
 	}
 	var join []string

@@ -6,7 +6,6 @@ import (
 	"net"
 	"time"
 
-	"warren/fsm"
 	"warren/node/guard"
 	"warren/node/session"
 )
@@ -19,6 +18,7 @@ func (n *Node) serveWhenOpened(ctx context.Context) {
 	case <-n.proposer.Opened():
 	}
 	n.awaitVersion(ctx)
+	n.seed(ctx)
 	if n.machineVersion() >= usersVersion {
 		n.makeFirstUser(ctx)
 	} else {
@@ -60,14 +60,17 @@ func (n *Node) accept(ctx context.Context, l net.Listener) {
 // closes ends at once.
 func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	s := session.New(session.Config{
-		Conn:             conn,
-		ID:               id,
-		Proposer:         n.proposer,
-		Replies:          n.replies,
-		Authenticate:     n.guard.Login,
-		Access:           sessionAccess{n.guard},
-		External:         n.external(),
-		VHost:            n.hasVHost,
+		Conn:         conn,
+		ID:           id,
+		Proposer:     n.proposer,
+		Replies:      n.replies,
+		Authenticate: n.guard.Login,
+		Access:       sessionAccess{n.guard},
+		External:     n.external(),
+		VHost:        n.hasVHost,
+		Admit: func(ctx context.Context, vhost, user string) (bool, error) {
+			return n.admit(ctx, id, vhost, user)
+		},
 		FrameMax:         n.cfg.FrameMax,
 		ChannelMax:       n.cfg.ChannelMax,
 		Heartbeat:        n.cfg.Heartbeat,
@@ -99,12 +102,6 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 			n.log.Debug("connection ended", "connection", id, "err", err)
 		}
 	}()
-}
-
-func (n *Node) hasVHost(name string) bool {
-	var ok bool
-	n.replica.View(func(m *fsm.Machine) { ok = m.HasVHost(name) })
-	return ok
 }
 
 // sessionAccess is the guard as sessions see it.

@@ -129,7 +129,7 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 	select {
 	case r := <-w:
 		if r.Lost && !r.Applied {
-			return r, errors.New("the command was lost in a change of the cluster: try again")
+			return r, errLost
 		}
 		return r, nil
 	case <-ctx.Done():
@@ -138,6 +138,9 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 		return command.Result{}, errors.New("the node is stopping")
 	}
 }
+
+// errLost is the error of a command that was not carried out.
+var errLost = errors.New("the command was lost in a change of the cluster: try again")
 
 // A waiter takes the one result of a command that is no session's.
 type waiter chan command.Result

@@ -25,8 +25,10 @@ const (
 	callReplies         = "replies"          // see appendReply -> a byte for each: 1 when it was taken
 )
 
+// closeRequest closes the connection of a name, or when that is empty all of a user.
 type closeRequest struct {
 	Name, Reason string
+	User         string
 }
 
 func (n *Node) handlers() map[string]cluster.Handler {
@@ -64,7 +66,8 @@ const connectionForced = 320
 func (n *Node) closeLocal(r closeRequest) bool {
 	found := false
 	for _, s := range n.sessions.All() {
-		if s.Info().Name == r.Name {
+		_, user := s.Place()
+		if r.Name != "" && s.Info().Name == r.Name || r.Name == "" && r.User != "" && user == r.User {
 			s.Close(connectionForced, r.Reason)
 			found = true
 		}
@@ -123,7 +126,18 @@ func (n *Node) Connections(ctx context.Context) ([]management.Connection, error)
 // CloseConnection closes the connection of that name, wherever it is, with 320
 // and the reason. It returns false when there is none.
 func (n *Node) CloseConnection(ctx context.Context, name, reason string) (bool, error) {
-	payload, err := json.Marshal(closeRequest{name, reason})
+	return n.closeConnections(ctx, closeRequest{Name: name, Reason: reason})
+}
+
+// CloseUserConnections does that with all connections of a user.
+func (n *Node) CloseUserConnections(ctx context.Context, user, reason string) error {
+	_, err := n.closeConnections(ctx, closeRequest{User: user, Reason: reason})
+	return err
+}
+
+// closeConnections tells whether there was one.
+func (n *Node) closeConnections(ctx context.Context, r closeRequest) (bool, error) {
+	payload, err := json.Marshal(r)
 	if err != nil {
 		return false, err
 	}

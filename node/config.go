@@ -32,6 +32,7 @@ type Config struct {
 	ClusterName   string   // shown to clients and operators; default "warren"
 	DefaultUser   string   // default "guest"
 	DefaultPass   string   // default "guest"
+	DefaultVHost  string   // of a new cluster; default "/"
 	LoopbackUsers []string // may only connect from this machine; nil: guest. Empty, not nil: nobody is bound
 
 	FrameMax         int           // bytes, default 131072
@@ -72,6 +73,7 @@ const (
 	DefaultClusterName    = "warren"
 	DefaultUser           = "guest"
 	DefaultPass           = "guest"
+	DefaultVHost          = "/"
 	DefaultMaxMessageSize = 16 << 20
 	DefaultSnapshotBytes  = 64 << 20
 	DefaultMessageMemory  = 128 << 20
@@ -89,6 +91,7 @@ func (c Config) withDefaults() Config {
 	def(&c.ClusterName, DefaultClusterName)
 	def(&c.DefaultUser, DefaultUser)
 	def(&c.DefaultPass, DefaultPass)
+	def(&c.DefaultVHost, DefaultVHost)
 	def(&c.MaxMessageSize, DefaultMaxMessageSize)
 	def(&c.SnapshotBytes, DefaultSnapshotBytes)
 	def(&c.MessageMemory, DefaultMessageMemory)

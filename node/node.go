@@ -271,7 +271,8 @@ func (n *Node) applied(out *fsm.Output) {
 	n.ticker.set(out.Due, out.AnyDue)
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
-	n.noteAccess(out) // before anybody hears that it is done
+	n.noteAccess(out)           // before anybody hears that it is done
+	n.vhostEffects(out.Effects) // before anybody hears that it is done
 	switch out.Verdict {
 	case fsm.Applied:
 		waiters = n.proposer.Applied(out.Header.Epoch, out.Header.Sequence)
@@ -318,6 +319,7 @@ func (n *Node) restored(m *fsm.Machine) {
 		for conn, s := range n.sessions.All() {
 			s.Restored(m.ConnState(epoch, conn))
 		}
+		n.vhostsRestored(m)
 		return
 	}
 	n.epochRemoved(epoch)

@@ -24,7 +24,7 @@ func (n *Node) makeFirstUser(ctx context.Context) {
 		if n.machineVersion() >= usersVersion {
 			hash, algorithm := n.guard.Hash(n.cfg.DefaultPass)
 			_, err := broker{n}.Propose(ctx, &command.AccessInit{
-				User: n.cfg.DefaultUser, Hash: hash, Algorithm: algorithm, Tags: []string{"administrator"}, VHost: "/",
+				User: n.cfg.DefaultUser, Hash: hash, Algorithm: algorithm, Tags: []string{"administrator"}, VHost: n.cfg.DefaultVHost,
 			})
 			if err == nil && n.usersBegun() {
 				n.log.Info("the cluster has its first user")

@@ -230,6 +230,7 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		ClusterTLS:     v.ClusterTLS,
 
 		DefaultUser:   v.DefaultUser,
+		DefaultVHost:  v.DefaultVHost,
 		DefaultPass:   v.DefaultPass,
 		LoopbackUsers: v.LoopbackUsers,
 

@@ -199,6 +199,7 @@ func TestSettingsReachTheNode(t *testing.T) {
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
 		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc",
 		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, ClusterTLS: true, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
+		DefaultVHost:   "v",
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
 		MessageMemory: 11, SegmentBytes: 12,

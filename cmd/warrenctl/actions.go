@@ -63,22 +63,6 @@ func (o *options) deleteQueueCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *options) closeConnectionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "close_connection NAME REASON",
-		Short: "Close a client connection",
-		Long:  "Close a client connection, given by its name as in 'warrenctl list_connections name'. The client is told the reason.",
-		Args:  cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := o.deadline(cmd.Context())
-			defer cancel()
-			o.banner("Closing connection %s, reason: %s...", args[0], args[1])
-			_, _, err := o.do(ctx, http.MethodDelete, path("connections", args[0]), http.Header{"X-Reason": {args[1]}})
-			return nameMissing(err, "there is no connection %s", args[0])
-		},
-	}
-}
-
 func (o *options) pingCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ping",

@@ -72,11 +72,20 @@ func (o *options) do(ctx context.Context, method, path string, header http.Heade
 
 // put sends a JSON document.
 func (o *options) put(ctx context.Context, path string, v any) error {
+	return o.tell(ctx, http.MethodPut, path, v)
+}
+
+// tell sends a request whose body is the JSON of a value, or empty for nil.
+func (o *options) tell(ctx context.Context, method, path string, v any) error {
+	if v == nil {
+		_, _, err := o.do(ctx, method, path, nil)
+		return err
+	}
 	content, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	_, _, err = o.send(ctx, http.MethodPut, path, http.Header{"Content-Type": {"application/json"}}, content)
+	_, _, err = o.send(ctx, method, path, http.Header{"Content-Type": {"application/json"}}, content)
 	return err
 }
 
@@ -165,7 +174,7 @@ func answerError(node, user string, status int, body []byte) error {
 		e.code = exitUnavailable
 	case http.StatusNotFound:
 		e.code, e.err = exitData, &notFound{node, reason(body, status)}
-	case http.StatusBadRequest, http.StatusConflict:
+	case http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed:
 		e.code = exitData
 	}
 	return e
@@ -175,6 +184,9 @@ func answerError(node, user string, status int, body []byte) error {
 type notFound struct{ node, reason string }
 
 func (n *notFound) Error() string { return "node " + n.node + ": " + n.reason }
+
+// isMissing reports whether an error is a 404.
+func isMissing(err error) bool { return errors.As(err, new(*notFound)) }
 
 // nameMissing gives an error that is a 404 the name of what is missing.
 func nameMissing(err error, format string, args ...any) error {

@@ -56,6 +56,9 @@ func texts(row []any) []string {
 	return s
 }
 
+// words is a list of names. Tables show them without quotes: [a, b].
+type words []any
+
 // cell is a value as text. Tables look as rabbitmqctl prints them:
 // [{"x-max-length",10}].
 func cell(v any) string {
@@ -84,6 +87,12 @@ func nested(v any) string {
 		parts := make([]string, 0, len(v))
 		for _, name := range slices.Sorted(maps.Keys(v)) {
 			parts = append(parts, `{"`+name+`",`+nested(v[name])+`}`)
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case words:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = fmt.Sprint(e)
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
 	case []any:

@@ -32,7 +32,8 @@ func col(name string, paths ...string) column {
 type list struct {
 	name, short string
 	path        func(vhost string) string
-	banner      func(o *options) // nil: none
+	inVHost     func(vhost string) string // instead of path, when a vhost is named; nil: path
+	banner      func(o *options)          // nil: none
 	columns     []column
 	defaults    []string
 }
@@ -70,7 +71,11 @@ func (o *options) listCommand(l list) *cobra.Command {
 			defer cancel()
 			l.banner(o)
 			var items []map[string]any
-			err = o.get(ctx, l.path(o.vhost)+"?columns="+url.QueryEscape(fields(columns)), &items)
+			from := l.path
+			if l.inVHost != nil && cmd.Flags().Changed("vhost") {
+				from = l.inVHost
+			}
+			err = o.get(ctx, from(o.vhost)+"?columns="+url.QueryEscape(fields(columns)), &items)
 			if err != nil {
 				return nameMissing(err, "Virtual host '%s' does not exist", o.vhost)
 			}

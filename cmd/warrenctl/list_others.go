@@ -41,10 +41,11 @@ var listConsumers = list{
 }
 
 var listConnections = list{
-	name:   "list_connections",
-	short:  "List client connections of all nodes",
-	path:   func(string) string { return path("connections") },
-	banner: func(o *options) { o.banner("Listing connections ...") },
+	name:    "list_connections",
+	short:   "List client connections of all nodes",
+	path:    func(string) string { return path("connections") },
+	inVHost: func(vhost string) string { return path("vhosts", vhost, "connections") },
+	banner:  func(o *options) { o.banner("Listing connections ...") },
 	columns: []column{
 		col("pid", "name"), col("name"), col("port"), col("host"), col("peer_port"), col("peer_host"), col("ssl"), col("ssl_protocol"), col("ssl_key_exchange"),
 		col("ssl_cipher"), col("ssl_hash"), col("peer_cert_subject"), col("peer_cert_issuer"), col("peer_cert_validity"), col("state"),
@@ -56,10 +57,11 @@ var listConnections = list{
 }
 
 var listChannels = list{
-	name:   "list_channels",
-	short:  "List channels of all nodes",
-	path:   func(string) string { return path("channels") },
-	banner: func(o *options) { o.banner("Listing channels ...") },
+	name:    "list_channels",
+	short:   "List channels of all nodes",
+	path:    func(string) string { return path("channels") },
+	inVHost: func(vhost string) string { return path("vhosts", vhost, "channels") },
+	banner:  func(o *options) { o.banner("Listing channels ...") },
 	columns: []column{
 		col("pid", "name"), col("connection", "connection_details.name"), col("name"), col("number"), col("user"), col("vhost"),
 		col("transactional"), col("confirm"), col("consumer_count"), col("messages_unacknowledged"),
@@ -67,16 +69,4 @@ var listChannels = list{
 		col("global_prefetch_count"), col("state"), col("node"),
 	},
 	defaults: []string{"pid", "user", "consumer_count", "messages_unacknowledged"},
-}
-
-var listVHosts = list{
-	name:   "list_vhosts",
-	short:  "List virtual hosts",
-	path:   func(string) string { return path("vhosts") },
-	banner: func(o *options) { o.banner("Listing vhosts ...") },
-	columns: []column{
-		col("name"), col("tracing"), col("description"), col("tags"), col("default_queue_type"), col("cluster_state"),
-		col("messages"), col("messages_ready"), col("messages_unacknowledged"),
-	},
-	defaults: []string{"name"},
 }

@@ -40,6 +40,10 @@ func usageError(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
+func dataError(format string, args ...any) error {
+	return &exitError{code: exitData, err: fmt.Errorf(format, args...)}
+}
+
 // version is set by the linker (see the Makefile).
 var version string
 
@@ -114,11 +118,15 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	}
 	root.AddCommand(
 		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.pingCommand(), o.awaitCommand(),
-		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(), o.closeConnectionCommand(),
+		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.userCommands()...)
 	root.AddCommand(o.permissionCommands()...)
+	root.AddCommand(o.vhostCommands()...)
+	root.AddCommand(o.limitCommands()...)
+	root.AddCommand(o.connectionCommands()...)
+	root.AddCommand(o.definitionCommands()...)
 	return root
 }
 

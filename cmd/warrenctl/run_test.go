@@ -28,6 +28,7 @@ type fake struct {
 	columns     string
 	reason      string
 	body        string
+	bodies      []string // of the requests that had one
 	ifNoneMatch string
 }
 
@@ -45,6 +46,9 @@ func newFake(t *testing.T, a answers) *fake {
 		content, _ := io.ReadAll(r.Body)
 		if r.Method != http.MethodGet {
 			f.body, f.ifNoneMatch = string(content), r.Header.Get("If-None-Match")
+		}
+		if len(content) > 0 {
+			f.bodies = append(f.bodies, string(content))
 		}
 		found, ok := a[request]
 		if !ok {
@@ -173,7 +177,7 @@ func TestUsageErrors(t *testing.T) {
 		args   []string
 		stderr string
 	}{
-		{[]string{"list_vhosts", "nmae", "name", "x"}, "Error: list_vhosts has no column nmae, x. Columns: name, tracing, description, tags, default_queue_type, cluster_state, messages, messages_ready, messages_unacknowledged\n"},
+		{[]string{"list_vhosts", "nmae", "name", "x"}, "Error: list_vhosts has no column nmae, x. Columns: name, tracing, description, tags, default_queue_type, protected_from_deletion, cluster_state, metadata, messages, messages_ready, messages_unacknowledged\n"},
 		{[]string{"list_nothing"}, "Error: unknown command \"list_nothing\" for \"warrenctl\"\nSee 'warrenctl --help'.\n"},
 		{[]string{"status", "x"}, "Error: unknown command \"x\" for \"warrenctl status\"\nSee 'warrenctl --help'.\n"},
 		{[]string{"forget_cluster_node"}, "Error: accepts 1 arg(s), received 0\nSee 'warrenctl --help'.\n"},

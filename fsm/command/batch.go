@@ -205,4 +205,11 @@ var makers = [...]func() Command{
 	KindTopicPermissionSet:   func() Command { return new(TopicPermissionSet) },
 	KindTopicPermissionClear: func() Command { return new(TopicPermissionClear) },
 	KindAccessInit:           func() Command { return new(AccessInit) },
+	KindVHostPut:             func() Command { return new(VHostPut) },
+	KindVHostDelete:          func() Command { return new(VHostDelete) },
+	KindVHostLimits:          func() Command { return new(VHostLimits) },
+	KindUserLimits:           func() Command { return new(UserLimits) },
+	KindConnectionOpen:       func() Command { return new(ConnectionOpen) },
+	KindChannelOpen:          func() Command { return new(ChannelOpen) },
+	KindSeed:                 func() Command { return new(Seed) },
 }

@@ -48,6 +48,16 @@ func samples() []Command {
 		&TopicPermissionSet{User: "u", VHost: "/", Exchange: "x", Write: "w", Read: "r"},
 		&TopicPermissionClear{User: "u", VHost: "/", Exchange: "x", All: true},
 		&AccessInit{User: "u", Hash: "h", Algorithm: "a", Tags: []string{"t"}, VHost: "/"},
+		&VHostPut{
+			Name: "v", IfMissing: true, IfThere: true, SetDescription: true, SetTags: true, SetType: true, SetProtected: true,
+			Description: "d", Tags: []string{"a", ""}, DefaultType: "quorum", Protected: true,
+		},
+		&VHostDelete{Name: "v"},
+		&VHostLimits{VHost: "v", Limits: Limits{ClearAll: true, Clear: []string{"a"}, Set: []Limit{{"max-queues", -1}, {"b", math.MaxInt64}}}},
+		&UserLimits{User: "u", Limits: Limits{ClearAll: true, Clear: []string{"a"}, Set: []Limit{{"max-channels", math.MinInt64}}}},
+		&ConnectionOpen{Conn: 1 << 40, VHost: "v", User: "u", Existing: true, Channels: []uint16{1, math.MaxUint16}},
+		&ChannelOpen{Channel: ch},
+		&Seed{VHost: "v"},
 	}
 	for kind := range Kind(255) {
 		if c := New(kind); c != nil {

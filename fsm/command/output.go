@@ -77,7 +77,7 @@ type Effect struct {
 	Command int // index in its batch of the command that caused it
 	To      Owner
 
-	Tag   string // consumer tag
+	Tag   string // consumer tag; of EffectVHostDeleted the vhost
 	Queue string
 	// Ordinal numbers the deliveries of a channel that have to be settled:
 	// 1, 2, 3 … in the order of the effects, gets included. 0 for a consumer

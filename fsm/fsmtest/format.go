@@ -120,6 +120,10 @@ func formatEffect(e *command.Effect) string {
 		return fmt.Sprintf("epoch %d of %s removed", e.To.Epoch, e.Node)
 	case command.EffectAccess:
 		return "access changed"
+	case command.EffectVHostDeleted:
+		return fmt.Sprintf("vhost %s deleted", e.Tag)
+	case command.EffectLimited:
+		return "limits were set"
 	default:
 		return fmt.Sprintf("effect of unknown kind %d", e.Kind)
 	}
@@ -140,6 +144,7 @@ func Dump(m *fsm.Machine) string {
 		}
 	}
 	dumpAccess(&b, m)
+	dumpCounts(&b, m)
 	for _, vhost := range m.VHosts() {
 		dumpVHost(&b, m, vhost)
 	}
@@ -171,7 +176,8 @@ func dumpConnection(b *strings.Builder, c *command.ConnState) {
 }
 
 func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
-	fmt.Fprintf(b, "vhost %s\n", vhost)
+	info, _ := m.VHost(vhost)
+	dumpMetadata(b, &info)
 	for _, operator := range []bool{false, true} {
 		for _, p := range m.Policies(vhost, operator) {
 			fmt.Fprintf(b, "  policy%s %s %q to %s, priority %d: %v\n", flagText(operator, "operator"), p.Name, p.Pattern, p.ApplyTo, p.Priority, p.Definition)

@@ -54,10 +54,14 @@ func (g *Generator) key() string { return g.pick("1", "30", "a", "b", "c", "d", 
 func (g *Generator) tag() string { return g.pick("s", "t", "u") }
 
 func (g *Generator) vhost() string {
-	if g.chance(2) {
+	switch n := g.r.IntN(100); {
+	case n < 2:
 		return "elsewhere"
+	case n < 15:
+		return "v"
+	default:
+		return "/"
 	}
-	return "/"
 }
 
 func (g *Generator) conn() uint64 { return uint64(g.r.IntN(3) + 1) }
@@ -320,6 +324,9 @@ func (g *Generator) declareExchange() *command.ExchangeDeclare {
 func (g *Generator) rare() command.Command {
 	if g.chance(6) {
 		return g.policy()
+	}
+	if g.chance(10) {
+		return g.aboutVHosts()
 	}
 	switch g.r.IntN(28) {
 	case 0, 1, 2:

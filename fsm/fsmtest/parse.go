@@ -24,6 +24,7 @@ var flags = []string{
 	"durable", "exclusive", "auto-delete", "passive", "generated", "internal", "mandatory",
 	"no-ack", "if-unused", "if-empty", "exchange", "operator",
 	"if-new", "if-known", "all",
+	"if-missing", "if-there", "clear-all", "existing",
 }
 
 func parseLine(text string) (*line, error) {
@@ -311,6 +312,9 @@ func (l *line) command() (command.Command, error) {
 	maker := makers[l.words[1]]
 	if maker == nil {
 		maker = accessMakers[l.words[1]]
+	}
+	if maker == nil {
+		maker = vhostMakers[l.words[1]]
 	}
 	if maker == nil {
 		return nil, fmt.Errorf("unknown command %q", l.words[1])

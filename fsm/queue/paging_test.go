@@ -338,7 +338,7 @@ func TestLoadedChunkIsAnother(t *testing.T) {
 
 	s = NewStore(p)
 	q = s.NewQueue(1, command.QueueDeclare{Name: "q"})
-	q.next = 4
+	q.lanes[0].next = 4
 	NewLoader(s, 1).Pages(stream.NewReader(&saved), func() (command.Record, error) {
 		r := refs[0]
 		refs = refs[1:]

@@ -329,11 +329,12 @@ func (q *Queue) Delete() int {
 	return n
 }
 
-// reuse cleans a chunk of a deleted queue for the pool.
+// reuse cleans a chunk of a deleted queue for the pool, if that will keep it: the
+// garbage collector does not care, and cleaning millions of messages would take its time.
 func (q *Queue) reuse(c *page) {
 	p := &q.store.messages
 	q.store.resident -= c.bytes
-	if c.generation == p.generation {
+	if c.generation == p.generation && len(p.free) < maxFree {
 		clear(c.values)
 		c.live, c.ready = 0, 0
 		c.present, c.readyBits, c.again = bitmap{}, bitmap{}, bitmap{}

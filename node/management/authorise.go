@@ -119,6 +119,7 @@ var gates = []gate{
 	gateAt(admins, admins, "vhosts", "{vhost}", "topic-permissions"),
 	gateAt(seesVHost, admins, "vhost-limits"),
 	gateAt(admins, admins, "user-limits"),
+	gateAt(anybody, admins, "connections", "username"),
 	gateAt(policymakers, policymakers, "policies"),
 	gateAt(policymakers, admins, "operator-policies"),
 	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published

@@ -118,6 +118,11 @@ func (c *call) propose(cmd command.Command) (command.Result, error) {
 	if err := c.permit(cmd); err != nil {
 		return command.Result{}, err
 	}
+	return c.carryOut(cmd)
+}
+
+// carryOut is propose for what the user has been found to be allowed already.
+func (c *call) carryOut(cmd command.Command) (command.Result, error) {
 	res, err := c.cfg.Broker.Propose(c.r.Context(), cmd)
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,6 +15,7 @@ func (s *server) connectionRoutes() []route {
 		handle(http.MethodDelete, "connections/{connection}", (*call).closeConnection),
 		handle(http.MethodGet, "connections/{connection}/channels", (*call).connectionChannels),
 		handle(http.MethodGet, "connections/username/{user}", (*call).listConnections),
+		handle(http.MethodDelete, "connections/username/{user}", (*call).closeUserConnections),
 		handle(http.MethodGet, "vhosts/{vhost}/connections", (*call).listConnections),
 	}
 }
@@ -92,13 +94,10 @@ func (c *call) connection() error {
 }
 
 func (c *call) closeConnection() error {
-	reason := c.r.Header.Get("X-Reason")
-	if reason == "" {
-		reason = "Closed via management API"
-	}
 	if _, err := c.findConnection(); err != nil {
 		return err
 	}
+	reason := c.closeReason()
 	found, err := c.cfg.Broker.CloseConnection(c.r.Context(), c.params["connection"], reason)
 	switch {
 	case err != nil:
@@ -107,5 +106,19 @@ func (c *call) closeConnection() error {
 		return errNotFound
 	}
 	c.log.Info("connection closed by operator", "connection", c.params["connection"], "user", c.user, "reason", reason)
+	return c.none()
+}
+
+// closeReason is what clients are told.
+func (c *call) closeReason() string {
+	return cmp.Or(c.r.Header.Get("X-Reason"), "Closed via management API")
+}
+
+func (c *call) closeUserConnections() error {
+	reason := c.closeReason()
+	if err := c.cfg.Broker.CloseUserConnections(c.r.Context(), c.params["user"], reason); err != nil {
+		return errUnavailable(err.Error())
+	}
+	c.log.Info("connections of a user closed by operator", "of", c.params["user"], "user", c.user, "reason", reason)
 	return c.none()
 }

@@ -29,6 +29,8 @@ type Broker interface {
 	// CloseConnection closes the connection of that name, on whichever node it
 	// is, with AMQP's 320 and the reason; false when there is none.
 	CloseConnection(ctx context.Context, name, reason string) (bool, error)
+	// CloseUserConnections does that with all connections of a user.
+	CloseUserConnections(ctx context.Context, user, reason string) error
 	// Cluster describes the cluster as this node sees it.
 	Cluster(ctx context.Context) ClusterInfo
 	// NodeStats asks the nodes for their numbers, by id; those that do not answer
@@ -93,9 +95,9 @@ func (s *server) table() []route {
 	var t []route
 	for _, part := range [][]route{
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
-		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.healthRoutes(),
 		s.policyRoutes(),
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
+		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.limitRoutes(), s.definitionRoutes(), s.healthRoutes(),
 	} {
 		t = append(t, part...)
 	}

@@ -122,6 +122,11 @@ func (b *broker) CloseConnection(_ context.Context, name, reason string) (bool, 
 	return false, nil
 }
 
+func (b *broker) CloseUserConnections(_ context.Context, user, reason string) error {
+	b.closed = "all of " + user + ": " + reason
+	return nil
+}
+
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
 
 func (b *broker) NodeStats(context.Context) map[string]NodeStats { return b.stats }

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -33,9 +34,10 @@ func (s *server) userRoutes() []route {
 // defaultHashing is what a password hash is taken for when its algorithm is not named.
 const defaultHashing = "rabbit_password_hashing_sha256"
 
-func userObject(u access.User) object {
+func userObject(m *fsm.Machine, u access.User) object {
 	return object{
-		"name": u.Name, "password_hash": u.Hash, "hashing_algorithm": u.Algorithm, "tags": listOf(u.Tags), "limits": object{},
+		"name": u.Name, "password_hash": u.Hash, "hashing_algorithm": u.Algorithm, "tags": listOf(u.Tags),
+		"limits": limitsObject(m.UserLimits(u.Name)),
 	}
 }
 
@@ -61,10 +63,11 @@ func (c *call) listUsersWithoutPermissions() error {
 
 func (c *call) listUsersThat(keep func(a *access.State, name string) bool) error {
 	var list []object
-	c.access(func(a *access.State) {
+	c.view(func(m *fsm.Machine) {
+		a := m.Access()
 		for _, u := range a.Users() {
 			if keep(a, u.Name) {
-				list = append(list, userObject(u))
+				list = append(list, userObject(m, u))
 			}
 		}
 	})
@@ -93,7 +96,9 @@ func (c *call) getUser() error {
 	if err != nil {
 		return err
 	}
-	return c.one(userObject(u))
+	var o object
+	c.view(func(m *fsm.Machine) { o = userObject(m, u) })
+	return c.one(o)
 }
 
 // A tagList is a JSON list, or as before RabbitMQ 3.9 a string with commas.
@@ -127,6 +132,8 @@ type userBody struct {
 	Algorithm     string  `json:"hashing_algorithm"`
 	Tags          any     `json:"tags"`
 	Administrator any     `json:"administrator"`
+
+	Limits map[string]json.RawMessage `json:"limits"`
 }
 
 // putUser adds or changes a user. Without a password the user has none. "If-None-Match: *"
@@ -141,9 +148,18 @@ func (c *call) putUser() error {
 		return err
 	}
 	cmd.IfNew = c.r.Header.Get("If-None-Match") == "*"
+	limits, err := parseLimits(body.Limits)
+	if err != nil {
+		return err
+	}
 	_, missing := c.findUser()
 	if err := c.proposeUser(cmd); err != nil {
 		return err
+	}
+	if body.Limits != nil {
+		if _, err := c.propose(&command.UserLimits{User: cmd.Name, Limits: limits}); err != nil {
+			return err
+		}
 	}
 	c.log.Info("user set by operator", "name", cmd.Name, "tags", cmd.Tags, "user", c.user)
 	return c.declared(missing == nil)

@@ -1,26 +1,45 @@
 package management
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 
 	"warren/fsm"
+	"warren/fsm/command"
 )
 
 func (s *server) vhostRoutes() []route {
 	return []route{
 		handle(http.MethodGet, "vhosts", (*call).listVHosts),
 		handle(http.MethodGet, "vhosts/{vhost}", (*call).vhost),
+		handle(http.MethodPut, "vhosts/{vhost}", (*call).putVHost),
+		handle(http.MethodDelete, "vhosts/{vhost}", (*call).deleteVHost),
+		handle(http.MethodPost, "vhosts/{vhost}/deletion/protection", func(c *call) error { return c.protectVHost(true) }),
+		handle(http.MethodDelete, "vhosts/{vhost}/deletion/protection", func(c *call) error { return c.protectVHost(false) }),
+		handle(http.MethodPost, "vhosts/{vhost}/start/{node}", (*call).startVHost),
 	}
 }
 
-// needVHost is an error when there is no such vhost.
+// needVHost is an error when there is no such vhost. Before that is said of one that
+// another node may just have made, this node catches up with the log.
 func (c *call) needVHost(name string) error {
-	found := false
-	c.view(func(m *fsm.Machine) { found = m.HasVHost(name) })
-	if !found {
-		return errNotFound
+	found := func() (ok bool) {
+		c.view(func(m *fsm.Machine) { ok = m.HasVHost(name) })
+		return ok
 	}
-	return nil
+	if found() {
+		return nil
+	}
+	if _, err := c.propose(&command.Tick{}); err != nil {
+		return err
+	}
+	if found() {
+		return nil
+	}
+	return errNotFound
 }
 
 // vhostsAsked are the vhost of the path, or all that the user may see.
@@ -36,46 +55,165 @@ func (c *call) listVHosts() error {
 	if err != nil {
 		return err
 	}
-	list := make([]object, len(names))
-	for i, name := range names {
-		list[i] = c.vhostObject(name)
+	state := c.vhostState()
+	list := make([]object, 0, len(names))
+	for _, name := range names {
+		if o := c.vhostObject(name, state); o != nil { // not, when it went meanwhile
+			list = append(list, o)
+		}
 	}
 	return c.list(list)
 }
 
 func (c *call) vhost() error {
-	name := c.params["vhost"]
-	if err := c.needVHost(name); err != nil {
-		return err
+	o := c.vhostObject(c.params["vhost"], c.vhostState())
+	if o == nil {
+		return errNotFound
 	}
-	return c.one(c.vhostObject(name))
+	return c.one(o)
 }
 
-func (c *call) vhostObject(name string) object {
-	var sum fsm.QueueInfo
-	c.view(func(m *fsm.Machine) {
-		for _, q := range m.Queues(name) {
-			sum.Ready += q.Ready
-			sum.Unacked += q.Unacked
-			sum.Parked += q.Parked
-			sum.Counters.Add(&q.Counters)
-		}
-	})
-	description := ""
-	if name == "/" {
-		description = "Default virtual host"
-	}
+// vhostState says where vhosts run: on each node that does.
+func (c *call) vhostState() object {
 	state := object{}
 	for _, m := range c.cluster().Members {
 		if m.Running {
 			state[m.Name] = "running"
 		}
 	}
-	return object{
-		"name": name, "description": description, "tags": []string{}, "default_queue_type": "classic",
-		"tracing": false, "cluster_state": state, "metadata": object{"description": description, "tags": []string{}},
-		"protected_from_deletion": false,
-		"messages":                sum.Ready + sum.Unacked + sum.Parked, "messages_ready": sum.Ready,
-		"messages_unacknowledged": sum.Unacked, "messages_parked": sum.Parked, "message_stats": messageStats(&sum),
+	return state
+}
+
+// vhostObject describes a vhost, nil for an unknown one.
+func (c *call) vhostObject(name string, state object) object {
+	var v fsm.VHostInfo
+	var sum fsm.Totals
+	found := false
+	c.view(func(m *fsm.Machine) {
+		v, found = m.VHost(name)
+		sum = m.VHostTotals(name)
+	})
+	if !found {
+		return nil
 	}
+	tags := v.Tags
+	if tags == nil {
+		tags = []string{}
+	}
+	kind := cmp.Or(v.DefaultType, "classic")
+	return object{
+		"name": name, "description": v.Description, "tags": tags, "default_queue_type": kind,
+		"tracing": false, "cluster_state": state, "protected_from_deletion": v.Protected,
+		"metadata": object{"description": v.Description, "tags": tags, "default_queue_type": kind},
+		"messages": sum.Ready + sum.Unacked + sum.Parked, "messages_ready": sum.Ready,
+		"messages_unacknowledged": sum.Unacked, "messages_parked": sum.Parked,
+		"message_stats": messageStats(&fsm.QueueInfo{Counters: sum.Counters}),
+	}
+}
+
+// putVHost makes a vhost or changes what the body names.
+func (c *call) putVHost() error {
+	name := c.params["vhost"]
+	if err := shortEnough("virtual host name", name); err != nil {
+		return err
+	}
+	var body struct {
+		Description *string         `json:"description"`
+		Tags        json.RawMessage `json:"tags"`
+		DefaultType *string         `json:"default_queue_type"`
+		Protected   *bool           `json:"protected_from_deletion"`
+	}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	cmd := &command.VHostPut{Name: name}
+	if cmd.SetDescription = body.Description != nil; cmd.SetDescription {
+		cmd.Description = *body.Description
+	}
+	if body.Tags != nil {
+		tags, err := parseTags(body.Tags)
+		if err != nil {
+			return err
+		}
+		cmd.SetTags, cmd.Tags = true, tags
+	}
+	// "undefined" is how RabbitMQ writes that there is none.
+	if body.DefaultType != nil && *body.DefaultType != "" && *body.DefaultType != "undefined" {
+		cmd.SetType, cmd.DefaultType = true, *body.DefaultType
+	}
+	if cmd.SetProtected = body.Protected != nil; cmd.SetProtected {
+		cmd.Protected = *body.Protected
+	}
+	existed := false
+	c.view(func(m *fsm.Machine) { existed = m.HasVHost(name) })
+	if _, err := c.propose(cmd); err != nil {
+		return err
+	}
+	if !existed {
+		if err := c.grantAll(name); err != nil {
+			return err
+		}
+	}
+	return c.declared(existed)
+}
+
+// grantAll lets the user do everything in a vhost that the user has made.
+func (c *call) grantAll(vhost string) error {
+	_, err := c.propose(&command.PermissionSet{User: c.user, VHost: vhost, Configure: ".*", Write: ".*", Read: ".*"})
+	return err
+}
+
+// parseTags reads a list of tags, or a text in which commas part them.
+func parseTags(b json.RawMessage) ([]string, error) {
+	var list []string
+	if err := json.Unmarshal(b, &list); err == nil {
+		return list, nil // of null too
+	}
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return nil, errBadRequest("tags is neither a list of texts nor a text")
+	}
+	for tag := range strings.SplitSeq(text, ",") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			list = append(list, tag)
+		}
+	}
+	return list, nil
+}
+
+func (c *call) deleteVHost() error {
+	if err := c.needVHost(c.params["vhost"]); err != nil {
+		return err
+	}
+	_, err := c.propose(&command.VHostDelete{Name: c.params["vhost"]})
+	if f := (*failure)(nil); errors.As(err, &f) && f.status == http.StatusBadRequest {
+		return &failure{http.StatusPreconditionFailed, "precondition_failed", f.Reason}
+	}
+	if err != nil {
+		return err
+	}
+	return c.none()
+}
+
+func (c *call) protectVHost(protected bool) error {
+	if err := c.needVHost(c.params["vhost"]); err != nil {
+		return err
+	}
+	_, err := c.propose(&command.VHostPut{Name: c.params["vhost"], IfThere: true, SetProtected: true, Protected: protected})
+	if err != nil {
+		return err
+	}
+	return c.none()
+}
+
+// startVHost has nothing to do: a vhost runs where a node does.
+func (c *call) startVHost() error {
+	node := c.params["node"]
+	if err := c.needVHost(c.params["vhost"]); err != nil {
+		return errBadRequest("Request to node %s failed: there is no virtual host '%s'", node, c.params["vhost"])
+	}
+	if c.vhostState()[node] == nil {
+		return errBadRequest("Request to node %s failed: it does not run", node)
+	}
+	return c.none()
 }

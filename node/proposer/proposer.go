@@ -381,7 +381,9 @@ func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
 func standsAlone(kind command.Kind, payload []byte) bool {
 	switch kind {
 	case command.KindPublish, command.KindExchangeDeclare, command.KindExchangeDelete,
-		command.KindBind, command.KindUnbind, command.KindQueueDelete, command.KindQueuePurge:
+		command.KindBind, command.KindUnbind, command.KindQueueDelete, command.KindQueuePurge,
+		command.KindVHostPut, command.KindVHostDelete, command.KindVHostLimits, command.KindUserLimits,
+		command.KindConnectionOpen, command.KindChannelOpen, command.KindSeed:
 		return true
 	case command.KindQueueDeclare:
 		var d command.QueueDeclare

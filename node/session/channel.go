@@ -176,6 +176,10 @@ func (c *connection) openChannel(f protocol.Frame) {
 	c.incarnation++
 	ch := &channel{c: c, number: f.Channel, incarnation: c.incarnation, open: true, consumers: make(map[string]*consumer)}
 	c.channels[f.Channel] = ch
+	if c.counted {
+		ch.countChannel()
+		return
+	}
 	ch.send(&protocol.ChannelOpenOk{})
 }
 

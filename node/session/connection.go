@@ -96,6 +96,7 @@ type connection struct {
 	buffered int                // bytes of unfinished contents and open transactions
 
 	known     bool // the machine may hold something of this connection
+	counted   bool // for limits: the machine is told of each channel
 	exclusive map[string]struct{}
 
 	channels    map[uint16]*channel
@@ -137,6 +138,7 @@ func (c *connection) serve(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		c.leave()
 		_ = c.socket.Close()
 		return c.logHandshake(err)
 	}

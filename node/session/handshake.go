@@ -266,7 +266,7 @@ func negotiated(name string, value, least, most int) error {
 	return nil
 }
 
-func (c *connection) open(context.Context) error {
+func (c *connection) open(ctx context.Context) error {
 	m, err := c.expect()
 	if err != nil {
 		return err
@@ -275,14 +275,9 @@ func (c *connection) open(context.Context) error {
 	if !is {
 		return unexpectedIn("opening", m)
 	}
-	if !c.cfg.VHost(open.VirtualHost) {
-		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen, "vhost %s not found", open.VirtualHost)
+	if err := c.enter(ctx, open.VirtualHost); err != nil {
+		return err
 	}
-	if !c.permits.begin(c.cfg.Access, c.user, open.VirtualHost) {
-		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen,
-			"access to vhost '%s' refused for user '%s'", open.VirtualHost, c.user)
-	}
-	c.vhost, c.vhostBytes = open.VirtualHost, []byte(open.VirtualHost)
 	c.running.Store(true) // the loop is about to start
 	c.out.Method(0, &protocol.ConnectionOpenOk{})
 	return c.send()

@@ -258,7 +258,7 @@ func (k *cluster) connectOver(near, far net.Conn, change ...func(*Config)) *peer
 			}
 			return nil
 		},
-		VHost:   func(name string) bool { return name == "/" },
+		VHost:   func(_ context.Context, name string) bool { return name == "/" },
 		Version: "1.0", Node: "rabbit@n1", ClusterName: func() string { return "test" },
 		Logger: quiet(),
 	}

@@ -48,6 +48,7 @@ type requests struct {
 	infos   []chan<- Info
 
 	checkUser bool // close the connection if its user is gone
+	count     bool // see Session.Count
 }
 
 type closeRequest struct {

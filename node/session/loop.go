@@ -130,6 +130,9 @@ func (c *connection) handleRequests(r requests) {
 	if r.checkUser {
 		c.checkUser()
 	}
+	if r.count && !c.counted {
+		c.count()
+	}
 	if r.close != nil {
 		c.forced(r.close.code, r.close.text)
 	}

@@ -25,6 +25,9 @@ func (c *connection) epochLost() {
 			return
 		}
 	}
+	if c.counted {
+		c.count()
+	}
 	for _, ch := range c.channels {
 		ch.newEpoch()
 	}

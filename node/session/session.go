@@ -75,7 +75,11 @@ type Config struct {
 	// With nil the mechanism EXTERNAL is not offered.
 	External func(state tls.ConnectionState, remote net.Addr) (user string, err error)
 	// VHost reports whether a virtual host exists.
-	VHost func(name string) bool
+	VHost func(ctx context.Context, name string) bool
+	// Admit is asked before a client enters a vhost. A *command.Error is a refusal; any other
+	// error means that nobody can tell. Counted says that the machine was told of the connection, or
+	// may be yet: it must be told of its channels, and of its end. With nil all is admitted.
+	Admit func(ctx context.Context, vhost, user string) (counted bool, err error)
 
 	FrameMax         int           // bytes of a frame, 4096 or more
 	ChannelMax       int           // highest number of a channel, 1 to 65535
@@ -136,6 +140,7 @@ type Session struct {
 	base  Info          // what never changes of Info
 	done  chan struct{} // closed when Serve is about to return
 	stats stats
+	place atomic.Pointer[place] // see Place
 
 	conn connection // the loop's
 }

@@ -46,6 +46,7 @@ type Values struct {
 	ClusterSecretFile string
 
 	DefaultUser   string
+	DefaultVHost  string
 	DefaultPass   string
 	LoopbackUsers []string
 

@@ -154,6 +154,11 @@ var table = []*Setting{
 		set:     text(func(v *Values) *string { return &v.DefaultPass }),
 	},
 	{
+		Flag: "default-vhost", Arg: "NAME", Default: "/", Group: groupUsers, Fallback: "RABBITMQ_DEFAULT_VHOST",
+		Meaning: "virtual host that a new cluster has; without meaning once the cluster has been started",
+		set:     text(func(v *Values) *string { return &v.DefaultVHost }),
+	},
+	{
 		Flag: "loopback-users", Arg: "NAME,...", Default: "guest", Group: groupUsers,
 		Meaning: "users that may connect from this machine only, separated by commas; empty: none",
 		set:     list(func(v *Values) *[]string { return &v.LoopbackUsers }),
