@@ -68,6 +68,10 @@ func (m *Machine) delay(v *vhost, c *command.Publish, ms int64) *command.Error {
 // actDelayed routes what is due.
 func (m *Machine) actDelayed(d *queue.Delayed) {
 	v := m.vhosts[d.Queue().Spec.VHost]
+	if v == nil || v.delayed != d { // its vhost went
+		d.Delete()
+		return
+	}
 	for !m.budget.Spent() {
 		msg := d.Next(m.now, &m.budget)
 		if msg == nil {
