@@ -42,7 +42,7 @@ func (m *Machine) Check() (records int, err error) {
 	}
 	for _, name := range sortedKeys(m.vhosts) {
 		if err == nil {
-			err = m.vhosts[name].checkPolicies()
+			err = m.checkPolicies(m.vhosts[name])
 		}
 	}
 	if err == nil {

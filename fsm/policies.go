@@ -205,8 +205,13 @@ func readPolicies(l *loader, r *stream.Reader) {
 	}
 }
 
-// checkPolicies checks that exchanges are as their policies say.
-func (v *vhost) checkPolicies() error {
+// checkPolicies checks that queues and exchanges are as their policies say.
+func (m *Machine) checkPolicies(v *vhost) error {
+	for _, name := range sortedKeys(v.queues) {
+		if q := v.queues[name]; *q.Settings() != m.settings(q) {
+			return fmt.Errorf("queue %q has settings %+v, and not %+v", name, *q.Settings(), m.settings(q))
+		}
+	}
 	for _, x := range v.topology.Exchanges() {
 		want, ok := v.alternate(x.Name)
 		if v, has := x.Args.Get(keyAlternate); has {
