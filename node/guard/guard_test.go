@@ -246,6 +246,11 @@ func TestRules(t *testing.T) {
 			t.Errorf("%+v: %v", *c.need, got)
 		}
 	}
+	w.do(&command.UserPut{Name: "u", SetTags: true, Tags: []string{"impersonator"}})
+	if r.Impersonates() || !w.Rules("u", "/").Impersonates() {
+		t.Error("the tag impersonator does not count, or counts too early")
+	}
+	r = w.Rules("u", "/")
 	if !r.Enter() || w.Rules("u", "elsewhere").Enter() {
 		t.Error("permissions in one vhost are those in another, or none")
 	}

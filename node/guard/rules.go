@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 
 	"warren/fsm"
@@ -13,6 +14,7 @@ type Rules struct {
 	user, vhost string
 	id          uint64
 	enter       bool
+	impersonate bool
 	all         bool        // everything is allowed
 	patterns    [3]*pattern // by access.Right
 	topics      map[string]*[3]*pattern
@@ -49,6 +51,7 @@ func (g *Guard) read(user, vhost string) *Rules {
 		a := m.Access()
 		u, _ := a.User(user)
 		r.id = u.ID
+		r.impersonate = slices.Contains(u.Tags, "impersonator")
 		p, r.enter = a.Permission(user, vhost)
 		topics = a.UserTopicPermissions(user)
 		r.all = !a.Begun() && user == g.cfg.FirstUser
@@ -86,6 +89,9 @@ func (r *Rules) User() uint64 { return r.id }
 
 // Enter reports whether the user may open connections to the vhost.
 func (r *Rules) Enter() bool { return r.enter }
+
+// Impersonates reports whether the user may publish in the name of others.
+func (r *Rules) Impersonates() bool { return r.impersonate }
 
 // Restricted reports whether there are topic permissions for an exchange.
 func (r *Rules) Restricted(exchange string) bool { return r.topics[exchange] != nil }

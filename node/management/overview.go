@@ -31,19 +31,23 @@ func (c *call) clusterName() error {
 
 func (c *call) cluster() ClusterInfo { return c.cfg.Broker.Cluster(c.r.Context()) }
 
+// overview is what the user may see of the whole: who may not see all sees the sums of
+// the vhosts that are open to it, its own connections, and nothing of the nodes.
 func (c *call) overview() error {
-	connections, err := c.connections()
+	all, err := c.connections()
 	if err != nil {
 		return err
 	}
-	channels := 0
-	for i := range connections {
-		channels += len(connections[i].ChannelInfos)
+	connections, channels := 0, 0
+	for i := range all {
+		if c.owns(all[i].User, false) {
+			connections++
+			channels += len(all[i].ChannelInfos)
+		}
 	}
 	info := c.cluster()
-	var t fsm.Totals
-	c.view(func(m *fsm.Machine) { t = m.Totals() })
-	return c.one(object{
+	t := c.totals()
+	o := object{
 		"management_version":            c.cfg.Version,
 		"rates_mode":                    "none",
 		"product_name":                  productName,
@@ -70,15 +74,41 @@ func (c *call) overview() error {
 			"messages_delayed":        t.Delayed,
 		},
 		"object_totals": object{
-			"connections": len(connections),
+			"connections": connections,
 			"channels":    channels,
 			"exchanges":   t.Exchanges,
 			"queues":      t.Queues,
 			"consumers":   t.Consumers,
 		},
-		"listeners": c.listeners(),
-		"contexts":  c.contexts(),
+	}
+	if c.isMonitor() {
+		o["listeners"], o["contexts"] = c.listeners(), c.contexts()
+	}
+	return c.one(o)
+}
+
+// totals are the sums over what the user may see.
+func (c *call) totals() (t fsm.Totals) {
+	visible := c.visible()
+	c.view(func(m *fsm.Machine) {
+		if c.isMonitor() {
+			t = m.Totals()
+			return
+		}
+		for _, vhost := range visible {
+			t.Exchanges += len(m.Exchanges(vhost))
+			queues := m.Queues(vhost)
+			t.Queues += len(queues)
+			for i := range queues {
+				q := &queues[i]
+				t.Ready += q.Ready
+				t.Unacked += q.Unacked
+				t.Consumers += q.Consumers
+				t.Counters.Add(&q.Counters)
+			}
+		}
 	})
+	return t
 }
 
 var exchangeTypes = []object{

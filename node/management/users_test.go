@@ -123,6 +123,12 @@ func TestTags(t *testing.T) {
 	a.as("management", "POST", "/api/queues/%2F/other/get", `{"count":1,"ackmode":"ack_requeue_true","encoding":"auto"}`, 401, "read access to queue 'other'")
 	a.as("administrator", "PUT", "/api/queues/%2F/admins", `{}`, 401, "configure access to queue 'admins'") // an administrator has no permissions by that
 
+	a.as("stranger", "GET", "/api/overview?columns=object_totals,listeners", "", 200,
+		`{"object_totals":{"channels":0,"connections":0,"consumers":0,"exchanges":0,"queues":0}}`)
+	a.as("management", "GET", "/api/overview?columns=object_totals.queues,object_totals.connections,listeners", "", 200,
+		`{"object_totals":{"connections":1,"queues":2}}`)
+	a.as("monitoring", "GET", "/api/overview", "", 200, `"listeners":[{`)
+
 	// Lists hold what the user may see.
 	a.as("management", "GET", "/api/queues", "", 200, `"own"`)
 	a.as("monitoring", "GET", "/api/queues", "", 200, `"own"`)

@@ -171,7 +171,7 @@ func (ch *channel) checkProperties(properties []byte) error {
 	if wire.Present(properties)&(wire.FlagUserID|wire.FlagExpiration) == 0 {
 		return nil
 	}
-	if id, ok := wire.ShortProperty(properties, wire.FlagUserID); ok && string(id) != ch.c.user {
+	if id, ok := wire.ShortProperty(properties, wire.FlagUserID); ok && string(id) != ch.c.user && !ch.c.permits.impersonates() {
 		return preconditionFailed(protocol.IDBasicPublish,
 			"user_id property set to '%s' but authenticated user was '%s'", id, ch.c.user)
 	}

@@ -55,6 +55,16 @@ func (p *permits) userGone() bool {
 	return p.rules.User() != p.id
 }
 
+// impersonates reports whether the user may publish in the name of others
+// (https://www.rabbitmq.com/docs/validated-user-id).
+func (p *permits) impersonates() bool {
+	if p.from == nil {
+		return false
+	}
+	p.refresh()
+	return p.rules.Impersonates()
+}
+
 // check returns the refusal of a command, nil when the user may do it.
 func (p *permits) check(cmd command.Command) *command.Error {
 	if p.from == nil {

@@ -16,9 +16,11 @@ type grants struct {
 	version uint64
 	id      uint64
 	enter   bool
-	denied  map[access.Need]bool
-	topics  map[string]bool
-	asked   int
+
+	impersonates bool
+	denied       map[access.Need]bool
+	topics       map[string]bool
+	asked        int
 }
 
 func newGrants() *grants {
@@ -49,6 +51,8 @@ func (g *grants) Version() uint64 {
 func (g *grants) Rules(string, string) Rules { return g }
 func (g *grants) User() uint64               { return g.id }
 func (g *grants) Enter() bool                { return g.enter }
+
+func (g *grants) Impersonates() bool { return g.impersonates }
 
 func (g *grants) Restricted(exchange string) bool { return g.topics[exchange] }
 
@@ -164,6 +168,28 @@ func TestPublishPermission(t *testing.T) {
 		p.publish(1, "", "q", "x")
 		p.flush()
 		p.fails(1, 403, "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'guest'", protocol.IDBasicPublish)
+		p.bye()
+	})
+}
+
+// TestImpersonator publishes in the name of somebody else.
+func TestImpersonator(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		g := newGrants()
+		p := k.connect(g.use).login().open(1)
+		p.declare(1, "q")
+		call[*protocol.ConfirmSelectOk](p, 1, &protocol.ConfirmSelect{})
+		publish := func() {
+			p.w.Method(1, &protocol.BasicPublish{RoutingKey: "q"})
+			p.w.Content(1, wire.AppendProperties(nil, &wire.Properties{Present: wire.FlagUserID, UserID: "ann"}), []byte("x"))
+			p.flush()
+		}
+		g.change(func() { g.impersonates = true })
+		publish()
+		receive[*protocol.BasicAck](p, 1)
+		g.change(func() { g.impersonates = false })
+		publish()
+		p.fails(1, 406, "PRECONDITION_FAILED - user_id property set to 'ann' but authenticated user was 'guest'", protocol.IDBasicPublish)
 		p.bye()
 	})
 }

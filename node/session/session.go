@@ -56,6 +56,7 @@ type Rules interface {
 	User() uint64                    // the user's id; 0: there is no such user
 	Enter() bool                     // the user may open a connection to the vhost
 	Allows(n *access.Need) bool      // the user has what is needed
+	Impersonates() bool              // the user may publish in the name of others
 	Restricted(exchange string) bool // topic permissions are to be asked for the exchange
 }
 
