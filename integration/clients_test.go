@@ -70,7 +70,7 @@ func TestKombu(t *testing.T) {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
 			c := sharedCluster(t, size)
 			lines := runProgram(t, clientsDir(), []string{"AMQP_URLS=" + urlList(c.node(0), c.node(1))}, py, "-B", "kombu_client.py")
-			wantChecks(t, lines, 6)
+			wantChecks(t, lines, 7)
 		})
 	}
 }

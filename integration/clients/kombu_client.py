@@ -136,7 +136,7 @@ def pools_and_retries(here, there):
 
 
 def main():
-    for check in (produce_consume, requeue_reject, simple_queue, mailbox, pools_and_retries):
+    for check in (produce_consume, requeue_reject, priorities, simple_queue, mailbox, pools_and_retries):
         here, there = connect(0), connect(1)
         try:
             check(here, there)
