@@ -23,6 +23,8 @@ func setLimit(t testing.TB, n *node, kind, of, name string, value int) {
 }
 
 // TestQueueLimit: a vhost has no more queues than it may have, whoever declares them.
+//
+// row: 1.7 limits
 func TestQueueLimit(t *testing.T) {
 	bothSizes(t, func(t *testing.T, c *cluster) {
 		vhost := unique(t)
@@ -49,6 +51,8 @@ func TestQueueLimit(t *testing.T) {
 
 // TestConnectionLimits fills vhost and user over all nodes, also with connections that
 // were there before the limit.
+//
+// row: 1.7 limits; 1.1 connection.open
 func TestConnectionLimits(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
@@ -116,6 +120,8 @@ func wantCounted(t testing.TB, c *cluster, vhost string, most int) {
 }
 
 // TestChannelLimit: a user has no more channels than it may have, over all connections.
+//
+// row: 1.7 limits
 func TestChannelLimit(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
@@ -156,6 +162,8 @@ func TestChannelLimit(t *testing.T) {
 
 // TestVHostsOutlive: vhosts, limits and what is counted outlive the loss of the leader and
 // a restart of all nodes; connections that are gone leave room.
+//
+// row: 1.7 vhosts
 func TestVHostsOutlive(t *testing.T) {
 	c := startClusterWith(t, 3, options{args: []string{"--default-vhost", "mine"}, vhost: "mine"})
 	_, err := dialVHost(c.node(0), "/")

@@ -11,6 +11,8 @@ import (
 // the leader and a restart of all.
 //
 // row: 1.7 policies; 1.7 policy keys; 1.7 operator policies
+//
+// row: 1.7 policies
 func TestPolicies(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

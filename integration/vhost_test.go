@@ -90,6 +90,8 @@ func bothSizes(t *testing.T, test func(t *testing.T, c *cluster)) {
 }
 
 // TestVHostsAreApart uses equal names in two vhosts, at different nodes.
+//
+// row: 1.7 vhosts
 func TestVHostsAreApart(t *testing.T) {
 	bothSizes(t, func(t *testing.T, c *cluster) {
 		// As in a path and a URL nothing may be taken for something else.
@@ -169,6 +171,8 @@ func TestRepliesStayInVHost(t *testing.T) {
 }
 
 // TestUnknownVHost checks the text that clients know from RabbitMQ.
+//
+// row: 1.1 connection.open
 func TestUnknownVHost(t *testing.T) {
 	bothSizes(t, func(t *testing.T, c *cluster) {
 		for _, name := range []string{"no such vhost", "%2F", ""} {
@@ -258,6 +262,8 @@ func TestVHostRace(t *testing.T) {
 }
 
 // TestDefaultQueueType: queues that name no type get the vhost's.
+//
+// row: 1.5 x-queue-type
 func TestDefaultQueueType(t *testing.T) {
 	bothSizes(t, func(t *testing.T, c *cluster) {
 		vhost := unique(t)

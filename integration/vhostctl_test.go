@@ -63,6 +63,8 @@ func TestWarrenctlVHosts(t *testing.T) {
 }
 
 // TestCloseConnections closes one connection by name, and all of a user, from another node.
+//
+// row: 1.1 close by operator
 func TestCloseConnections(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		c := startCluster(t, size) // of its own: all connections of guest are closed
