@@ -16,6 +16,7 @@ const directReplyTo = "amq.rabbitmq.reply-to"
 type caller struct {
 	ch      *amqp.Channel
 	queue   string
+	to      string // where answers go
 	replies <-chan amqp.Delivery
 	calls   int
 }
@@ -27,7 +28,7 @@ func newCaller(t testing.TB, n *node, queue string) *caller {
 	if err != nil {
 		t.Fatalf("consume replies: %v", err)
 	}
-	return &caller{ch: ch, queue: queue, replies: replies}
+	return &caller{ch: ch, queue: queue, to: directReplyTo, replies: replies}
 }
 
 // call makes a call and waits for the answer, which must be that of this call.
@@ -35,7 +36,7 @@ func (c *caller) call(t testing.TB) amqp.Delivery {
 	t.Helper()
 	c.calls++
 	id := fmt.Sprint(c.calls)
-	publishTo(t, c.ch, "", c.queue, amqp.Publishing{ReplyTo: directReplyTo, CorrelationId: id, Body: []byte("ping " + id)})
+	publishTo(t, c.ch, "", c.queue, amqp.Publishing{ReplyTo: c.to, CorrelationId: id, Body: []byte("ping " + id)})
 	d := receive(t, "answer to call "+id, c.replies)
 	if d.CorrelationId != id || string(d.Body) != "pong "+id {
 		t.Fatalf("answer %q of call %s to call %s", d.Body, d.CorrelationId, id)

@@ -22,7 +22,8 @@ const (
 	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
 	callAlarms          = "alarms"           // alarm.Report -> alarm.Report of the other
 	callStats           = "stats"            // () -> nodeStats
-	callReplies         = "replies"          // see appendReply -> a byte for each: 1 when it was taken
+	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
+	callShortcuts       = "shortcuts"        // see shortcutParcel -> a byte for each: 1 when it was taken
 )
 
 // closeRequest closes the connection of a name, or when that is empty all of a user.
@@ -33,8 +34,9 @@ type closeRequest struct {
 
 func (n *Node) handlers() map[string]cluster.Handler {
 	return map[string]cluster.Handler{
-		callReplies: n.replies.answer,
-		callAlarms:  n.alarms.answer,
+		callReplies:   n.replies.answer,
+		callShortcuts: n.answerShortcuts,
+		callAlarms:    n.alarms.answer,
 		callStats: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},
@@ -49,6 +51,14 @@ func (n *Node) handlers() map[string]cluster.Handler {
 			return json.Marshal(n.closeLocal(r))
 		},
 	}
+}
+
+// answerShortcuts waits for the parts that are made after the cluster.
+func (n *Node) answerShortcuts(ctx context.Context, from string, payload []byte) ([]byte, error) {
+	if !n.waitWired() {
+		return nil, cluster.ErrClosed
+	}
+	return n.shortcuts.answer(ctx, from, payload)
 }
 
 func (n *Node) localSessions() []session.Info {

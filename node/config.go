@@ -29,17 +29,22 @@ type Config struct {
 
 	ClusterTLS bool // nodes speak TLS with each other; needs TLS.CA
 
-	ClusterName   string   // shown to clients and operators; default "warren"
-	DefaultUser   string   // default "guest"
-	DefaultPass   string   // default "guest"
+	ClusterName   string // shown to clients and operators; default "warren"
+	DefaultUser   string // default "guest"
+	DefaultPass   string // default "guest"
+	AnonymousUser string // whom a client that uses ANONYMOUS logs in as; empty: it is not offered
+	AnonymousPass string
 	DefaultVHost  string   // of a new cluster; default "/"
 	LoopbackUsers []string // may only connect from this machine; nil: guest. Empty, not nil: nobody is bound
 
-	FrameMax         int           // bytes, default 131072
-	ChannelMax       int           // default 2047
-	Heartbeat        time.Duration // suggested to clients; default 60 s
-	HandshakeTimeout time.Duration // default 10 s
-	MaxMessageSize   int           // bytes, default 16 MiB
+	FrameMax          int           // bytes, default 131072
+	ChannelMax        int           // default 2047
+	ConsumerMax       int           // consumers of a channel; 0: no limit
+	ConnectionMax     int           // AMQP connections open at once on this node; 0: no limit
+	ChannelMaxPerNode int           // channels open at once on this node; 0: no limit
+	Heartbeat         time.Duration // suggested to clients; default 60 s
+	HandshakeTimeout  time.Duration // default 10 s
+	MaxMessageSize    int           // bytes, default 16 MiB
 
 	LogStore         string        // "wal" (default) or "boltdb"
 	HeartbeatTimeout time.Duration // silence of the leader before an election; default 500 ms

@@ -48,15 +48,17 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 
-	disk     *msgstore.Store
-	replica  *replica.Replica
-	guard    *guard.Guard
-	proposer *proposer.Proposer
-	cluster  *cluster.Cluster
-	sessions *delivery.Registry[*session.Session]
-	replies  *replies
-	alarms   *alarms
-	ticker   *ticker
+	disk      *msgstore.Store
+	replica   *replica.Replica
+	guard     *guard.Guard
+	proposer  *proposer.Proposer
+	cluster   *cluster.Cluster
+	sessions  *delivery.Registry[*session.Session]
+	replies   *replies
+	shortcuts *shortcuts
+	limits    session.Limits
+	alarms    *alarms
+	ticker    *ticker
 
 	certs *certs.Store // nil without TLS
 	amqp  net.Listener
@@ -114,7 +116,9 @@ func Open(cfg Config) (*Node, error) {
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
+	n.limits.Connections, n.limits.Channels = cfg.ConnectionMax, cfg.ChannelMaxPerNode
 	n.replies = newReplies(n, node)
+	n.shortcuts = newShortcuts(n, node)
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
 	if err := n.open(ctx); err != nil {
@@ -151,6 +155,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Restored: n.restored,
 	})
 	n.guard = guard.New(n.guardConfig())
+	n.shortcuts.replica = n.replica
 	n.proposer = proposer.New(proposer.Config{
 		NodeID: n.id, NodeName: n.cfg.NodeName,
 		Submit:  n.submit,
@@ -479,6 +484,7 @@ func (n *Node) Close(ctx context.Context) error {
 	n.stop()
 	wait(ctx, closeSessions, &n.clients)
 	n.replies.close()
+	n.shortcuts.close()
 	// The epoch ends here, not when somebody notices.
 	if epoch := n.proposer.Epoch(); epoch != 0 {
 		select {
@@ -523,6 +529,7 @@ func (n *Node) abandon() {
 		}
 	}
 	n.replies.close()
+	n.shortcuts.close()
 	if n.proposer != nil {
 		n.proposer.Close()
 	}

@@ -52,7 +52,7 @@ func dial(t *testing.T, n *Node) (*amqp.Connection, *amqp.Channel) {
 	return conn, ch
 }
 
-func stop(t *testing.T, n *Node) {
+func stop(t testing.TB, n *Node) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -20,18 +20,18 @@ import (
 // testReplies are those of a node without a cluster. Its one peer is called by call.
 func testReplies(t *testing.T, peer uuid.UUID, call func(ctx context.Context, payload []byte) ([]byte, error)) *replies {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &replies{
-		node: uuid.New(), ctx: ctx, cancel: cancel,
-		log:     slog.New(slog.DiscardHandler),
-		session: func(uint64) (*session.Session, bool) { return nil, false },
-		member:  func(id string) bool { return id == peer.String() },
+	p := &replies{node: uuid.New(), session: func(uint64) (*session.Session, bool) { return nil, false }}
+	p.out = &outbox{
+		method: callReplies, ctx: ctx, cancel: cancel,
+		log:    slog.New(slog.DiscardHandler),
+		member: func(id string) bool { return id == peer.String() },
 		call: func(ctx context.Context, node, method string, payload []byte) ([]byte, error) {
 			if node != peer.String() || method != callReplies {
 				t.Errorf("call of %s on %s", method, node)
 			}
 			return call(ctx, payload)
 		},
-		links: make(map[uuid.UUID]*replyLink),
+		links: make(map[uuid.UUID]*outboxLink),
 	}
 	t.Cleanup(p.close)
 	return p
@@ -119,7 +119,7 @@ func TestRepliesAreBounded(t *testing.T) {
 		<-free
 		return bytes.Repeat([]byte{1}, len(parseAll(t, payload))), nil
 	})
-	large := string(make([]byte, replyQueueBytes/2))
+	large := string(make([]byte, outboxBytes/2))
 	p.Send(done.reply(peer, "first"))
 	<-called
 	sent := 0
@@ -157,7 +157,7 @@ func TestRepliesToNodeThatFails(t *testing.T) {
 	fail <- nil
 	done.want(t, "d true")
 	// It leaves the cluster.
-	p.member = func(string) bool { return false }
+	p.out.member = func(string) bool { return false }
 	p.Send(done.reply(peer, "e"))
 	<-called
 	fail <- errors.New("broken")
@@ -182,11 +182,11 @@ func TestRepliesToNobody(t *testing.T) {
 			t.Errorf("outcome %d", o)
 		}
 	}
-	if o := p.Send(done.reply(peer, string(make([]byte, replyMax)))); o != session.Gone {
+	if o := p.Send(done.reply(peer, string(make([]byte, outboxMax)))); o != session.Gone {
 		t.Errorf("outcome %d of one that is too large", o)
 	}
-	delete(p.links, peer)
-	if len(p.links) > 0 {
+	delete(p.out.links, peer)
+	if len(p.out.links) > 0 {
 		t.Error("a name that was made up left a link")
 	}
 	p.Send(done.reply(peer, "under way"))
@@ -200,12 +200,12 @@ func TestRepliesToNobody(t *testing.T) {
 func TestAnswerReplies(t *testing.T) {
 	p := testReplies(t, uuid.New(), nil)
 	elsewhere, here := sink(nil).reply(uuid.New(), "a"), sink(nil).reply(p.node, "b")
-	payload := appendReply(appendReply(nil, elsewhere), here)
+	payload := replyParcel{here}.Append(replyParcel{elsewhere}.Append(nil))
 	if got, err := p.answer(context.Background(), "", payload); err != nil || !bytes.Equal(got, []byte{0, 0}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for cut := 1; cut < len(payload); cut++ {
-		if _, err := p.answer(context.Background(), "", payload[:len(payload)-cut]); err == nil && cut != len(appendReply(nil, here)) {
+		if _, err := p.answer(context.Background(), "", payload[:len(payload)-cut]); err == nil && cut != len(replyParcel{here}.Append(nil)) {
 			t.Errorf("%d bytes are missing, and nobody noticed", cut)
 		}
 	}
@@ -213,22 +213,23 @@ func TestAnswerReplies(t *testing.T) {
 
 func FuzzParseReply(f *testing.F) {
 	r := sink(nil).reply(uuid.New(), "body")
-	f.Add(appendReply(nil, r))
+	f.Add(replyParcel{r}.Append(nil))
 	r.Probe = true
-	f.Add(appendReply(appendReply(nil, r), r))
+	f.Add(replyParcel{r}.Append(replyParcel{r}.Append(nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, rest, err := parseReply(b)
 		if err != nil {
 			return
 		}
-		if again := appendReply(nil, r); !bytes.Equal(append(again, rest...), b) {
+		again := replyParcel{r}.Append(nil)
+		if !bytes.Equal(append(again, rest...), b) {
 			t.Errorf("% x is read as % x", b, again)
 		}
 	})
 }
 
 // startPair starts two nodes that form a cluster.
-func startPair(t *testing.T) [2]*Node {
+func startPair(t testing.TB) [2]*Node {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,14 +261,14 @@ func startPair(t *testing.T) [2]*Node {
 	return nodes
 }
 
-func publish(t *testing.T, ch *amqp.Channel, key string, mandatory bool, m amqp.Publishing) {
+func publish(t testing.TB, ch *amqp.Channel, key string, mandatory bool, m amqp.Publishing) {
 	t.Helper()
 	if err := ch.PublishWithContext(context.Background(), "", key, mandatory, false, m); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func next[T any](t *testing.T, from <-chan T) T {
+func next[T any](t testing.TB, from <-chan T) T {
 	t.Helper()
 	select {
 	case v, ok := <-from:

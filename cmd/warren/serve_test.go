@@ -198,9 +198,10 @@ func TestSettingsReachTheNode(t *testing.T) {
 	v := settings.Values{
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
 		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc",
-		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, ClusterTLS: true, DefaultUser: "u", DefaultPass: "p", LoopbackUsers: []string{},
+		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, ClusterTLS: true, DefaultUser: "u", DefaultPass: "p",
+		AnonymousUser: "a", AnonymousPass: "b", LoopbackUsers: []string{},
 		DefaultVHost:   "v",
-		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, Heartbeat: 5, HandshakeTimeout: 6,
+		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, ChannelMaxPerNode: 14, ConnectionMax: 15, ConsumerMaxPerChannel: 16, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
 		MessageMemory: 11, SegmentBytes: 12,
 		MemoryHighWatermark: settings.Watermark{Bytes: 13}, DiskFreeLimit: 14,

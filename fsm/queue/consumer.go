@@ -243,3 +243,17 @@ func (c *Consumer) SetLimit(limit uint64) {
 		c.wake()
 	}
 }
+
+// Taker returns the consumer that would be given the next message for good if that
+// came now: the only one of an empty queue, without acknowledgements and with room.
+// It is nil when there is none such.
+func (q *Queue) Taker() *Consumer {
+	if q.ready > 0 || q.live != 1 || len(q.levels) == 0 {
+		return nil
+	}
+	c := q.levels[0].head
+	if !c.Spec.NoAck || !c.open() {
+		return nil
+	}
+	return c
+}

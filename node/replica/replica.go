@@ -4,6 +4,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,9 @@ type Replica struct {
 	taken    atomic.Int64 // of those, at the last capture or restore
 	resident atomic.Int64 // see MessageMemory
 
+	handing sync.Mutex // held from the start of an entry until its output is handed on
+	handed  progress   // index of the last entry of which that is so
+
 	mu  sync.RWMutex // writers: Apply, Capture, Restore; readers: View
 	m   *fsm.Machine
 	out fsm.Output // used by the FSM goroutine only
@@ -77,6 +81,22 @@ func (r *Replica) View(f func(*fsm.Machine)) {
 	defer r.mu.RUnlock()
 	f(r.m)
 }
+
+// Between is View at a moment when the output of every entry that the machine has
+// seen is handed on, and for one f at a time. Applied and Restored must not call it,
+// nor wait for someone who does.
+func (r *Replica) Between(f func(*fsm.Machine)) {
+	r.handing.Lock()
+	defer r.handing.Unlock()
+	r.View(f)
+}
+
+// Handed is the index of the last entry whose output was, or is being, handed on.
+func (r *Replica) Handed() uint64 { return r.handed.index.Load() }
+
+// Reach waits until the output of the entry at an index is handed on. It returns
+// false when ctx ends first.
+func (r *Replica) Reach(ctx context.Context, index uint64) bool { return r.handed.reach(ctx, index) }
 
 // BytesSinceSnapshot is the size of the entries applied since the last snapshot
 // was begun.
@@ -109,6 +129,8 @@ func (r *Replica) apply(l *raft.Log) {
 		return
 	}
 	r.total.Add(int64(len(l.Data)))
+	r.handing.Lock()
+	defer r.handing.Unlock()
 	r.mu.Lock()
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
 	r.resident.Store(r.m.Resident())
@@ -121,7 +143,9 @@ func (r *Replica) apply(l *raft.Log) {
 			"It was written by a newer version of warren, or the log is damaged. Start this node with the version "+
 			"that the other nodes run, or empty its data directory and let it join again.", l.Index, l.Term, err))
 	}
+	r.handed.index.Store(l.Index) // before a session can know of it
 	r.cfg.Applied(&r.out)
+	r.handed.tell()
 }
 
 // Snapshot captures the state. It is quick; Persist does the writing.
@@ -136,10 +160,14 @@ func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
 // Restore replaces the state by a snapshot's. It is quick: messages stay on disk.
 func (r *Replica) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
+	r.handing.Lock()
+	defer r.handing.Unlock()
 	if err := r.restore(rc); err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
+	r.handed.index.Store(r.m.Index())
 	r.cfg.Restored(r.m)
+	r.handed.tell()
 	return nil
 }
 

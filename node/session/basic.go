@@ -34,7 +34,7 @@ func (ch *channel) publish(body []byte) {
 		ch.publishKeyed(body)
 	case t.isReply():
 		ch.publishReply(body)
-	default:
+	case !ch.shortcut(body):
 		ch.proposePublish(body)
 	}
 	ch.c.charge(-len(t.body))
@@ -61,13 +61,20 @@ func (ch *channel) proposePublish(body []byte) {
 			ch.flushSettles()
 		}
 		ch.sent++
-		c.flight.start(len(body) + len(t.properties) + frameCost)
-		if len(body) > roomBytes {
-			c.unasked = 0
-		}
-		c.cfg.Proposer.Propose(cmd, c.s, uint64(newToken(ch.number, ch.incarnation, forPublish, ch.sent)))
+		ch.propose(cmd, newToken(ch.number, ch.incarnation, forPublish, ch.sent))
 	}
 	*cmd = command.Publish{}
+}
+
+// propose proposes a publish whose result comes with the token.
+func (ch *channel) propose(cmd *command.Publish, t token) {
+	c := ch.c
+	ch.logged++
+	c.flight.start(len(cmd.Body) + len(cmd.Properties) + frameCost)
+	if len(cmd.Body) > roomBytes {
+		c.unasked = 0
+	}
+	c.cfg.Proposer.Propose(cmd, c.s, uint64(t))
 }
 
 // publishResult takes the result of a publish that is not simply done.
@@ -173,6 +180,9 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 	}
 	if queue == replyQueue {
 		return ch.consumeReplies(m, tag)
+	}
+	if err := ch.mayConsume(m.ID()); err != nil {
+		return err
 	}
 	k := &consumer{tag: tag, limit: math.MaxUint64}
 	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {

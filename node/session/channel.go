@@ -36,15 +36,19 @@ type channel struct {
 	recovering  bool // a Recover is under way
 
 	writable writable // the exchange last published to
-	sent     uint64   // publishes proposed
+	sent     uint64   // publishes sent on
+	logged   int      // of those, the proposed ones without a result
 	confirms confirms
 	tx       *transaction
+
+	unresolved *Shortcut // is late with its answer; nil: none is
 }
 
 // waiting is the synchronous method whose result the channel waits for.
 type waiting struct {
-	id   protocol.ID
-	done func(*command.Result) // the result is not an error
+	id       protocol.ID
+	shortcut *Shortcut             // it is not a method but this message that is waited for
+	done     func(*command.Result) // the result is not an error
 }
 
 func (ch *channel) name() command.Channel {
@@ -137,6 +141,9 @@ func (c *connection) channelFrame(f protocol.Frame, kept bool) bool {
 		ch.closingFrame(f)
 	case !ch.open || ch.waiting != nil:
 		ch.hold(f, kept)
+	case ch.unresolved != nil && !mayOvertake(f):
+		ch.waiting = &waiting{id: protocol.IDBasicPublish, shortcut: ch.unresolved}
+		ch.hold(f, kept)
 	case c.blocked != "" && isPublish(f):
 		c.publisher = true
 		c.tellBlocked()
@@ -150,6 +157,11 @@ func (c *connection) channelFrame(f protocol.Frame, kept bool) bool {
 func isPublish(f protocol.Frame) bool {
 	id, _ := protocol.PeekID(f.Payload)
 	return f.Type == protocol.FrameMethod && id == protocol.IDBasicPublish
+}
+
+func isClose(f protocol.Frame) bool {
+	id, _ := protocol.PeekID(f.Payload)
+	return f.Type == protocol.FrameMethod && id == protocol.IDConnectionClose
 }
 
 // openChannel handles a frame of a channel that is not open: only channel.open
@@ -168,9 +180,8 @@ func (c *connection) openChannel(f protocol.Frame) {
 		c.fail(protocol.Errorf(protocol.ChannelError, m.ID(), "expected 'channel.open'"))
 		return
 	}
-	if n := len(c.channels); n >= c.channelMax {
-		c.fail(protocol.Errorf(protocol.NotAllowed, m.ID(),
-			"number of channels opened (%d) has reached the negotiated channel_max (%d)", n, c.channelMax))
+	if err := c.addChannel(); err != nil {
+		c.fail(err)
 		return
 	}
 	c.incarnation++
@@ -308,7 +319,7 @@ func (ch *channel) failWith(err error) {
 // drop forgets what an open channel keeps.
 func (ch *channel) drop() {
 	ch.open = false
-	ch.waiting = nil
+	ch.waiting, ch.unresolved = nil, nil
 	ch.content.drop(ch.c)
 	if ch.tx != nil {
 		ch.c.charge(-ch.tx.size())
@@ -359,6 +370,6 @@ func (ch *channel) finish() {
 	if ch.oweCloseOk {
 		ch.send(&protocol.ChannelCloseOk{})
 	}
-	delete(ch.c.channels, ch.number)
+	ch.c.dropChannel(ch.number)
 	ch.release()
 }

@@ -10,7 +10,6 @@ import (
 	"warren/protocol/wire"
 )
 
-// row: 1.2 access.request
 func TestChannelLifecycle(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1, 65535)

@@ -60,6 +60,7 @@ type connection struct {
 	can                    capabilities
 	frameMax, channelMax   int
 	heartbeat              time.Duration
+	secret                 bool // the user gave a password
 
 	permits permits
 
@@ -81,20 +82,23 @@ type connection struct {
 	gone     bool // the client has hung up
 	deadline *time.Timer
 
-	hasBurst bool
-	frames   []protocol.Frame   // of the burst, not yet handled
-	readErr  error              // of the burst
-	replay   []protocol.Frame   // were held back, and may be handled now
-	held     int                // bytes in replay and in all channels' held
-	events   []event            // taken from the inbox
-	handled  int                // of them
-	room     <-chan struct{}    // not nil: the proposer is full
-	unasked  int                // frames until it is asked again
-	flight   flight             // publishes without a result
-	answer   func(*Reply, bool) // of the replies that this connection sends
-	replying replying           // direct replies without an outcome
-	buffered int                // bytes of unfinished contents and open transactions
+	hasBurst  bool
+	frames    []protocol.Frame   // of the burst, not yet handled
+	readErr   error              // of the burst
+	replay    []protocol.Frame   // were held back, and may be handled now
+	held      int                // bytes in replay and in all channels' held
+	events    []event            // taken from the inbox
+	handled   int                // of them
+	room      <-chan struct{}    // not nil: the proposer is full
+	unasked   int                // frames until it is asked again
+	flight    flight             // publishes without a result
+	answer    func(*Reply, bool) // of the replies that this connection sends
+	replying  replying           // direct replies and shortcuts without an outcome
+	shortcuts int                // messages on shortcuts without an outcome
+	places    map[string]*spot   // of queues that were published to, by name
+	buffered  int                // bytes of unfinished contents and open transactions
 
+	joined    bool // counted in Limits
 	known     bool // the machine may hold something of this connection
 	counted   bool // for limits: the machine is told of each channel
 	exclusive map[string]struct{}
@@ -133,6 +137,7 @@ func (c *connection) serve(ctx context.Context) error {
 	// What ends the context must also end a read of the handshake.
 	stop := context.AfterFunc(ctx, func() { _ = c.socket.SetDeadline(time.Unix(1, 0)) })
 	err := c.handshake(ctx)
+	defer c.exit()
 	if !stop() && err == nil {
 		// The deadline that is set, or about to be, would break the loop's socket.
 		err = context.Cause(ctx)
@@ -193,9 +198,7 @@ func (c *connection) connectionFrame(f protocol.Frame) {
 	case *protocol.ConnectionClose:
 		c.clientClose(m)
 	case *protocol.ConnectionUpdateSecret:
-		// The secrets that we check do not expire, so there is nothing to renew;
-		// RabbitMQ's own users are treated alike (rabbit_auth_backend_internal).
-		c.out.Method(0, &protocol.ConnectionUpdateSecretOk{})
+		c.updateSecret(m)
 	default:
 		c.failWith(unexpectedIn("running", m))
 	}
@@ -278,10 +281,10 @@ func (c *connection) leave() {
 }
 
 func (c *connection) dropChannels() {
-	for _, ch := range c.channels {
+	for n, ch := range c.channels {
 		ch.drop()
+		c.dropChannel(n)
 	}
-	clear(c.channels)
 	c.dirty = c.dirty[:0]
 	c.replay, c.held = nil, 0
 	c.room = nil

@@ -292,7 +292,7 @@ func TestConnectionMethodErrors(t *testing.T) {
 	})
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login()
-		call[*protocol.ConnectionUpdateSecretOk](p, 0, &protocol.ConnectionUpdateSecret{NewSecret: "x"})
+		call[*protocol.ConnectionUpdateSecretOk](p, 0, &protocol.ConnectionUpdateSecret{NewSecret: "guest"})
 		p.bye()
 	})
 }

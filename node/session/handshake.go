@@ -186,12 +186,15 @@ func clientCapabilities(properties wire.Table) capabilities {
 func (c *connection) login(mechanism, response string) error {
 	var user, password string
 	var err error
-	switch mechanism {
-	case "PLAIN":
+	c.secret = mechanism == "PLAIN" || mechanism == "AMQPLAIN"
+	switch {
+	case mechanism == "ANONYMOUS" && c.cfg.AnonymousUser != "":
+		user, password = c.cfg.AnonymousUser, c.cfg.AnonymousPass
+	case mechanism == "PLAIN":
 		user, password, err = protocol.ParsePlain(response)
-	case "AMQPLAIN":
+	case mechanism == "AMQPLAIN":
 		user, password, err = protocol.ParseAMQPlain(response)
-	case "EXTERNAL":
+	case mechanism == "EXTERNAL":
 		return c.loginExternal()
 	default:
 		return protocol.Errorf(protocol.CommandInvalid, protocol.IDConnectionStartOk, "unknown authentication mechanism '%s'", mechanism)
@@ -274,6 +277,9 @@ func (c *connection) open(ctx context.Context) error {
 	open, is := m.(*protocol.ConnectionOpen)
 	if !is {
 		return unexpectedIn("opening", m)
+	}
+	if err := c.join(); err != nil {
+		return err
 	}
 	if err := c.enter(ctx, open.VirtualHost); err != nil {
 		return err

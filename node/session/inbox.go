@@ -19,6 +19,12 @@ const (
 	evRestored
 	// evReply: a direct reply for a channel of this connection.
 	evReply
+	// evTaken: a message for a consumer that took a shortcut.
+	evTaken
+	// evShortcut: what became of a message of this connection that took a shortcut.
+	evShortcut
+	// evLate: a message that took a shortcut has no answer yet.
+	evLate
 	// evReplied: what became of a direct reply that this connection sent.
 	evReplied
 )
@@ -39,6 +45,8 @@ type event struct {
 	result      *command.Result
 	state       *command.ConnState
 	reply       *Reply // evReply, evReplied
+	shortcut    *Shortcut
+	answer      Answer // evShortcut
 }
 
 // requests are what other goroutines want of the session.
@@ -67,6 +75,7 @@ type inbox struct {
 	events  []event
 	asked   requests
 	replies replyBox
+	taken   int // bytes of messages that took a shortcut
 }
 
 func newInbox() inbox { return inbox{wake: make(chan struct{}, 1)} }
@@ -78,18 +87,20 @@ func (b *inbox) signal() {
 	}
 }
 
-// add appends an event. Only the first after a take wakes the loop.
-func (b *inbox) add(e event) {
+// add appends an event. Only the first after a take wakes the loop. It returns false
+// when the loop has ended.
+func (b *inbox) add(e event) bool {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		return
+		return false
 	}
 	first := b.append(e)
 	b.mu.Unlock()
 	if first {
 		b.signal()
 	}
+	return true
 }
 
 // append reports whether the event is the first. Called with the lock held.

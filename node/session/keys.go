@@ -28,7 +28,7 @@ func (ch *channel) publishKeyed(body []byte) {
 	keys := append([][]byte{t.key}, command.FurtherKeys(t.properties)...)
 	replies := slices.DeleteFunc(slices.Clone(keys), func(key []byte) bool { return !isReplyName(key) })
 	if len(replies) == 0 {
-		ch.proposePublish(body)
+		ch.publishInOrder(body)
 		return
 	}
 	properties := t.properties
@@ -45,7 +45,7 @@ func (ch *channel) publishKeyed(body []byte) {
 	}
 	if len(replies) < len(keys) {
 		t.key, t.properties = keys[0], properties
-		ch.proposePublish(body)
+		ch.publishInOrder(body)
 	}
 }
 

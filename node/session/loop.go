@@ -153,6 +153,7 @@ func (c *connection) event(e *event) {
 	case evPublished:
 		c.flight.land(int(e.count))
 		if ch := c.channelOf(e.token); ch != nil {
+			ch.logged -= int(e.count)
 			ch.published(e.token, uint64(e.count))
 		}
 	case evResult:
@@ -171,8 +172,14 @@ func (c *connection) event(e *event) {
 		c.restored(e.state)
 	case evReply:
 		c.deliverReply(e.reply)
+	case evTaken:
+		c.deliverShortcut(e)
+	case evLate:
+		c.shortcutLate(e.shortcut)
+	case evShortcut:
+		c.shortcutDone(e.shortcut, e.answer)
 	case evReplied:
-		c.replying.land(e.reply)
+		c.replying.land(e.reply.size())
 		if ch := c.channelOf(e.reply.token); ch != nil && ch.open {
 			ch.replied(e.reply, e.delivered)
 		}
@@ -195,6 +202,7 @@ func (c *connection) result(t token, r *command.Result) {
 	case forPublish:
 		c.flight.land(1)
 		if ch != nil && ch.open {
+			ch.logged--
 			ch.publishResult(t, r)
 		}
 	case forMethod:
@@ -238,6 +246,9 @@ func (c *connection) handleFrames() {
 		}
 		c.frames = c.frames[1:]
 	}
+	if c.readErr != nil && c.shortcuts > 0 && c.state == stateRunning {
+		return // what the client sent before it hung up waits behind them
+	}
 	c.endBurst()
 }
 
@@ -279,6 +290,9 @@ func (c *connection) frame(f protocol.Frame, kept bool) bool {
 		c.closingFrame(f)
 		return true
 	case f.Channel == 0:
+		if c.shortcuts > 0 && isClose(f) {
+			return false // what the client sent before it waits behind them
+		}
 		c.connectionFrame(f)
 		return true
 	case f.Type == protocol.FrameHeartbeat:

@@ -126,14 +126,15 @@ func (s *Session) replied(r *Reply, delivered bool) {
 	s.inbox.add(event{kind: evReplied, reply: r, delivered: delivered})
 }
 
-// replying counts the direct replies of a connection that have no outcome yet.
+// replying counts the direct replies, and the messages on shortcuts, of a connection
+// that have no outcome yet.
 type replying struct{ count, bytes int }
 
 func (f *replying) full(limit int) bool {
 	return f.count >= maxFlight || f.count > 0 && f.bytes >= limit
 }
-func (f *replying) start(r *Reply) { f.count, f.bytes = f.count+1, f.bytes+r.size() }
-func (f *replying) land(r *Reply)  { f.count, f.bytes = f.count-1, f.bytes-r.size() }
+func (f *replying) start(size int) { f.count, f.bytes = f.count+1, f.bytes+size }
+func (f *replying) land(size int)  { f.count, f.bytes = f.count-1, f.bytes-size }
 
 // A replyConsumer is the consumer of direct replies of a channel.
 type replyConsumer struct {
@@ -313,7 +314,7 @@ func (ch *channel) sendReply(r *Reply) {
 		outcome = ch.c.cfg.Replies.Send(r)
 	}
 	if outcome == Pending {
-		ch.c.replying.start(r)
+		ch.c.replying.start(r.size())
 		return
 	}
 	ch.replied(r, outcome == Delivered)

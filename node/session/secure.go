@@ -30,10 +30,14 @@ func (c *connection) secure(ctx context.Context) error {
 // mechanisms are those of connection.start. EXTERNAL is offered to a client without
 // a certificate too, as in RabbitMQ: so it learns why it is refused.
 func (c *connection) mechanisms() string {
-	if c.external() {
-		return "PLAIN AMQPLAIN EXTERNAL"
+	all := "PLAIN AMQPLAIN"
+	if c.cfg.AnonymousUser != "" {
+		all += " ANONYMOUS"
 	}
-	return "PLAIN AMQPLAIN"
+	if c.external() {
+		all += " EXTERNAL"
+	}
+	return all
 }
 
 func (c *connection) external() bool { return c.tls != nil && c.cfg.External != nil }

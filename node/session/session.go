@@ -84,6 +84,7 @@ type Config struct {
 
 	FrameMax         int           // bytes of a frame, 4096 or more
 	ChannelMax       int           // highest number of a channel, 1 to 65535
+	ConsumerMax      int           // consumers of a channel; 0: no limit
 	Heartbeat        time.Duration // what we propose; the client's word counts
 	HandshakeTimeout time.Duration // from accept to connection.open
 	CloseTimeout     time.Duration // how long a closing connection may take
@@ -92,6 +93,15 @@ type Config struct {
 	MaxTransaction   int           // bytes buffered by one transaction
 	MaxReplies       int           // bytes of direct replies that wait for the client to read
 
+	// Limits are those of the node; nil: there are none.
+	Limits *Limits
+	// AnonymousUser and AnonymousPass are how a client logs in that uses ANONYMOUS. With
+	// no user the mechanism is not offered.
+	AnonymousUser, AnonymousPass string
+
+	// Shortcuts hands messages for exclusive queues past the log. With nil all go
+	// through it.
+	Shortcuts Shortcuts
 	// Replies carries direct replies between connections. With nil they reach nobody.
 	Replies Replies
 
@@ -117,6 +127,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Replies == nil {
 		c.Replies = noReplies{}
+	}
+	if c.Limits == nil {
+		c.Limits = new(Limits)
 	}
 	if c.ClusterName == nil {
 		c.ClusterName = func() string { return "" }

@@ -48,13 +48,18 @@ type Values struct {
 	DefaultUser   string
 	DefaultVHost  string
 	DefaultPass   string
+	AnonymousUser string // empty: nobody may log in without a password
+	AnonymousPass string
 	LoopbackUsers []string
 
-	MaxMessageSize   int           // bytes
-	FrameMax         int           // bytes
-	ChannelMax       int           // channels
-	Heartbeat        time.Duration // whole seconds
-	HandshakeTimeout time.Duration
+	MaxMessageSize        int           // bytes
+	FrameMax              int           // bytes
+	ChannelMax            int           // channels
+	ChannelMaxPerNode     int           // channels; 0: no limit
+	ConnectionMax         int           // connections; 0: no limit
+	ConsumerMaxPerChannel int           // consumers; 0: no limit
+	Heartbeat             time.Duration // whole seconds
+	HandshakeTimeout      time.Duration
 
 	LogStore         string
 	HeartbeatTimeout time.Duration

@@ -159,6 +159,16 @@ var table = []*Setting{
 		set:     text(func(v *Values) *string { return &v.DefaultVHost }),
 	},
 	{
+		Flag: "anonymous-login-user", Arg: "NAME", Default: "", Group: groupUsers,
+		Meaning: "user as whom a client logs in that uses the mechanism ANONYMOUS, without a password of its own; empty: it is not offered",
+		set:     optional(func(v *Values) *string { return &v.AnonymousUser }),
+	},
+	{
+		Flag: "anonymous-login-pass", Arg: "PASSWORD", Default: "", Group: groupUsers, Secret: true,
+		Meaning: "password of anonymous-login-user",
+		set:     optional(func(v *Values) *string { return &v.AnonymousPass }),
+	},
+	{
 		Flag: "loopback-users", Arg: "NAME,...", Default: "guest", Group: groupUsers,
 		Meaning: "users that may connect from this machine only, separated by commas; empty: none",
 		set:     list(func(v *Values) *[]string { return &v.LoopbackUsers }),
@@ -177,6 +187,21 @@ var table = []*Setting{
 		Flag: "channel-max", Arg: "N", Default: "2047", Group: groupAMQP,
 		Meaning: "most channels on one connection, 1 to 65535",
 		set:     number(func(v *Values) *int { return &v.ChannelMax }, 1, 65535),
+	},
+	{
+		Flag: "channel-max-per-node", Arg: "N", Default: "0", Group: groupAMQP,
+		Meaning: "most channels that are open at once on the connections of this node; one more closes its connection with 530; 0: no limit",
+		set:     number(func(v *Values) *int { return &v.ChannelMaxPerNode }, 0, 1<<30),
+	},
+	{
+		Flag: "connection-max", Arg: "N", Default: "0", Group: groupAMQP,
+		Meaning: "most AMQP connections that are open at once on this node; one more is refused with 530 at connection.open; 0: no limit",
+		set:     number(func(v *Values) *int { return &v.ConnectionMax }, 0, 1<<30),
+	},
+	{
+		Flag: "consumer-max-per-channel", Arg: "N", Default: "0", Group: groupAMQP,
+		Meaning: "most consumers of one channel; one more closes its connection with 530; 0: no limit",
+		set:     number(func(v *Values) *int { return &v.ConsumerMaxPerChannel }, 0, 1<<30),
 	},
 	{
 		Flag: "heartbeat", Arg: "DURATION", Default: "60s", Group: groupAMQP,

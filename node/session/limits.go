@@ -1,0 +1,84 @@
+package session
+
+import (
+	"sync/atomic"
+
+	"warren/protocol"
+)
+
+// Limits are what the connections of a node have in common. 0 means no limit.
+type Limits struct {
+	Connections int // open at once
+	Channels    int // open at once on all connections
+
+	connections, channels atomic.Int64
+}
+
+// takeOne counts one more, unless that would be more than a limit.
+func takeOne(count *atomic.Int64, limit int) bool {
+	if n := count.Add(1); limit > 0 && n > int64(limit) {
+		count.Add(-1)
+		return false
+	}
+	return true
+}
+
+// join counts the connection, or refuses it, at connection.open. See exit.
+func (c *connection) join() error {
+	l := c.cfg.Limits
+	if !takeOne(&l.connections, l.Connections) {
+		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen,
+			"connection refused: node connection limit (%d) is reached", l.Connections)
+	}
+	c.joined = true
+	return nil
+}
+
+// exit ends what join began.
+func (c *connection) exit() {
+	if c.joined {
+		c.joined = false
+		c.cfg.Limits.connections.Add(-1)
+	}
+}
+
+// addChannel counts a channel that is being opened, or refuses it.
+func (c *connection) addChannel() *protocol.Error {
+	if n := len(c.channels); n >= c.channelMax {
+		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
+			"number of channels opened (%d) has reached the negotiated channel_max (%d)", n, c.channelMax)
+	}
+	if l := c.cfg.Limits; !takeOne(&l.channels, l.Channels) {
+		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
+			"number of channels opened on node '%s' has reached the maximum allowed limit of (%d)", c.cfg.Node, l.Channels)
+	}
+	return nil
+}
+
+// dropChannel takes a channel off the list; nothing of it is left.
+func (c *connection) dropChannel(number uint16) {
+	delete(c.channels, number)
+	c.cfg.Limits.channels.Add(-1)
+}
+
+// mayConsume refuses a consumer more than ConsumerMax.
+func (ch *channel) mayConsume(id protocol.ID) error {
+	if most := ch.c.cfg.ConsumerMax; most > 0 && len(ch.consumers) >= most {
+		return protocol.Errorf(protocol.NotAllowed, id, "reached maximum (%d) of consumers per channel", most)
+	}
+	return nil
+}
+
+// updateSecret is connection.update-secret: the user has to be who logged in, with the new
+// secret too. What it may do is looked up anew by whoever asks.
+func (c *connection) updateSecret(m *protocol.ConnectionUpdateSecret) {
+	if c.secret { // else there is none to renew
+		if err := c.cfg.Authenticate(c.user, m.NewSecret, c.cfg.Conn.RemoteAddr()); err != nil {
+			c.log.Warn("a new secret was refused", "error", err)
+			c.fail(protocol.Errorf(protocol.NotAllowed, m.ID(), "New secret was refused by one of the backends"))
+			return
+		}
+	}
+	c.log.Info("the secret was renewed", "reason", m.Reason)
+	c.out.Method(0, &protocol.ConnectionUpdateSecretOk{})
+}
