@@ -136,21 +136,28 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
-// BenchmarkCaptureEntities captures a machine with ten thousand queues that have a
+// BenchmarkCaptureEntities captures a machine with many queues that have a binding and a
 // consumer each.
 func BenchmarkCaptureEntities(b *testing.B) {
-	f := newFeed(b)
-	for i := range 10_000 {
-		name := fmt.Sprintf("queue-%d", i)
-		f.declare(name)
-		f.do(&command.Consume{
-			VHost: "/", Channel: command.Channel{Conn: uint64(i / 10), Number: uint16(i % 10)},
-			Queue: name, Tag: "t", Limit: 1000,
+	for _, count := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			f := newFeed(b)
+			for i := range count {
+				name := fmt.Sprintf("queue-%d", i)
+				f.do(
+					&command.QueueDeclare{VHost: "/", Name: name, Durable: true},
+					&command.Bind{Binding: command.Binding{VHost: "/", Source: "amq.topic", Destination: name, Key: "key." + name}},
+					&command.Consume{
+						VHost: "/", Channel: command.Channel{Conn: uint64(i / 10), Number: uint16(i % 10)},
+						Queue: name, Tag: "t", Limit: 1000,
+					},
+				)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				f.m.Capture().Release()
+			}
 		})
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		f.m.Capture().Release()
 	}
 }
 

@@ -86,7 +86,7 @@ func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Q
 		m.dedupQueue(q)
 	}
 	m.configure(q)
-	v.queues[c.Name] = q
+	v.queues[c.Name], v.sorted = q, nil
 	v.topology.DeclareQueue(c.Name)
 	if c.Exclusive {
 		q.Owner = command.Owner{Epoch: e.number, Channel: command.Channel{Conn: c.Conn}}
@@ -109,6 +109,7 @@ func (m *Machine) dropQueue(v *vhost, q *queue.Queue) int {
 		m.disown(q)
 	}
 	delete(v.queues, q.Spec.Name)
+	v.sorted = nil
 	v.topology.RemoveQueue(q.Spec.Name)
 	return q.Delete()
 }

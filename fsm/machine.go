@@ -84,6 +84,8 @@ type Machine struct {
 	budget     queue.Budget // of the entry, for what time and limits do
 	message    topology.Message
 	seeds      uint64 // given out by seed within the entry
+
+	metaSize, holds int // of the last capture, to make room for the next
 }
 
 // state is what a snapshot holds and Restore replaces.

@@ -1,10 +1,10 @@
 package fsm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"warren/fsm/command"
 	"warren/fsm/internal/stream"
@@ -34,11 +34,10 @@ type Snapshot struct {
 	index    uint64
 	records  command.Records
 	meta     []byte         // all but messages and deliveries, encoded
-	order    []*queue.Queue // by vhost and name; while capturing only
+	order    []*queue.Queue // those that were there, by vhost and name
 	queues   []queue.Contents
 	holds    []queue.Ledger
-	sections [][]byte                  // see captureSections
-	alive    map[*queue.Queue]struct{} // the queues that were there
+	sections [][]byte // see captureSections
 	changes  []queue.Change
 	caches   []kept
 	delays   []delays
@@ -53,18 +52,17 @@ func (m *Machine) Capture() *Snapshot {
 }
 
 func (m *Machine) capture() *Snapshot {
-	s := &Snapshot{index: m.index, records: m.records, alive: make(map[*queue.Queue]struct{})}
-	var meta bytes.Buffer
-	w := stream.NewWriter(&meta)
+	s := &Snapshot{index: m.index, records: m.records}
+	w := stream.NewBuffer(m.metaSize + m.metaSize/8)
+	s.holds = make([]queue.Ledger, 0, m.holds+m.holds/8)
 	m.writeMachine(w)
 	m.writeVHosts(w, s)
 	m.writeChannels(w, s)
 	for _, q := range s.order {
 		q.WriteLine(w)
 	}
-	s.order = nil // changes as the machine goes on
-	w.Fail(w.Flush())
-	s.meta = meta.Bytes()
+	s.meta = w.Buffered()
+	m.metaSize, m.holds = len(s.meta), len(s.holds)
 	s.sections, s.caches = m.captureSections(), m.captureCaches()
 	s.delays = m.captureDelays()
 	return s
@@ -100,9 +98,13 @@ func (s *Snapshot) write(w *stream.Writer) {
 }
 
 func (s *Snapshot) writeHolds(w *stream.Writer) {
+	alive := make(map[*queue.Queue]struct{}, len(s.order))
+	for _, q := range s.order {
+		alive[q] = struct{}{}
+	}
 	for _, l := range s.holds {
 		l.Write(w, func(q *queue.Queue) bool {
-			_, ok := s.alive[q]
+			_, ok := alive[q]
 			return ok
 		})
 	}
@@ -184,25 +186,24 @@ func (m *Machine) writeVHosts(w *stream.Writer, s *Snapshot) {
 		w.String(v.name)
 		w.Bytes(v.topology.AppendSnapshot(nil))
 		v.writeBorn(w)
+		v.sorted = v.byName()
 		all := v.sortedQueues()
 		w.Uint(uint64(len(all)))
+		s.order = slices.Grow(s.order, len(all))
+		s.queues = slices.Grow(s.queues, len(all))
 		for _, q := range all {
 			q.Write(w)
 			s.order = append(s.order, q)
 			s.queues = append(s.queues, q.Capture())
-			s.alive[q] = struct{}{}
 		}
 	}
 }
 
 // sortedQueues returns the queues of a vhost by name, and that of its delayed messages at the end.
 func (v *vhost) sortedQueues() []*queue.Queue {
-	all := make([]*queue.Queue, 0, len(v.queues)+1)
-	for _, name := range sortedKeys(v.queues) {
-		all = append(all, v.queues[name])
-	}
+	all := v.byName()
 	if v.delayed != nil {
-		all = append(all, v.delayed.Queue())
+		all = append(slices.Clip(all), v.delayed.Queue())
 	}
 	return all
 }
@@ -243,8 +244,8 @@ func (m *Machine) writeChannels(w *stream.Writer, s *Snapshot) {
 func (s *state) eachQueue(f func(*vhost, *queue.Queue)) {
 	for _, name := range sortedKeys(s.vhosts) {
 		v := s.vhosts[name]
-		for _, name := range sortedKeys(v.queues) {
-			f(v, v.queues[name])
+		for _, q := range v.byName() {
+			f(v, q)
 		}
 	}
 }
@@ -423,7 +424,7 @@ func (l *loader) readQueue(v *vhost) {
 		v.hidden = q
 		return
 	}
-	v.queues[q.Spec.Name] = q
+	v.queues[q.Spec.Name], v.sorted = q, nil
 	if q.Spec.Exclusive {
 		l.ids[q.ID] = q
 		v.topology.SetEpoch(q.Spec.Name, q.Owner.Epoch)

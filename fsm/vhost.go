@@ -30,7 +30,8 @@ type vhost struct {
 
 	caches map[string]*queue.Dedup // what exchanges remember; some that are gone may linger
 
-	lastExchange string // the name last asked for: see exchangeName
+	lastExchange string         // the name last asked for: see exchangeName
+	sorted       []*queue.Queue // by name; nil when it has to be made anew
 }
 
 func newVHost(name string) *vhost {
@@ -45,6 +46,19 @@ func newVHost(name string) *vhost {
 		v.description = defaultDescription
 	}
 	return v
+}
+
+// byName returns the queues, sorted by name. The caller must not change it. It changes
+// nothing itself, as views call it too: who may change v puts it in v.sorted.
+func (v *vhost) byName() []*queue.Queue {
+	if v.sorted != nil {
+		return v.sorted
+	}
+	all := make([]*queue.Queue, 0, len(v.queues))
+	for _, name := range sortedKeys(v.queues) {
+		all = append(all, v.queues[name])
+	}
+	return all
 }
 
 // vhost returns the vhost of a name, or the refusal for an unknown one.

@@ -74,8 +74,8 @@ func (m *Machine) Queues(vhost string) []QueueInfo {
 		return nil
 	}
 	all := make([]QueueInfo, 0, len(v.queues))
-	for _, name := range sortedKeys(v.queues) {
-		all = append(all, v.describeQueue(v.queues[name]))
+	for _, q := range v.byName() {
+		all = append(all, v.describeQueue(q))
 	}
 	return all
 }
@@ -171,8 +171,8 @@ func (m *Machine) Consumers(vhost string) []ConsumerInfo {
 		return nil
 	}
 	var all []ConsumerInfo
-	for _, name := range sortedKeys(v.queues) {
-		v.queues[name].EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
+	for _, q := range v.byName() {
+		q.EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
 	}
 	return all
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"math"
 )
 
 // Errors of reading. They are wrapped with what was being read.
@@ -31,16 +32,25 @@ type Writer struct {
 	sum     uint64
 	written int64
 	err     error
+	limit   int // of buf
 }
 
 // NewWriter returns a Writer on top of w.
 func NewWriter(w io.Writer) *Writer {
-	return &Writer{w: w, buf: make([]byte, 0, bufferSize)}
+	return &Writer{w: w, buf: make([]byte, 0, bufferSize), limit: bufferSize}
 }
+
+// NewBuffer returns a Writer that keeps what is written: see Buffered. size is a guess.
+func NewBuffer(size int) *Writer {
+	return &Writer{buf: make([]byte, 0, size), limit: math.MaxInt}
+}
+
+// Buffered returns what was written to a Writer of NewBuffer.
+func (w *Writer) Buffered() []byte { return w.buf }
 
 // Uint writes an unsigned varint.
 func (w *Writer) Uint(v uint64) {
-	if len(w.buf)+binary.MaxVarintLen64 > bufferSize {
+	if len(w.buf)+binary.MaxVarintLen64 > w.limit {
 		w.flush()
 	}
 	w.buf = binary.AppendUvarint(w.buf, v)
@@ -48,7 +58,7 @@ func (w *Writer) Uint(v uint64) {
 
 // Byte writes one byte.
 func (w *Writer) Byte(b byte) {
-	if len(w.buf) == bufferSize {
+	if len(w.buf) == w.limit {
 		w.flush()
 	}
 	w.buf = append(w.buf, b)
@@ -63,7 +73,7 @@ func (w *Writer) Bytes(b []byte) {
 // String writes a length and the bytes of a string.
 func (w *Writer) String(s string) {
 	w.Uint(uint64(len(s)))
-	if len(w.buf)+len(s) > bufferSize {
+	if len(w.buf)+len(s) > w.limit {
 		w.Raw([]byte(s))
 		return
 	}
@@ -78,10 +88,10 @@ func (w *Writer) Encoded(x interface{ Append([]byte) []byte }) {
 
 // Raw writes bytes without a length.
 func (w *Writer) Raw(b []byte) {
-	if len(w.buf)+len(b) > bufferSize {
+	if len(w.buf)+len(b) > w.limit {
 		w.flush()
 	}
-	if len(b) >= bufferSize {
+	if len(b) >= w.limit {
 		w.emit(b)
 		return
 	}
