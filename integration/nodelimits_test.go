@@ -15,6 +15,8 @@ func (anonymous) Response() string  { return "" }
 
 // TestNodeLimits: connection-max, channel-max-per-node and consumer-max-per-channel hold on
 // each node by itself, give room again, and count anew after a kill.
+//
+// row: 1.1 update-secret
 func TestNodeLimits(t *testing.T) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"warren/protocol/wire"
 )
 
+// row: 1.2 access.request
 func TestChannelLifecycle(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1, 65535)

@@ -63,6 +63,7 @@ func TestConsumerMax(t *testing.T) {
 	})
 }
 
+// row: 1.1 update-secret
 func TestUpdateSecret(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		secret := "guest"
