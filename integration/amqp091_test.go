@@ -17,10 +17,8 @@ import (
 var amqp091Skips = []struct{ test, reason string }{
 	{"TestConnection_Close_WhenMemoryAlarmIsActive",
 		"sets RabbitMQ's memory watermark with rabbitmqctl, and skips itself without it"},
-	{"TestDeclareArgsRejectToDeadLetterQueue",
-		"needs dead-lettering (x-dead-letter-exchange), which the broker does not do yet"},
 	{"TestRabbitMQQueueTTLGet",
-		"tests only a server whose product is RabbitMQ, and leaves its connection open with another; needs x-message-ttl"},
+		"tests only a server whose product is RabbitMQ, and leaves its connection open with another; TestSemantics has x-message-ttl"},
 	{"TestRabbitMQQueueNackMultipleRequeue",
 		"tests only a server whose product is RabbitMQ; TestSemantics nacks multiple messages"},
 	{"TestIntegrationRecoverNotImplemented",

@@ -18,7 +18,7 @@ const standardAddr = "127.0.0.1:5672"
 
 // TestAMQPLib runs, unchanged, the tutorial programs and examples that the npm
 // package amqplib ships. They look for amqp://localhost, so the test needs that
-// port for itself. Not run: ssl.js (there is no TLS listener) and stream_queues
+// port for itself. Not run: ssl.js (it wants certificates at fixed places) and stream_queues
 // (there are no streams).
 func TestAMQPLib(t *testing.T) {
 	examples := installAMQPLib(t)

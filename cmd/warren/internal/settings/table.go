@@ -145,7 +145,7 @@ var table = []*Setting{
 	},
 	{
 		Flag: "default-user", Arg: "NAME", Default: "guest", Group: groupUsers, Fallback: "RABBITMQ_DEFAULT_USER",
-		Meaning: "first user of a new cluster, an administrator with all permissions in vhost /; without meaning once the cluster has users",
+		Meaning: "first user of a new cluster, an administrator with all permissions in the vhost of --default-vhost; without meaning once the cluster has users",
 		set:     text(func(v *Values) *string { return &v.DefaultUser }),
 	},
 	{
@@ -180,7 +180,7 @@ var table = []*Setting{
 	},
 	{
 		Flag: "frame-max", Arg: "SIZE", Default: "128KiB", Group: groupAMQP,
-		Meaning: "largest frame that is proposed to a client, 8KiB to 16MiB; a client may ask for less, down to 8KiB",
+		Meaning: "largest frame that is proposed to a client, 8KiB to 16MiB; a client may ask for less, down to 4KiB",
 		set:     sizeInt(func(v *Values) *int { return &v.FrameMax }, 8192, 16<<20),
 	},
 	{
