@@ -51,7 +51,7 @@ func digestOf(properties []byte) (d queue.Digest, ok bool) {
 func cacheTTL(properties []byte) int64 {
 	v, _ := wire.Header(properties, argCacheTTL)
 	n, _ := wire.Int(v)
-	return max(n, 0)
+	return min(max(n, 0), maxMilliseconds)
 }
 
 // cacheNumber reads an integer argument, which may stand in a string. 0: it is not there.
@@ -96,7 +96,7 @@ func (s *state) newCache(args wire.Table, otherwise int) *queue.Dedup {
 	if most == 0 {
 		most = int64(otherwise)
 	}
-	return s.store.NewDedup(int(min(most, 1<<40)), min(ttl, 1<<50))
+	return s.store.NewDedup(int(min(most, 1<<40)), min(ttl, maxMilliseconds))
 }
 
 // deduplicates reports whether an exchange drops what it has seen.

@@ -2,6 +2,7 @@ package fsmtest
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"warren/fsm"
@@ -176,7 +177,7 @@ func (g *Generator) properties() []byte {
 		p.Present |= wire.FlagHeaders
 		p.Headers = append(p.Headers, wire.Field{Name: "x-deduplication-header", Value: int32(g.r.IntN(4))})
 		if g.chance(30) {
-			p.Headers = append(p.Headers, wire.Field{Name: "x-cache-ttl", Value: int64(g.r.IntN(20))})
+			p.Headers = append(p.Headers, wire.Field{Name: "x-cache-ttl", Value: g.cacheTTL()})
 		}
 	}
 	b := wire.AppendProperties(nil, &p)
@@ -184,6 +185,14 @@ func (g *Generator) properties() []byte {
 		b = b[:g.r.IntN(len(b))]
 	}
 	return b
+}
+
+// cacheTTL makes a time that a value is to be remembered, now and then one as long as it gets.
+func (g *Generator) cacheTTL() int64 {
+	if g.chance(20) {
+		return [...]int64{1 << 62, math.MaxInt64}[g.r.IntN(2)]
+	}
+	return int64(g.r.IntN(20))
 }
 
 func (g *Generator) settle() *command.Settle {

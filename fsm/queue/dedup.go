@@ -75,7 +75,7 @@ func (d *Dedup) remember(n uint64, v Digest, ttl, now int64) {
 		ttl = d.ttl
 	}
 	if ttl > 0 {
-		r.until = now + ttl
+		r.until = now + min(ttl, max(maxNumber-now, 0)) // what Read takes
 	}
 	d.values.add(&d.store.remembered, n, r)
 	d.places[v] = n
