@@ -142,14 +142,14 @@ type DelayedInfo struct {
 }
 
 // Delayed returns delayed messages of a vhost in the order in which they are due: those of an
-// exchange, or nil for all, and limit at most.
-func (m *Machine) Delayed(vhost string, exchange *string, limit int) []DelayedInfo {
+// exchange, or nil for all, and limit at most. It looks at some 10,000 messages only and reads some 16 MiB; more
+// says that there may be others among those that it has not looked at.
+func (m *Machine) Delayed(vhost string, exchange *string, limit int) (all []DelayedInfo, more bool) {
 	v := m.vhosts[vhost]
-	if v == nil || v.delayed == nil {
-		return nil
+	if v == nil || v.delayed == nil || exchange != nil && v.delayed.Count(*exchange) == 0 {
+		return nil, false
 	}
-	var all []DelayedInfo
-	v.delayed.First(func(d queue.DelayedMessage) bool {
+	more = v.delayed.First(func(d queue.DelayedMessage) bool {
 		if len(all) == limit {
 			return false
 		}
@@ -161,7 +161,7 @@ func (m *Machine) Delayed(vhost string, exchange *string, limit int) []DelayedIn
 		}
 		return exchange == nil || len(all) < v.delayed.Count(*exchange)
 	})
-	return all
+	return all, more
 }
 
 // DelayedCount returns how many messages of an exchange are not routed yet, or of all with nil.

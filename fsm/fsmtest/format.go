@@ -197,7 +197,8 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 			fmt.Fprintf(b, "  binding %s -> %s %q%s\n", x.Source, x.Destination, x.Key, flagText(x.ToExchange, "exchange"))
 		}
 	}
-	for _, d := range m.Delayed(vhost, nil, -1) {
+	delayed, _ := m.Delayed(vhost, nil, -1)
+	for _, d := range delayed {
 		fmt.Fprintf(b, "  delayed %d until %d: %q/%s, %d bytes\n", d.ID, d.Due, d.Exchange, d.Key, d.Bytes)
 	}
 	for _, q := range m.Queues(vhost) {

@@ -166,6 +166,7 @@ func (d *Delayed) Cancel(n uint64) *command.Message {
 		})
 		slices.SortFunc(d.order, appointment.compare)
 	}
+	d.skip()
 	return m
 }
 
@@ -228,15 +229,23 @@ type DelayedMessage struct {
 	Message *command.Message
 }
 
+// What First looks at: messages, and bytes of records that it reads.
+const (
+	firstLooks = 10_000
+	firstBytes = 16 << 20
+)
+
 // First hands the messages to f in the order in which they are due, until that returns false. It
-// reads those that are away, and changes nothing. It panics with *Unreadable when one cannot be read.
-func (d *Delayed) First(f func(DelayedMessage) bool) {
-	var away peeker
+// reads those that are away, and changes nothing. It looks at so much only that others need not wait long
+// for it; more says that it has not seen all and f wanted more. It panics with *Unreadable when a
+// message cannot be read.
+func (d *Delayed) First(f func(DelayedMessage) bool) (more bool) {
+	away := delayedReader{d: d, left: firstBytes, parts: make(map[command.Record]*peeker)}
 	next := Delayed{} // a heap of places in order, as appointments with places for numbers
 	if len(d.order) > 0 {
 		next.push(appointment{d.order[0].at, 0})
 	}
-	for len(next.order) > 0 {
+	for looks := 0; len(next.order) > 0; looks++ {
 		place := next.order[0].n
 		next.pop()
 		for child := 2*place + 1; child <= 2*place+2 && child < uint64(len(d.order)); child++ {
@@ -244,17 +253,53 @@ func (d *Delayed) First(f func(DelayedMessage) bool) {
 		}
 		a := d.order[place]
 		at, slot, ok := d.q.messages.lookup(a.n)
-		if !ok {
+		switch {
+		case looks == firstLooks:
+			return true
+		case !ok:
 			continue // cancelled
 		}
-		m, err := away.message(d.q.store.records, d.q.messages.chunks[at], slot)
-		if err != nil {
-			panic(&Unreadable{Queue: d.q.Spec.Name, Err: err})
+		m := away.message(d.q.messages.chunks[at], slot)
+		if m == nil {
+			return true
 		}
 		if !f(DelayedMessage{ID: a.n, Due: a.at, Message: m}) {
-			return
+			return false
 		}
 	}
+	return false
+}
+
+// A delayedReader reads messages that are away, each record once, up to a number of bytes.
+type delayedReader struct {
+	d     *Delayed
+	left  int
+	parts map[command.Record]*peeker
+}
+
+// message returns a message, nil when that would take another record and enough was read.
+func (r *delayedReader) message(c *page, slot int) *command.Message {
+	if m := c.at(slot); m != nil {
+		return m
+	}
+	i, err := c.partOf(slot)
+	if err == nil {
+		p := &c.parts[i]
+		k := r.parts[p.record]
+		if k == nil {
+			if len(r.parts) > 0 && int(p.record.Size) > r.left {
+				return nil
+			}
+			r.left -= int(p.record.Size)
+			k = new(peeker)
+			r.parts[p.record] = k
+		}
+		var m *command.Message
+		if m, err = k.message(r.d.q.store.records, c, slot); err == nil {
+			return m
+		}
+	}
+	panic(&Unreadable{Queue: r.d.q.Spec.Name, Err: err})
 }
 
 // put places a message under a number of the caller's.

@@ -121,6 +121,37 @@ func reloadDelayed(t *testing.T, p *pages, s *Store, d *Delayed, now int64) (*St
 	return to, again
 }
 
+// TestFirstIsBounded checks that a look at delayed messages reads a bounded number of bytes, each record
+// once, and says that there are more.
+func TestFirstIsBounded(t *testing.T) {
+	p := newPages()
+	s := NewStore(p)
+	d := s.NewDelayed(1, "/")
+	now := int64(spansFrom) + 1<<39
+	for i := range int64(40) { // of two classes, in turn
+		d.Add(s.NewMessage("x", nil, nil, make([]byte, 1<<20)), now, now+2000+i)
+		d.Add(s.NewMessage("x", nil, nil, make([]byte, 10)), now-1<<20, now+2000+i)
+	}
+	p.checkpoint(t, s, d.q)
+	s.Evict()
+	p.reads = 0
+	seen := 0
+	more := d.First(func(DelayedMessage) bool { seen++; return true })
+	if !more || p.reads > 20 || seen < 20 || seen > 40 {
+		t.Errorf("%d of 80 seen in %d reads, more: %v", seen, p.reads, more)
+	}
+	if more := d.First(func(DelayedMessage) bool { return false }); more {
+		t.Error("more, though nobody wants more")
+	}
+	for i := range int64(2 * firstLooks) {
+		d.Add(s.NewMessage("x", nil, nil, nil), now, now+1+i%1000)
+	}
+	seen = 0
+	if more = d.First(func(DelayedMessage) bool { seen++; return true }); !more || seen != firstLooks {
+		t.Errorf("%d seen, more: %v", seen, more)
+	}
+}
+
 // TestDelayedSpans checks that a span that is over is known to be, and that the messages of full spans
 // find room.
 func TestDelayedSpans(t *testing.T) {

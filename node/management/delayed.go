@@ -25,6 +25,10 @@ const (
 	delayedMost  = 10_000
 )
 
+// delayedMore is a header of the answer when not all delayed messages were looked at, as that would
+// have kept the node from its work: there may be more within the limit.
+const delayedMore = "Warren-More"
+
 func (c *call) listDelayed() error {
 	vhosts, err := c.vhostsAsked()
 	if err != nil {
@@ -45,13 +49,17 @@ func (c *call) listDelayed() error {
 		}
 	}
 	list := []object{}
-	c.view(func(m *fsm.Machine) {
-		for _, vhost := range vhosts {
-			for _, d := range m.Delayed(vhost, exchange, limit) {
-				list = append(list, delayedObject(vhost, &d))
+	for _, vhost := range vhosts {
+		c.view(func(m *fsm.Machine) {
+			found, more := m.Delayed(vhost, exchange, limit)
+			for i := range found {
+				list = append(list, delayedObject(vhost, &found[i]))
 			}
-		}
-	})
+			if more {
+				c.w.Header().Set(delayedMore, "true")
+			}
+		})
+	}
 	return c.list(list)
 }
 

@@ -29,13 +29,40 @@ func TestDelayed(t *testing.T) {
 	a.do("GET", "/api/delayed?limit=0", "", 400, `{"reason":"limit must be a number from 1 to 10000"}`)
 	a.do("GET", "/api/overview", "", 200, `{"queue_totals":{"messages_delayed":2}}`)
 	a.do("GET", "/api/exchanges/%2F/later", "", 200, `{"messages_delayed":1}`)
-	id := a.machine.Delayed("/", nil, 1)[0].ID
+	first, _ := a.machine.Delayed("/", nil, 1)
+	id := first[0].ID
 	b, _ := json.Marshal(id)
 	a.do("DELETE", "/api/delayed/%2F/"+string(b), "", 204, "")
 	a.do("DELETE", "/api/delayed/%2F/"+string(b), "", 404, `{"error":"not_found"}`)
 	a.do("DELETE", "/api/delayed/%2F/id", "", 404, notFoundBody)
 	a.do("DELETE", "/api/delayed/nosuch/1", "", 404, notFoundBody)
 	a.do("GET", "/api/delayed", "", 200, `[{"exchange":"later"}]`)
+}
+
+// TestDelayedMore says when there were too many to look at all.
+func TestDelayedMore(t *testing.T) {
+	a := newAPI(t)
+	a.apply(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version})
+	if w := a.request("GET", "/api/exchanges/%2F/amq.topic/delayed", ""); w.Code != 200 || w.Header().Get(delayedMore) != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	properties := func(ms int32) []byte {
+		return wire.AppendProperties(nil, &wire.Properties{Present: wire.FlagHeaders, Headers: wire.Table{{Name: "x-delay", Value: ms}}})
+	}
+	for i := range int32(11_000) {
+		exchange := "amq.fanout"
+		if i == 10_500 {
+			exchange = "amq.topic"
+		}
+		a.must(&command.Publish{VHost: []byte("/"), Exchange: []byte(exchange), Properties: properties(i + 1)})
+	}
+	for path, want := range map[string]string{
+		"/api/delayed": "", "/api/exchanges/%2F/amq.direct/delayed": "", "/api/exchanges/%2F/amq.topic/delayed": "true",
+	} {
+		if w := a.request("GET", path, ""); w.Code != 200 || w.Header().Get(delayedMore) != want {
+			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+	}
 }
 
 // TestWhoIsActive shows the active consumer, the exclusive one, and what an exchange remembers.
