@@ -12,7 +12,7 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 		r.Err = errNoVHost(string(c.VHost))
 		return
 	}
-	routed, err := m.route(e, v, c, r)
+	routed, err := m.route(e, v, c, r, false)
 	if err != nil {
 		r.Err = err
 		return
@@ -26,8 +26,8 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 }
 
 // route puts a message in the queues that it is for, and tells whether there
-// was one.
-func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Result) (bool, *command.Error) {
+// was one. With agreed no queue is asked whether it is full: checkRoom has done so for all of a commit.
+func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Result, agreed bool) (bool, *command.Error) {
 	if m.version >= effectsSince {
 		if ms := delayOf(c.Properties); ms > 0 {
 			err := m.delay(v, c, ms)
@@ -52,7 +52,7 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 	ttl := m.expiration(c.Properties)
 	for _, name := range names {
 		q := v.queues[name]
-		if q.RejectsPublish(len(c.Body), 0, 0) {
+		if !agreed && q.RejectsPublish(len(c.Body), 0, 0) {
 			r.Rejected = true
 			m.refuseMessage(q, msg)
 			continue
@@ -180,10 +180,16 @@ type claim struct {
 
 // checkRoom looks whether a queue would refuse a message of a commit because it is full.
 // RabbitMQ says the same of a transaction whose publish was refused, having done the rest.
+// What the commit itself gives back to a queue, or takes out of one, does not count.
 func (m *Machine) checkRoom(e *epoch, v *vhost, rest []byte) *command.Error {
 	seeds := m.seeds
 	defer func() { m.seeds = seeds }() // the publishes are to choose alike
 	claims := make(map[string]claim)
+	type value struct {
+		exchange string
+		digest   queue.Digest
+	}
+	values := make(map[value]bool) // that exchanges will know by the commit itself
 	for len(rest) > 0 {
 		kind, payload, next, _ := command.Next(rest)
 		rest = next
@@ -196,6 +202,14 @@ func (m *Machine) checkRoom(e *epoch, v *vhost, rest []byte) *command.Error {
 		}
 		m.address(e, p)
 		m.routes, _ = v.topology.Route(m.routes[:0], &m.message)
+		var k mark
+		if seen := v.seenBy(p.Exchange); seen != nil && len(m.routes) > 0 && k.look(p.Properties) {
+			its := value{string(p.Exchange), k.digest}
+			if values[its] || seen.Knows(k.digest, m.now) {
+				continue // and will be dropped
+			}
+			values[its] = true
+		}
 		for _, name := range m.routes {
 			q := v.queues[name]
 			if q.Settings().Overflow == queue.DropHead {
@@ -225,7 +239,7 @@ func (m *Machine) applyPart(e *epoch, v *vhost, kind command.Kind, payload []byt
 	if err := command.Decode(payload, p); err != nil {
 		return err
 	}
-	if routed, _ := m.route(e, v, p, r); !routed && p.Mandatory {
+	if routed, _ := m.route(e, v, p, r, true); !routed && p.Mandatory {
 		r.Returned = append(r.Returned, returned(p))
 	}
 	return nil
