@@ -62,12 +62,23 @@ func (d *Dedup) Remember(v Digest, ttl, now int64) {
 	d.next++
 }
 
+// pruned bounds the values that one new one lets go because they count no more, so that no publish
+// stops the machine for long. Knows looks at the time itself.
+const pruned = 16
+
 func (d *Dedup) remember(n uint64, v Digest, ttl, now int64) {
-	for d.values.count > 0 {
-		first, r := d.oldest()
-		if !(d.most > 0 && d.values.count >= d.most) && (r.until == 0 || r.until > now) {
+	for range pruned {
+		if d.values.count == 0 {
 			break
 		}
+		first, r := d.oldest()
+		if r.until == 0 || r.until > now {
+			break
+		}
+		d.forget(first)
+	}
+	if d.most > 0 && d.values.count >= d.most {
+		first, _ := d.oldest()
 		d.forget(first)
 	}
 	r := remembered{digest: v}
