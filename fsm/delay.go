@@ -97,6 +97,7 @@ func (m *Machine) routeLate(v *vhost, msg *command.Message) {
 	if len(names) == 0 {
 		return
 	}
+	m.budget.Spend(len(names))
 	var k mark
 	ttl := m.expiration(properties)
 	msg = m.store.NewMessage(msg.Exchange, msg.Key, properties, msg.Body)

@@ -8,7 +8,7 @@ import (
 )
 
 // entryBudget is the number of messages that one log entry lets expire or drops because a queue
-// is too long, so that no entry stops the machine for long. What is left goes in the next entries: a
+// is too long, and of queues that they and delayed ones come to, so that no entry stops the machine for long. What is left goes in the next entries: a
 // node proposes a tick at once when something is due.
 const entryBudget = 8192
 
@@ -44,7 +44,10 @@ func (m *Machine) actDue() bool {
 	}
 	switch what := m.store.Timers.Next(m.now).(type) {
 	case *queue.Queue:
-		if what.Act(&m.budget); what.Unused() {
+		for what.Act(&m.budget) {
+			m.bury()
+		}
+		if what.Unused() {
 			m.dropQueue(m.vhosts[what.Spec.VHost], what)
 		}
 	case *queue.Delayed:

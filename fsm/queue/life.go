@@ -185,6 +185,9 @@ func (b *Budget) Spent() bool { return b.left <= 0 }
 
 func (b *Budget) spend(size int) { b.left -= 1 + size>>12 }
 
+// Spend takes n messages off that are in memory, or copies of one.
+func (b *Budget) Spend(n int) { b.left -= n }
+
 // limited takes a message out that came back once too often: to be dead-lettered, or
 // kept aside where nobody but an operator gets at it. It is unacknowledged.
 func (q *Queue) limited(at, slot int) {
@@ -227,24 +230,32 @@ func (q *Queue) purgeParked() {
 	}
 }
 
-// Act lets the messages go that are too many, and those whose time is up, within the budget.
-func (q *Queue) Act(b *Budget) {
-	for q.over() && !b.Spent() {
+// deadAtOnce bounds the messages that die before the caller has to bury them: that has a
+// price too.
+const deadAtOnce = 64
+
+// Act lets the messages go that are too many, and those whose time is up, within the budget. It
+// returns true when enough are dead for now: the caller is to take them and to call it again.
+func (q *Queue) Act(b *Budget) (again bool) {
+	for q.over() && !q.pauses(b) {
 		at, slot := q.head()
 		q.die(at, slot, MaxLen, b)
 	}
-	for !b.Spent() {
+	for !q.pauses(b) {
 		what := q.expiry.Next(q.store.now)
 		if what == nil {
-			return
+			return false
 		}
 		q.expireChunk(what.(*chunkTimer).base, b)
 	}
+	return !b.Spent()
 }
+
+func (q *Queue) pauses(b *Budget) bool { return b.Spent() || len(q.store.dead) >= deadAtOnce }
 
 // expireChunk lets the ready messages of a chunk go whose time is up, in order.
 func (q *Queue) expireChunk(base uint64, b *Budget) {
-	for slot := 0; !b.Spent(); slot++ {
+	for slot := 0; !q.pauses(b); slot++ {
 		at, ok := q.messages.chunk(base)
 		if !ok {
 			return

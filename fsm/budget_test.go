@@ -1,0 +1,60 @@
+package fsm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"warren/fsm"
+	"warren/fsm/command"
+	"warren/protocol/wire"
+)
+
+// at applies a tick at a time.
+func (f *feed) at(ms int64) {
+	b := command.NewBatch(nil, 0, 0)
+	command.Stamp(b, ms, 0)
+	f.apply(command.AppendToBatch(b, &command.Tick{}))
+}
+
+// TestFanOutHasItsPrice checks that one entry does not send all that is due to many queues, be it
+// dead or delayed, and that the next ones do the rest.
+func TestFanOutHasItsPrice(t *testing.T) {
+	const queues, messages = 200, 1000
+	for _, delayed := range []bool{false, true} {
+		f := newFeed(t)
+		f.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version}))
+		for i := range queues {
+			name := fmt.Sprint("to", i)
+			f.declare(name)
+			f.do(&command.Bind{Binding: command.Binding{VHost: "/", Source: "amq.fanout", Destination: name}})
+		}
+		p := publishing("q", 10)
+		if delayed {
+			p.Exchange = []byte("amq.fanout")
+			p.Properties = wire.AppendProperties(nil, &wire.Properties{
+				Present: wire.FlagHeaders, Headers: wire.Table{{Name: "x-delay", Value: int32(5)}},
+			})
+		} else {
+			f.do(&command.QueueDeclare{VHost: "/", Name: "q", Args: wire.Table{
+				{Name: "x-message-ttl", Value: int32(5)}, {Name: "x-dead-letter-exchange", Value: "amq.fanout"},
+			}})
+		}
+		for range messages {
+			f.do(p)
+		}
+		before := f.m.Totals().Published
+		f.at(5)
+		got := f.m.Totals().Published - before
+		if got == 0 || got > 8192+64*queues || !f.out.AnyDue || f.out.Due > 5 {
+			t.Errorf("delayed %v: %d published by one entry, due %v", delayed, got, f.out.AnyDue)
+		}
+		for range messages {
+			if f.out.AnyDue {
+				f.at(5)
+			}
+		}
+		if got := f.m.Totals().Published - before; got != queues*messages {
+			t.Errorf("delayed %v: %d published", delayed, got)
+		}
+	}
+}
