@@ -72,12 +72,15 @@ func (m *Machine) actDelayed(d *queue.Delayed) {
 		d.Delete()
 		return
 	}
-	for !m.budget.Spent() {
+	for n := 1; !m.budget.Spent(); n++ {
 		msg := d.Next(m.now, &m.budget)
 		if msg == nil {
 			return
 		}
 		m.routeLate(v, msg)
+		if n%trimEvery == 0 {
+			m.store.Trim()
+		}
 	}
 }
 

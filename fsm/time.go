@@ -12,6 +12,10 @@ import (
 // node proposes a tick at once when something is due.
 const entryBudget = 8192
 
+// trimEvery is the number of messages after which memory is looked at in an entry: each may
+// have brought others of its record to memory.
+const trimEvery = 64
+
 // NextDue returns a time before which nothing happens by itself, in milliseconds since the
 // Unix epoch; false: nothing will.
 func (m *Machine) NextDue() (ms int64, ok bool) { return m.store.Timers.Peek() }

@@ -124,6 +124,38 @@ func (q *Queue) load(at, slot int) {
 	q.ahead(at, i)
 }
 
+// leaving is the part that was read last for messages that leave their queue.
+type leaving struct {
+	record   command.Record
+	messages map[int]*command.Message // nil: no part was read
+}
+
+// last returns the message at a place, which is about to leave the queue. What stands beside it is not
+// brought to memory.
+func (q *Queue) last(at, slot int) *command.Message {
+	s, c := q.store, q.messages.chunks[at]
+	if m := c.at(slot); m != nil {
+		return m
+	}
+	i, err := c.partOf(slot)
+	if err == nil {
+		p := &c.parts[i]
+		if m := s.leaving.messages[slot]; m != nil && s.leaving.record == p.record {
+			return m
+		}
+		s.leaving = leaving{p.record, make(map[int]*command.Message)}
+		err = readPart(s.records.Read, c, p, func(slot int, m *command.Message) { s.leaving.messages[slot] = m })
+		q.ahead(at, i)
+		if m := s.leaving.messages[slot]; m != nil && err == nil {
+			return m
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: message %d is not there", errRecord, c.base+uint64(slot))
+	}
+	panic(&Unreadable{Queue: q.Spec.Name, Err: err})
+}
+
 // partOf returns the index of the part in which a slot is.
 func (d *disk) partOf(slot int) (int, error) {
 	for i := range d.parts {
@@ -295,8 +327,10 @@ func (s *Store) SetLimit(bytes int64) { s.limit = bytes }
 // stands in several queues counts in each.
 func (s *Store) Resident() int64 { return s.resident }
 
-// Trim keeps the memory of messages within the limit, as far as they are on disk.
+// Trim keeps the memory of messages within the limit, as far as they are on disk. It is to be called at
+// the end of each log entry, and may be at any time.
 func (s *Store) Trim() {
+	s.leaving = leaving{}
 	for s.limit >= 0 && s.resident > s.limit && len(s.visits) > 0 {
 		s.forget()
 	}

@@ -175,15 +175,40 @@ func (q *Queue) Use() {
 }
 
 // A Budget bounds what one log entry does because of time and limits.
-type Budget struct{ left int }
+type Budget struct {
+	left int
+
+	// The last message that died to be dead-lettered.
+	q    *Queue
+	base uint64
+	slot int
+}
 
 // NewBudget allows so many messages of up to 4 KiB each; larger ones count for more.
-func NewBudget(n int) Budget { return Budget{n} }
+func NewBudget(n int) Budget { return Budget{left: n} }
 
 // Spent reports whether nothing is left.
 func (b *Budget) Spent() bool { return b.left <= 0 }
 
 func (b *Budget) spend(size int) { b.left -= 1 + size>>12 }
+
+// partMost is about how much is read from disk for one message.
+const partMost = 1 << 20
+
+// spendRead is for a message that is to be dead-lettered: it may be away, and what stands beside
+// it is read with it. What is away is each node's own affair and the budget is not, so all pay
+// for what has to be read at worst: for a chunk, and for what lies between two messages of one.
+func (b *Budget) spendRead(q *Queue, c *page, slot int) {
+	from, size := 0, partMost
+	if b.q == q && b.base == c.base {
+		from, size = b.slot+1, 0
+	}
+	b.q, b.base, b.slot = q, c.base, slot
+	for s := c.present.next(from); s <= slot && size < partMost; s = c.present.next(s + 1) {
+		size += bodySize(c, s)
+	}
+	b.spend(max(min(size, partMost), bodySize(c, slot)))
+}
 
 // Spend takes n messages off that are in memory, or copies of one.
 func (b *Budget) Spend(n int) { b.left -= n }
@@ -193,7 +218,7 @@ func (b *Budget) Spend(n int) { b.left -= n }
 func (q *Queue) limited(at, slot int) {
 	q.unacked--
 	if q.settings.DeadLetters {
-		q.bury(q.message(at, slot), TooOften)
+		q.bury(q.last(at, slot), TooOften)
 		q.unackedB -= uint64(q.remove(at, slot))
 		return
 	}
@@ -275,9 +300,12 @@ func (q *Queue) expireChunk(base uint64, b *Budget) {
 
 // die takes a ready message out of the queue, to be dead-lettered if the queue does that.
 func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
-	b.spend(bodySize(q.messages.chunks[at], slot))
+	c := q.messages.chunks[at]
 	if q.settings.DeadLetters {
-		q.bury(q.message(at, slot), reason)
+		b.spendRead(q, c, slot)
+		q.bury(q.last(at, slot), reason)
+	} else {
+		b.spend(bodySize(c, slot))
 	}
 	q.takeOut(at, slot)
 }

@@ -273,6 +273,67 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
+// TestDeadLettersFromDisk checks that messages that die here and there do not bring to memory what stands
+// beside them, that each record is read once, and that all nodes let the same number go.
+func TestDeadLettersFromDisk(t *testing.T) {
+	const chunks = 80
+	filled := func() (*Store, *pages, *Queue, *Channel) {
+		s, p, q := newPaged()
+		set := DefaultSettings()
+		set.DeadLetters, set.DeliveryLimit = true, 0
+		q.SetSettings(set)
+		s.SetCounting(true)
+		for range chunks {
+			for i := range chunkSize {
+				ttl := int64(None)
+				if i == 500 || i == 501 {
+					ttl = 10
+				}
+				q.Push(s.NewMessage("", nil, nil, make([]byte, 100)), ttl)
+			}
+		}
+		return s, p, q, s.NewChannel(command.Owner{})
+	}
+	s, p, q, ch := filled()
+	inMemory, _, same, _ := filled()
+	p.checkpoint(t, s, q)
+	s.Evict()
+	s.SetNow(10)
+	inMemory.SetNow(10)
+	entries, dead := 0, 0
+	for ; q.expiry.Next(10) != nil; entries++ {
+		for _, to := range []*Queue{q, same} {
+			b := NewBudget(8192)
+			for to.Act(&b) {
+				dead += len(to.store.TakeDead())
+			}
+			dead += len(to.store.TakeDead())
+		}
+		s.Trim()
+		if q.Ready() != same.Ready() {
+			t.Fatalf("%d messages left with a disk, %d without", q.Ready(), same.Ready())
+		}
+		if s.Resident() != 0 || p.reads > (entries+1)*8192/(partMost>>12) {
+			t.Fatalf("entry %d: %d bytes in memory, %d reads", entries, s.Resident(), p.reads)
+		}
+	}
+	if entries < 3 || dead != 2*2*chunks {
+		t.Errorf("%d died in %d entries", dead, entries)
+	}
+	for _, outcome := range []command.Outcome{command.Reject, command.Requeue} {
+		for range chunkSize {
+			ch.Get(q)
+		}
+		s.Evict()
+		p.reads = 0
+		ch.Settle(ch.Ordinal-20, ch.Ordinal, outcome)
+		if got := len(s.TakeDead()); got != 21 || s.Resident() != 0 || p.reads > 2 {
+			t.Errorf("outcome %d: %d died, %d bytes in memory, %d reads", outcome, got, s.Resident(), p.reads)
+		}
+	}
+	check(t, q, ch)
+}
+
 // TestUnreadable checks what a message that cannot be read does.
 func TestUnreadable(t *testing.T) {
 	s, p, q := newPaged()

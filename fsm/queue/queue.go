@@ -234,7 +234,7 @@ func (q *Queue) settle(n uint64, outcome command.Outcome, failed bool) {
 	}
 	base := q.messages.chunks[at].base
 	if outcome == command.Reject && q.settings.DeadLetters {
-		q.bury(q.message(at, slot), Rejected)
+		q.bury(q.last(at, slot), Rejected)
 	}
 	q.unacked--
 	q.unackedB -= uint64(q.remove(at, slot))
@@ -287,7 +287,7 @@ func (q *Queue) giveBack(at, slot int, n uint64, failed bool) {
 // tooLate ends a message that comes back when its time is up.
 func (q *Queue) tooLate(at, slot int) {
 	if q.settings.DeadLetters {
-		q.bury(q.message(at, slot), Expired)
+		q.bury(q.last(at, slot), Expired)
 	}
 	q.unacked--
 	q.unackedB -= uint64(q.remove(at, slot))

@@ -33,6 +33,7 @@ type Store struct {
 	visits   []visit
 	round    uint64 // grows with each Age
 	versions uint64 // the last one given to a chunk's parts
+	leaving  leaving
 }
 
 // NewStore returns an empty store whose messages may be on disk in records; nil
