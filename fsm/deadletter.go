@@ -58,9 +58,19 @@ func (m *Machine) deadLetter(d queue.Dead) {
 	var k mark
 	for _, name := range names {
 		if d.Reason == queue.Rejected || !cycles(history, name) {
-			m.push(v.queues[name], msg, queue.None, &k)
+			m.pushDead(v.queues[name], msg, &k)
 		}
 	}
+}
+
+// pushDead puts a dead letter in a queue. One that comes back to a queue that remembers what it has had is no
+// duplicate, though its value is known there.
+func (m *Machine) pushDead(q *queue.Queue, msg *command.Message, k *mark) {
+	if d := q.Dedup(); d != nil && q.Window() && k.look(msg.Properties) && d.Knows(k.digest, m.now) {
+		q.Push(msg, queue.None)
+		return
+	}
+	m.push(q, msg, queue.None, k)
 }
 
 // deaths reads the history of a message, newest first.

@@ -187,6 +187,9 @@ func (q *Queue) Deduplicate(d *Dedup, window bool) { q.dedup, q.window = d, wind
 // Dedup returns what the queue remembers, nil when it takes everything.
 func (q *Queue) Dedup() *Dedup { return q.dedup }
 
+// Window reports whether the queue remembers what it has had, whatever became of it.
+func (q *Queue) Window() bool { return q.window }
+
 // Remember notes the value of a message that was just pushed.
 func (q *Queue) Remember(m *command.Message, v Digest, ttl, now int64) {
 	if q.window {
