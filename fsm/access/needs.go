@@ -95,6 +95,11 @@ func Needs(dst []Need, cmd command.Command) []Need {
 		dst = append(dst, queue(Read, c.Queue))
 	case *command.Publish:
 		dst = append(dst, exchange(Write, string(c.Exchange)), onTopic(Write, string(c.Exchange), string(c.Key)))
+		if c.Keyed {
+			for _, key := range command.FurtherKeys(c.Properties) {
+				dst = append(dst, onTopic(Write, string(c.Exchange), string(key)))
+			}
+		}
 	}
 	return dst
 }

@@ -128,6 +128,11 @@ func (ch *channel) headerFrame(payload []byte) error {
 	if err := t.checkKeys(h.Properties); err != nil {
 		return err
 	}
+	if t.keyed {
+		if err := ch.mayPublishKeyed(h.Properties); err != nil {
+			return err
+		}
+	}
 	t.properties, t.size, t.owned = h.Properties, int(h.BodySize), false
 	t.state = contentBody
 	if t.size == 0 {

@@ -72,6 +72,9 @@ func (p *permits) check(cmd command.Command) *command.Error {
 	}
 	p.refresh()
 	p.needs = access.Needs(p.needs[:0], cmd)
+	if cap(p.needs) > maxGranted {
+		defer func() { p.needs = nil }() // a message may have very many further keys
+	}
 	for i := range p.needs {
 		if n := &p.needs[i]; !p.has(n) {
 			return n.Refusal(p.user, p.vhost)
@@ -118,6 +121,17 @@ func (ch *channel) mayPublish(exchange, key []byte) error {
 	ch.writable = writable{}
 	if !p.rules.Restricted(name) {
 		ch.writable = writable{version: p.version, exchange: name}
+	}
+	return nil
+}
+
+// mayPublishKeyed returns the refusal of a publish with further routing keys, which come
+// with its header: a topic permission is needed for each of them, too.
+func (ch *channel) mayPublishKeyed(properties []byte) error {
+	t := &ch.content
+	err := ch.c.permits.check(&command.Publish{Exchange: t.exchange, Key: t.key, Keyed: true, Properties: properties})
+	if err != nil {
+		return refused(protocol.IDBasicPublish, err)
 	}
 	return nil
 }

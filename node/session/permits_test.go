@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -170,6 +171,51 @@ func TestPublishPermission(t *testing.T) {
 		p.fails(1, 403, "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for user 'guest'", protocol.IDBasicPublish)
 		p.bye()
 	})
+}
+
+// TestFurtherKeysPermission checks that the keys of CC and BCC need topic permissions as
+// the routing key does, also in a transaction, and when the exchange is known to be writable.
+//
+// row: 1.7 topic permissions
+func TestFurtherKeysPermission(t *testing.T) {
+	for _, header := range []string{"CC", "BCC"} {
+		for _, inTx := range []bool{false, true} {
+			t.Run(fmt.Sprint(header, " in transaction ", inTx), func(t *testing.T) {
+				inBubble(t, func(t *testing.T, k *cluster) {
+					g := newGrants()
+					g.deny(access.Need{Right: access.Write, Exchange: true, Name: "amq.topic", Topic: true, Key: "secret"})
+					p := k.connect(g.use).login().open(1)
+					p.declare(1, "q")
+					call[*protocol.QueueBindOk](p, 1, &protocol.QueueBind{Queue: "q", Exchange: "amq.topic", RoutingKey: "#"})
+					if inTx {
+						call[*protocol.TxSelectOk](p, 1, &protocol.TxSelect{})
+					} else {
+						call[*protocol.ConfirmSelectOk](p, 1, &protocol.ConfirmSelect{})
+					}
+					publish := func(keys ...any) {
+						p.w.Method(1, &protocol.BasicPublish{Exchange: "amq.topic", RoutingKey: "k"})
+						p.w.Content(1, wire.AppendProperties(nil, &wire.Properties{
+							Present: wire.FlagHeaders, Headers: wire.Table{{Name: header, Value: wire.Array(keys)}},
+						}), []byte("x"))
+						p.flush()
+					}
+					publish("open")
+					if inTx {
+						call[*protocol.TxCommitOk](p, 1, &protocol.TxCommit{})
+					} else {
+						receive[*protocol.BasicAck](p, 1)
+					}
+					publish("open", "secret")
+					p.fails(1, 403, "ACCESS_REFUSED - write access to topic 'secret' in exchange topic 'amq.topic' in vhost '/'"+
+						" refused for user 'guest'", protocol.IDBasicPublish)
+					if n := k.queue("q").Ready; n != 1 {
+						t.Errorf("%d messages are in the queue", n)
+					}
+					p.bye()
+				})
+			})
+		}
+	}
 }
 
 // TestImpersonator publishes in the name of somebody else.
