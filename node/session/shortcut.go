@@ -73,10 +73,12 @@ type Shortcut struct {
 	// Answer takes what became of a message that was Pending, from any goroutine.
 	Answer func(*Shortcut, Answer)
 
-	token     token
-	mandatory bool
-	late      *time.Timer
-	behind    []*Shortcut // for the same queue, to go through the log when the answer is here
+	token       token
+	mandatory   bool
+	keyed       bool // only of one that is kept behind another: see command.Publish
+	late        *time.Timer
+	behind      []*Shortcut // for the same queue, to go through the log when the answer is here
+	behindKeyed bool        // one of them is for other queues too
 }
 
 // Size is what the message takes up while it waits, in bytes.
@@ -88,7 +90,8 @@ func (s *Shortcut) Done(a Answer) { s.Answer(s, a) }
 // publish is the command for a message that has to go through the log.
 func (s *Shortcut) publish() *command.Publish {
 	return &command.Publish{
-		VHost: []byte(s.VHost), Key: s.Key, Mandatory: s.mandatory, Properties: s.Properties, Body: s.Body,
+		VHost: []byte(s.VHost), Key: s.Key, Mandatory: s.mandatory, Keyed: s.keyed,
+		Properties: s.Properties, Body: s.Body,
 	}
 }
 
@@ -238,7 +241,7 @@ func (ch *channel) newShortcut(to Place, body []byte) *Shortcut {
 		To: to, VHost: c.vhost, Key: cut(t.key), Properties: cut(t.properties), Body: cut(body),
 		From: c.cfg.ID, Channel: ch.number, Incarnation: ch.incarnation, Number: ch.sent + 1,
 		token:     newToken(ch.number, ch.incarnation, forPublish, ch.sent+1),
-		mandatory: t.mandatory, Answer: c.s.shortcutAnswered,
+		mandatory: t.mandatory, keyed: t.keyed, Answer: c.s.shortcutAnswered,
 	}
 }
 
@@ -325,11 +328,11 @@ func (c *connection) shortcutLate(m *Shortcut) {
 	ch.release()
 }
 
-// queueBehind keeps a message for the same queue as one without an answer. All others
-// go through the log.
+// queueBehind keeps a message for the same queue as one without an answer, and all
+// that come after one that is for other queues too. All others go through the log.
 func (ch *channel) queueBehind(body []byte) bool {
 	t, first := &ch.content, ch.unresolved
-	same := bytes.Equal(t.key, first.Key)
+	same := first.behindKeyed || bytes.Equal(t.key, first.Key)
 	if t.keyed {
 		for _, key := range command.FurtherKeys(t.properties) {
 			same = same || bytes.Equal(key, first.Key)
@@ -342,6 +345,7 @@ func (ch *channel) queueBehind(body []byte) bool {
 	ch.sent++
 	ch.c.replying.start(m.Size())
 	first.behind = append(first.behind, m)
+	first.behindKeyed = first.behindKeyed || t.keyed
 	return true
 }
 

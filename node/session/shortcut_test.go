@@ -301,6 +301,43 @@ func TestShortcutLate(t *testing.T) {
 	}
 }
 
+// A message with further keys that is kept behind one without an answer comes to all of
+// its queues, in order with what follows, and without BCC.
+func TestShortcutKeepsFurtherKeys(t *testing.T) {
+	withPaths(t, func(t *testing.T, k *cluster, x *paths) {
+		owner, other, sender := k.owner(x, "q", nil), k.owner(x, "p", nil), k.sender(x)
+		x.setHold(true)
+		sender.publishes(1, "q", "first")
+		time.Sleep(2 * holdTime)
+		for _, header := range []string{"CC", "BCC"} {
+			sender.w.Method(1, &protocol.BasicPublish{RoutingKey: "q"})
+			sender.w.Content(1, wire.AppendProperties(nil, &wire.Properties{
+				Present: wire.FlagHeaders, Headers: wire.Table{{Name: header, Value: wire.Array{"p"}}},
+			}), []byte(header))
+			sender.publishes(1, "p", "behind "+header)
+		}
+		sender.silent()
+		other.silent()
+		x.setHold(false)
+		x.answer(true)
+		owner.gets(1, "q", "first")
+		for _, p := range []*peer{owner, other} {
+			for _, header := range []string{"CC", "BCC"} {
+				receive[*protocol.BasicDeliver](p, 1)
+				properties, body := p.content(1)
+				if body != header || wire.AnyHeader(properties, "CC") != (header == "CC") || wire.AnyHeader(properties, "BCC") {
+					t.Errorf("%q came with properties %q, want %s", body, properties, header)
+				}
+				if p == other {
+					p.gets(1, "p", "behind "+header)
+				}
+			}
+			p.bye()
+		}
+		_ = sender.hangUp()
+	})
+}
+
 // A client that hangs up loses nothing of what it sent.
 func TestShortcutPendingAtHangUp(t *testing.T) {
 	withPaths(t, func(t *testing.T, k *cluster, x *paths) {
