@@ -156,15 +156,15 @@ func (b *inbox) takeRequests() requests {
 	return asked
 }
 
-// close drops what is here and all that comes later, and returns the last requests.
-func (b *inbox) close() requests {
+// close drops all that comes later, and returns what is here.
+func (b *inbox) close() ([]event, requests) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
 	b.replies.awaited = nil
-	asked := b.asked
+	events, asked := b.events, b.asked
 	b.events, b.asked = nil, requests{}
-	return asked
+	return events, asked
 }
 
 // Result takes the answer to a command of this session.

@@ -184,7 +184,9 @@ func New(cfg Config) *Session {
 func (s *Session) Serve(ctx context.Context) error {
 	defer close(s.done)
 	err := s.conn.serve(ctx)
-	s.inbox.close()
+	left, _ := s.inbox.close()
+	s.saveShortcuts(s.conn.events[s.conn.handled:])
+	s.saveShortcuts(left)
 	return err
 }
 

@@ -99,9 +99,22 @@ func (s *Shortcut) publish() *command.Publish {
 // goroutine. When the loop has ended nobody but us can put it in the log.
 func (s *Session) shortcutAnswered(m *Shortcut, a Answer) {
 	m.late.Stop()
-	if s.inbox.add(event{kind: evShortcut, shortcut: m, answer: a}) {
-		return
+	if !s.inbox.add(event{kind: evShortcut, shortcut: m, answer: a}) {
+		s.saveShortcut(m, a)
 	}
+}
+
+// saveShortcuts takes the answers among events that the loop has left unhandled.
+func (s *Session) saveShortcuts(events []event) {
+	for i := range events {
+		if e := &events[i]; e.kind == evShortcut {
+			s.saveShortcut(e.shortcut, e.answer)
+		}
+	}
+}
+
+// saveShortcut does what the loop would do with an answer if it still ran.
+func (s *Session) saveShortcut(m *Shortcut, a Answer) {
 	if a == NotTaken {
 		s.cfg.Proposer.Propose(m.publish(), nil, 0)
 	}

@@ -365,6 +365,58 @@ func TestShortcutPendingAtHangUp(t *testing.T) {
 	})
 }
 
+// An answer that a session has, but does not come to handle before it ends, because its
+// client does not read, is not lost: neither in the inbox nor among what was taken from it.
+func TestShortcutAnswerUnhandled(t *testing.T) {
+	for name, taken := range map[string]bool{"in the inbox": false, "taken": true} {
+		t.Run(name, func(t *testing.T) {
+			withPaths(t, func(t *testing.T, k *cluster, x *paths) {
+				owner, sender := k.owner(x, "q", nil), k.sender(x).open(2, 3)
+				call[*protocol.QueueDeclareOk](sender, 2, &protocol.QueueDeclare{Queue: "slow", Exclusive: true})
+				call[*protocol.BasicConsumeOk](sender, 2, &protocol.BasicConsume{Queue: "slow", ConsumerTag: "c", NoAck: true})
+				x.setHold(true)
+				sender.publishes(1, "q", "first")
+				time.Sleep(2 * holdTime)
+				sender.publishes(1, "q", "second")
+				synctest.Wait()
+
+				slow := make(chan struct{})
+				sender.slow.Store(&slow)
+				other := k.connect().login().open(1)
+				for range 64 {
+					other.publishes(1, "slow", strings.Repeat("x", 32<<10))
+				}
+				synctest.Wait()
+				x.answer(true)
+				s := sender.session
+				for taken && len(s.inbox.events) > 0 { // the client reads frame by frame until the loop takes them
+					last := slow
+					slow = make(chan struct{})
+					sender.slow.Store(&slow)
+					close(last)
+					synctest.Wait()
+				}
+				holds := s.inbox.events
+				if taken {
+					holds = s.conn.events[s.conn.handled:]
+				}
+				if !slices.ContainsFunc(holds, func(e event) bool { return e.kind == evShortcut }) {
+					t.Fatalf("the answer is not among %d events: not much of a test", len(holds))
+				}
+				owner.silent()
+				_ = sender.conn.Close()
+				<-sender.served
+				sender.slow.Store(nil)
+				close(slow)
+				owner.gets(1, "q", "first")
+				owner.gets(1, "q", "second")
+				owner.bye()
+				other.bye()
+			})
+		})
+	}
+}
+
 // When nobody can tell what became of a message, the client is told that.
 func TestShortcutUnknown(t *testing.T) {
 	withPaths(t, func(t *testing.T, k *cluster, x *paths) {
