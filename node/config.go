@@ -27,7 +27,7 @@ type Config struct {
 	HTTPSAddr string // HTTP over TLS; default: none
 	TLS       TLS    // of these two, and of the cluster's port when ClusterTLS is set
 
-	ClusterTLS bool // nodes speak TLS with each other; needs TLS.CA
+	ClusterTLS bool // nodes speak TLS with each other; needs TLS.CA, and ClusterSecrets beside TLS.VerifyPeer
 
 	ClusterName   string // shown to clients and operators; default "warren"
 	DefaultUser   string // default "guest"

@@ -143,3 +143,21 @@ func TestDamagedIdentity(t *testing.T) {
 		t.Errorf("error %v, want one that names %s", err, path)
 	}
 }
+
+// Where clients have certificates of the nodes' authority, a certificate alone must
+// not make a node.
+func TestClusterTLSWithClientsNeedsSecret(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.ClusterTLS, cfg.TLS = true, TLS{Cert: "c", Key: "k", CA: "a", VerifyPeer: true}
+	n, err := Open(cfg)
+	if err == nil {
+		_ = n.Close(t.Context())
+	}
+	if err == nil || !strings.Contains(err.Error(), "needs a cluster secret") {
+		t.Errorf("opened with %v", err)
+	}
+	cfg.ClusterSecrets = []string{"a secret of sixteen bytes and more"}
+	if _, err := Open(cfg); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("with a secret: %v", err) // there are no such files
+	}
+}

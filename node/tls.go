@@ -21,6 +21,9 @@ func (n *Node) listenTLS() (err error) {
 	if n.cfg.ClusterTLS && n.cfg.TLS.CA == "" {
 		return errors.New("TLS between nodes needs the authorities that signed their certificates")
 	}
+	if n.cfg.ClusterTLS && n.cfg.TLS.VerifyPeer && len(n.cfg.ClusterSecrets) == 0 {
+		return errors.New("TLS between nodes needs a cluster secret when the same authorities sign clients: a certificate alone would make them nodes")
+	}
 	if n.certs, err = certs.Open(n.cfg.TLS); err != nil {
 		return err
 	}

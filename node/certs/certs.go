@@ -89,13 +89,15 @@ func (s *Store) Server(ask bool) *tls.Config {
 
 // Peers are the configurations of a port where nodes meet, to listen and to dial: each
 // side shows its certificate and believes those that CA has signed, whatever the names
-// in them, as nodes may move. A node's certificate has to be good for servers and for clients.
+// in them, as nodes may move. A node's certificate has to be good for servers and for clients:
+// one for clients only is that of an AMQP client, and lets nobody in here.
 func (s *Store) Peers() (listen, dial *tls.Config) {
 	listen = &tls.Config{
 		MinVersion: s.cfg.MinVersion,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			c := s.asking.Load().Clone()
-			c.ClientAuth = tls.RequireAndVerifyClientCert
+			c.ClientAuth = tls.RequireAndVerifyClientCert // good for clients
+			c.VerifyConnection = s.isServer
 			return c, nil
 		},
 	}
@@ -105,16 +107,21 @@ func (s *Store) Peers() (listen, dial *tls.Config) {
 			return &s.asking.Load().Certificates[0], nil
 		},
 		InsecureSkipVerify: true, // VerifyConnection does it, but for the name
-		VerifyConnection: func(state tls.ConnectionState) error {
-			between := x509.NewCertPool()
-			for _, c := range state.PeerCertificates[1:] {
-				between.AddCert(c)
-			}
-			_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: s.asking.Load().ClientCAs, Intermediates: between})
-			return err
-		},
+		VerifyConnection:   s.isServer,
 	}
 	return listen, dial
+}
+
+// isServer checks that the other side's certificate is of CA and good for servers.
+func (s *Store) isServer(state tls.ConnectionState) error {
+	between := x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: s.asking.Load().ClientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	return err
 }
 
 // Verifies reports whether clients are asked for a certificate.

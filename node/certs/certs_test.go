@@ -222,6 +222,50 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
+// A certificate of our authority makes a node only when it is good for servers and
+// for clients. Clients of the broker have one that is good for clients.
+func TestPeers(t *testing.T) {
+	ours, bad := newAuthority(t, "authority"), newAuthority(t, "another")
+	node := func(a *authority, usages ...x509.ExtKeyUsage) *Store {
+		cfg := files(t, ours)
+		c := server("node")
+		c.ExtKeyUsage = usages
+		a.write(c, cfg.Cert, cfg.Key)
+		s, err := Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	const forServers, forClients = x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth
+	good := node(ours, forServers, forClients)
+	for name, c := range map[string]struct {
+		other *Store
+		fails bool
+	}{
+		"both usages":  {other: node(ours, forServers, forClients)},
+		"any usage":    {other: node(ours)},
+		"clients only": {other: node(ours, forClients), fails: true},
+		"servers only": {other: node(ours, forServers), fails: true},
+		"of another":   {other: node(bad, forServers, forClients), fails: true},
+	} {
+		a, b := net.Pipe()
+		listen, _ := good.Peers()
+		_, dial := c.other.Peers()
+		done := make(chan error, 1)
+		go func() {
+			done <- tls.Client(b, dial).Handshake()
+			_, _ = b.Read(make([]byte, 1024)) // an alert, or the end
+		}()
+		err := tls.Server(a, listen).Handshake()
+		_ = a.Close()
+		if derr := <-done; (err != nil) != c.fails || !c.fails && derr != nil {
+			t.Errorf("%s: %v; the dialling side: %v", name, err, derr)
+		}
+		_ = b.Close()
+	}
+}
+
 func always(c tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c, nil }
 }

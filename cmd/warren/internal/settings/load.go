@@ -132,6 +132,10 @@ func (v *Values) checkTLS() error {
 	if v.ClusterTLS && (v.TLSCert == "" || v.TLSKey == "" || v.TLSCA == "") {
 		return errors.New("cluster-tls needs tls-cert, tls-key and tls-ca")
 	}
+	if v.ClusterTLS && v.TLSVerify == VerifyPeer && len(v.ClusterSecret) == 0 && v.ClusterSecretFile == "" {
+		return errors.New("cluster-tls with tls-verify = verify_peer needs cluster-secret or cluster-secret-file: " +
+			"clients have certificates of tls-ca too, and a certificate alone would make them nodes")
+	}
 	if v.TLSVerify == VerifyPeer && v.TLSCA == "" {
 		return errors.New("tls-verify is verify_peer: tls-ca must name the authorities whose clients are believed")
 	}

@@ -125,7 +125,7 @@ var table = []*Setting{
 	},
 	{
 		Flag: "cluster-tls", Arg: "BOOL", Default: "false", Group: groupCluster,
-		Meaning: "true: connections between nodes are encrypted; each node shows tls-cert, which must be good for servers and clients, and believes those that tls-ca has signed; the same on all nodes",
+		Meaning: "true: connections between nodes are encrypted; each node shows tls-cert, which must be good for servers and clients, and believes those that tls-ca has signed; the same on all nodes; with tls-verify = verify_peer it needs a cluster-secret",
 		set:     boolean(func(v *Values) *bool { return &v.ClusterTLS }),
 	},
 	{
