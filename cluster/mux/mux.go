@@ -6,13 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
-// maxGreeting bounds how many connections may be in the middle of their
-// greeting; more are closed at once.
-const maxGreeting = 256
+// maxGreeting bounds how many connections may be in the middle of their greeting, and
+// maxGreetingFrom how many of one host. For one more the oldest of them is closed: a
+// node is through in no time, so those who only stand there do not lock it out.
+const (
+	maxGreeting     = 256
+	maxGreetingFrom = 32
+)
 
 // Config of a Mux.
 type Config struct {
@@ -34,18 +39,19 @@ type Config struct {
 type Mux struct {
 	cfg      Config
 	listener net.Listener
-	greeting chan struct{}
 	wg       sync.WaitGroup
 
-	mu     sync.Mutex
-	warned time.Time // when a wrong secret was last logged as a warning
-	closed bool
-	conns  map[net.Conn]struct{}
+	mu       sync.Mutex
+	warned   time.Time // when a wrong secret was last logged as a warning
+	crowded  time.Time // the same, of too many greetings
+	closed   bool
+	conns    map[net.Conn]struct{}
+	greeting []*tracked // the oldest first
 }
 
 // New serves the listener until Close. The Mux owns the listener.
 func New(l net.Listener, cfg Config) *Mux {
-	m := &Mux{cfg: cfg, listener: l, greeting: make(chan struct{}, maxGreeting), conns: make(map[net.Conn]struct{})}
+	m := &Mux{cfg: cfg, listener: l, conns: make(map[net.Conn]struct{})}
 	m.wg.Add(1)
 	go m.accept()
 	return m
@@ -91,17 +97,16 @@ func (m *Mux) accept() {
 			continue
 		}
 		pause = time.Millisecond
-		select {
-		case m.greeting <- struct{}{}:
-		default:
-			m.cfg.Logger.Warn("too many connections in their greeting: refused one", "remote", conn.RemoteAddr())
-			_ = conn.Close()
-			continue
-		}
-		c := &tracked{Conn: conn, m: m}
-		if !m.track(c) {
+		c := &tracked{Conn: conn, m: m, host: host(conn)}
+		oldest, ok := m.track(c)
+		if !ok {
 			_ = conn.Close()
 			return
+		}
+		if oldest != nil {
+			m.cfg.Logger.Log(context.Background(), m.limited(&m.crowded),
+				"too many connections in their greeting: closed the oldest", "remote", oldest.RemoteAddr())
+			_ = oldest.Close() // it has not said who it is
 		}
 		go m.serve(c)
 	}
@@ -113,21 +118,65 @@ func (m *Mux) isClosed() bool {
 	return m.closed
 }
 
-func (m *Mux) track(c *tracked) bool {
+func host(conn net.Conn) string {
+	address := conn.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// track lets a connection greet. It returns one that has to be closed for it, or nil, and
+// false when the Mux is closed.
+func (m *Mux) track(c *tracked) (oldest *tracked, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return false
+		return nil, false
 	}
 	m.conns[c] = struct{}{}
 	m.wg.Add(1)
-	return true
+	oldest = m.makeRoom(c.host)
+	m.greeting = append(m.greeting, c)
+	return oldest, true
+}
+
+// makeRoom takes the oldest connection out of those that greet when one more of the host
+// would be too many: the host's own, or, when it is too many of all hosts, anybody's.
+// Called with the lock held.
+func (m *Mux) makeRoom(host string) *tracked {
+	from, first := 0, 0
+	for i, c := range m.greeting {
+		if c.host == host {
+			if from == 0 {
+				first = i
+			}
+			from++
+		}
+	}
+	switch {
+	case from >= maxGreetingFrom:
+	case len(m.greeting) >= maxGreeting:
+		first = 0
+	default:
+		return nil
+	}
+	oldest := m.greeting[first]
+	m.greeting = slices.Delete(m.greeting, first, first+1)
+	return oldest
+}
+
+// greeted ends the greeting of a connection, unless it had to make room.
+func (m *Mux) greeted(c *tracked) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.greeting = slices.DeleteFunc(m.greeting, func(g *tracked) bool { return g == c })
 }
 
 func (m *Mux) serve(conn *tracked) {
 	defer m.wg.Done()
 	h, err := m.greet(conn)
-	<-m.greeting
+	m.greeted(conn)
 	if err != nil {
 		m.cfg.Logger.Log(context.Background(), m.level(err), "connection refused", "remote", conn.RemoteAddr(), "node", h.Node, "kind", h.Kind, "error", err)
 		_ = conn.Close()
@@ -137,17 +186,26 @@ func (m *Mux) serve(conn *tracked) {
 }
 
 // level is how loud a refusal is logged. A wrong secret is the operator's to mend,
-// and must not fill the log of a node that a stranger knocks at all the time.
+// and must not fill the log of a node that a stranger knocks at all the time. A connection
+// that we closed ourselves was logged then.
 func (m *Mux) level(err error) slog.Level {
-	if !isAboutSecret(err) {
-		return slog.LevelInfo
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if time.Since(m.warned) < warnEvery {
+	switch {
+	case isAboutSecret(err):
+		return m.limited(&m.warned)
+	case errors.Is(err, net.ErrClosed):
 		return slog.LevelDebug
 	}
-	m.warned = time.Now()
+	return slog.LevelInfo
+}
+
+// limited is the level of a warning that was last logged as one at that time.
+func (m *Mux) limited(last *time.Time) slog.Level {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(*last) < warnEvery {
+		return slog.LevelDebug
+	}
+	*last = time.Now()
 	return slog.LevelWarn
 }
 
@@ -181,7 +239,8 @@ func (m *Mux) greet(conn net.Conn) (Hello, error) {
 // tracked is a connection that the Mux closes with itself.
 type tracked struct {
 	net.Conn
-	m *Mux
+	m    *Mux
+	host string // of the other side
 }
 
 func (c *tracked) Close() error {

@@ -113,14 +113,16 @@ func TestRequests(t *testing.T) {
 }
 
 // serve runs a Mux that echoes on Call connections.
-func serve(t *testing.T, log io.Writer) *Mux {
+func serve(t *testing.T, log io.Writer) *Mux { return serveWithin(t, log, 200*time.Millisecond) }
+
+func serveWithin(t *testing.T, log io.Writer, timeout time.Duration) *Mux {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := New(l, Config{
-		Timeout: 200 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Timeout: timeout, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Welcome: func(h Hello) Welcome {
 			w := Welcome{Identity: Identity{Node: "me"}}
 			if h.To != "" && h.To != "me" {
@@ -201,6 +203,64 @@ func TestStrangers(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "not a node of ours") {
 		t.Errorf("no log line on the stranger: %s", log.String())
+	}
+}
+
+// TestCrowd: strangers who stand at the door keep nobody out, and fill no log.
+func TestCrowd(t *testing.T) {
+	var log syncWriter
+	m := serveWithin(t, &log, time.Minute)
+	began := time.Now()
+	for range maxGreeting + 20 {
+		dial(t, m)
+	}
+	for range 3 {
+		if _, err := Greet(dial(t, m), Hello{Identity: someone, Kind: Call}, nil, 30*time.Second); err != nil {
+			t.Fatalf("a friend: %v", err)
+		}
+	}
+	m.mu.Lock()
+	standing := len(m.greeting)
+	m.mu.Unlock()
+	if standing == 0 || standing > maxGreetingFrom {
+		t.Errorf("%d strangers at the door", standing)
+	}
+	if n, most := strings.Count(log.String(), "\n"), 1+int(time.Since(began)/warnEvery); n == 0 || n > most {
+		t.Errorf("%d lines in the log, want %d at most:\n%s", n, most, log.String())
+	}
+}
+
+// TestMakeRoom: a host that has too many connections pays for its next one, and all pay
+// when there are too many hosts.
+func TestMakeRoom(t *testing.T) {
+	m := &Mux{conns: make(map[net.Conn]struct{})}
+	add := func(host string) (c, oldest *tracked) {
+		c = &tracked{host: host}
+		oldest, _ = m.track(c)
+		return c, oldest
+	}
+	other, _ := add("other")
+	first, _ := add("a")
+	for range maxGreetingFrom - 1 {
+		if _, oldest := add("a"); oldest != nil {
+			t.Fatal("closed one without need")
+		}
+	}
+	if _, oldest := add("a"); oldest != first {
+		t.Error("not the host's oldest")
+	}
+	for i := range maxGreeting - len(m.greeting) {
+		if _, oldest := add(strings.Repeat("b", 1+i)); oldest != nil {
+			t.Fatal("closed one without need")
+		}
+	}
+	if _, oldest := add("c"); oldest != other || len(m.greeting) != maxGreeting {
+		t.Errorf("not the oldest of all; %d greet", len(m.greeting))
+	}
+	last, _ := add("d")
+	m.greeted(last)
+	if _, oldest := add("d"); oldest != nil {
+		t.Error("there was room")
 	}
 }
 

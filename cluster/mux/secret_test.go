@@ -42,6 +42,7 @@ func TestSecrets(t *testing.T) {
 			}
 			var log bytes.Buffer
 			var served atomic.Int32
+			handled := make(chan struct{})
 			m := New(l, Config{
 				Secrets: c.answers, Timeout: 10 * time.Second,
 				Logger:  slog.New(slog.NewTextHandler(&log, nil)),
@@ -49,6 +50,7 @@ func TestSecrets(t *testing.T) {
 				Handle: map[Kind]func(net.Conn, Hello){Raft: func(conn net.Conn, _ Hello) {
 					served.Add(1)
 					_ = conn.Close() // enough seen
+					close(handled)
 				}},
 			})
 			conn, err := net.Dial("tcp", l.Addr().String())
@@ -56,6 +58,9 @@ func TestSecrets(t *testing.T) {
 				t.Fatal(err)
 			}
 			w, err := Greet(conn, Hello{Identity: someone, Kind: Raft}, c.dials, 10*time.Second)
+			if err == nil {
+				<-handled // else the mux may be closed before
+			}
 			_ = conn.Close() // the answer is here
 			if err := m.Close(); err != nil {
 				t.Fatal(err)
