@@ -26,6 +26,9 @@ const (
 	shortcutMemory = 2*shortcutPatience + 10*time.Second
 	// shortcutSenders is how many senders' outcomes are known at most.
 	shortcutSenders = 1 << 16
+	// pruneEvery is how long there is between two searches for those that nobody asks for:
+	// they walk over all, and no entry is applied meanwhile.
+	pruneEvery = time.Second
 	// firstAsk and lastAsk bound the pause between two questions.
 	firstAsk, lastAsk = 5 * time.Millisecond, 500 * time.Millisecond
 )
@@ -248,8 +251,9 @@ type shortcutSender struct {
 // outcomes remembers what became of each sender's last message, so that it can be asked
 // for again when the answer was lost on the way. A sender asks for its last one only.
 type outcomes struct {
-	last  map[shortcutSender]shortcutOutcome
-	prune int // at so many those that nobody asks for are dropped
+	last   map[shortcutSender]shortcutOutcome
+	prune  int       // at so many those that nobody asks for are dropped
+	pruned time.Time // when that was last done
 }
 
 type shortcutOutcome struct {
@@ -282,6 +286,10 @@ func (o *outcomes) room(now time.Time) bool {
 	if len(o.last) < o.prune {
 		return true
 	}
+	if now.Sub(o.pruned) < pruneEvery {
+		return len(o.last) < shortcutSenders
+	}
+	o.pruned = now
 	for from, last := range o.last {
 		if now.Sub(last.at) > shortcutMemory {
 			delete(o.last, from)

@@ -179,7 +179,12 @@ func TestShortcutOutcomes(t *testing.T) {
 	if o.once(shortcutSender{process: 4}, 1, now, take(true)) {
 		t.Error("taken, though it could not be remembered")
 	}
-	if !o.once(shortcutSender{process: 4}, 1, now.Add(shortcutMemory+time.Second), take(true)) || len(o.last) != 1 {
+	// When all are young they are not looked through for each message.
+	full := now.Add(shortcutMemory)
+	if o.once(shortcutSender{process: 4}, 1, full, take(true)) || o.once(shortcutSender{process: 4}, 1, full.Add(pruneEvery-1), take(true)) {
+		t.Error("looked through twice in a second")
+	}
+	if !o.once(shortcutSender{process: 4}, 1, full.Add(pruneEvery), take(true)) || len(o.last) != 1 {
 		t.Errorf("%d senders are remembered that nobody asks for", len(o.last))
 	}
 }
