@@ -26,6 +26,8 @@ func (n *Node) managementConfig() management.Config {
 		Started:   n.started,
 		Listeners: n.listeners(),
 		Logger:    n.log,
+
+		MaxMessageSize: n.cfg.MaxMessageSize,
 	}
 }
 

@@ -161,6 +161,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Submit:  n.submit,
 		OnStall: n.onStall,
 		Logger:  n.log,
+		// Behind others in a batch it has to fit as well.
+		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
 	})
 	// The cluster replays the log and may elect this node at once.
 	if n.cluster, err = cluster.Open(n.clusterConfig()); err != nil {

@@ -15,6 +15,9 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
+
+	"warren/cluster"
+	"warren/fsm/command"
 )
 
 func testConfig(dir string) Config {
@@ -109,6 +112,22 @@ func TestCloseAndReturn(t *testing.T) {
 	var refused *amqp.Error
 	if !errors.As(err, &refused) || refused.Code != 404 {
 		t.Errorf("the transient queue after a restart of the whole cluster: %v", err)
+	}
+}
+
+// A command that fits in no entry of the log is refused, and the node goes on.
+func TestTooLargeForTheLog(t *testing.T) {
+	n := start(t, testConfig(t.TempDir()))
+	defer stop(t, n)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	large := &command.Publish{VHost: []byte("/"), Key: []byte("q"), Properties: []byte{0, 0}, Body: make([]byte, cluster.MaxBatch)}
+	res, err := broker{n}.Propose(ctx, large)
+	if err != nil || res.Err == nil || res.Err.Code != 406 {
+		t.Errorf("answer %v, %v, want 406", res.Err, err)
+	}
+	if _, err := (broker{n}).Propose(ctx, &command.Tick{}); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

@@ -53,7 +53,11 @@ func NewBatch(dst []byte, epoch, sequence uint64) []byte {
 
 // AppendToBatch appends a command to a batch and counts it.
 func AppendToBatch(batch []byte, cmd Command) []byte {
-	batch = AppendCommand(batch, cmd)
+	return Counted(AppendCommand(batch, cmd))
+}
+
+// Counted counts a command that AppendCommand has put behind a batch.
+func Counted(batch []byte) []byte {
 	n := binary.BigEndian.Uint32(batch[countAt:])
 	binary.BigEndian.PutUint32(batch[countAt:], n+1)
 	return batch

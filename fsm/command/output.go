@@ -94,7 +94,8 @@ type Effect struct {
 
 // A Receiver is the part of a session that takes what the log brings for it:
 // results of its commands and effects on its channels, in log order. Its methods
-// are called from the goroutine that applies the log and must not block. The
+// are called from the goroutine that applies the log and must not block; Result also from
+// the one that proposes, for a command that is refused before it gets in the log. The
 // arguments are valid during the call only; what they point to stays valid.
 type Receiver interface {
 	Result(token uint64, r *Result)

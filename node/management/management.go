@@ -55,6 +55,8 @@ type Config struct {
 	// Listeners are the ports that this node listens on.
 	Listeners []Listener
 	Logger    *slog.Logger // default: slog.Default()
+
+	MaxMessageSize int // bytes of a payload that is published; 0: no limit
 }
 
 // Limits of one request.

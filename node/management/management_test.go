@@ -169,7 +169,7 @@ func newAPI(t *testing.T) *api {
 	return &api{b, t, New(Config{
 		Broker: b, Access: b.access(), Version: "1.2.3", Node: "n1", Started: time.Now(),
 		Listeners: []Listener{{"amqp", "0.0.0.0", 5672}, {"http", "0.0.0.0", 15672}},
-		Logger:    slog.New(slog.DiscardHandler),
+		Logger:    slog.New(slog.DiscardHandler), MaxMessageSize: 1 << 20,
 	})}
 }
 
@@ -593,6 +593,8 @@ func TestPublishAndGet(t *testing.T) {
 	} {
 		a.do("POST", publish, bad, 400, `{"error":"bad_request"}`)
 	}
+	a.do("POST", publish, `{"routing_key":"q","payload":"`+strings.Repeat("x", 1<<20+1)+`"}`, 400,
+		`{"error":"bad_request","reason":"message size 1048577 is larger than configured max size 1048576"}`)
 	a.do("POST", "/api/exchanges/%2F/nothing/publish", `{"routing_key":"","payload":""}`, 404, notFoundBody)
 
 	first := `{"payload":"one","payload_encoding":"string","payload_bytes":3,"exchange":"","routing_key":"q","redelivered":%v,"message_count":1,

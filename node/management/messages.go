@@ -44,6 +44,9 @@ func (c *call) publish() error {
 	default:
 		return errBadRequest("payload_encoding must be string or base64, not %q", body.Encoding)
 	}
+	if most := c.cfg.MaxMessageSize; most > 0 && len(payload) > most {
+		return errBadRequest("message size %d is larger than configured max size %d", len(payload), most)
+	}
 	properties, err := propertiesFromJSON(body.Properties)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@
 package proposer
 
 import (
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -46,6 +47,9 @@ const (
 	silence = 5 * time.Second
 )
 
+// preconditionFailed is AMQP's reply code.
+const preconditionFailed = 406
+
 // Config is what a Proposer needs. Zero numbers mean the defaults.
 type Config struct {
 	NodeID, NodeName string
@@ -64,6 +68,7 @@ type Config struct {
 
 	Window     int // batches under way at once
 	MaxBatch   int // bytes at which the open batch is closed
+	MaxCommand int // bytes of the largest command that is taken; default: no limit
 	MaxPending int // bytes not yet applied above which Room says wait
 	StallAfter time.Duration
 	Logger     *slog.Logger
@@ -164,16 +169,32 @@ func newNonce() uint64 { return rand.Uint64() | 1 }
 
 // Propose appends cmd to the open batch and returns; cmd may be reused at once. Its
 // result goes to to.Result with the token, in the order of the proposals of this
-// node. to is nil when nobody waits.
+// node. to is nil when nobody waits. A command of more than MaxCommand bytes, which no
+// log would ever take, is refused at once, before Propose returns.
 func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint64) {
 	p.mu.Lock()
 	before := len(p.open.buf)
-	p.open.buf = command.AppendToBatch(p.open.buf, cmd)
+	buf := command.AppendCommand(p.open.buf, cmd)
+	if size := len(buf) - before; p.cfg.MaxCommand > 0 && size > p.cfg.MaxCommand {
+		p.mu.Unlock()
+		if to != nil {
+			to.Result(token, &command.Result{Kind: cmd.Kind(), Err: tooLarge(size, p.cfg.MaxCommand)})
+		}
+		return
+	}
+	p.open.buf = command.Counted(buf)
 	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
 	p.pending += len(p.open.buf) - before
 	p.closeFull()
 	p.mu.Unlock()
 	p.signal()
+}
+
+func tooLarge(size, most int) *command.Error {
+	return &command.Error{
+		Code: preconditionFailed,
+		Text: fmt.Sprintf("a command of %d bytes is larger than the maximum of %d bytes", size, most),
+	}
 }
 
 // closeFull closes the open batch when it is large enough.

@@ -152,6 +152,8 @@ type receiver struct {
 	tokens []uint64
 	lost   int
 	unseen int // applied, answer skipped
+
+	refused *command.Error // the last
 }
 
 func (r *receiver) Result(token uint64, res *command.Result) {
@@ -162,6 +164,9 @@ func (r *receiver) Result(token uint64, res *command.Result) {
 		r.unseen++
 	case res.Lost:
 		r.lost++
+	}
+	if res.Err != nil {
+		r.refused = res.Err
 	}
 	r.tokens = append(r.tokens, token)
 }
@@ -316,6 +321,33 @@ func TestRestored(t *testing.T) {
 		if len(l.applied) != 1 || l.applied[0] != 2 {
 			t.Errorf("applied %v, want the third publish only", l.applied)
 		}
+	})
+}
+
+// A command that no entry can take is refused at once, and those around it go on.
+func TestTooLargeIsRefused(t *testing.T) {
+	bubble(t, 1, Config{MaxCommand: 1000}, func(l *fakeLog, p *Proposer, r *receiver) {
+		large := func(token uint64) {
+			p.Propose(&command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: make([]byte, 1000)}, r, token)
+		}
+		publish(p, r, 0)
+		pending := p.pending
+		large(7)
+		if len(r.tokens) != 1 || r.tokens[0] != 7 || r.refused == nil || r.refused.Code != 406 {
+			t.Fatalf("answered %v with %v, want an immediate 406 for 7", r.tokens, r.refused)
+		}
+		if p.pending != pending {
+			t.Errorf("%d bytes pending, were %d", p.pending, pending)
+		}
+		p.LeaderChanged(true)
+		publish(p, r, 1)
+		for r.count() < 3 {
+			time.Sleep(time.Millisecond)
+		}
+		if fmt.Sprint(l.applied) != "[0 1]" {
+			t.Errorf("applied %v, want 0 and 1", l.applied)
+		}
+		p.Propose(&command.Publish{Body: make([]byte, 1000)}, nil, 0) // nobody waits
 	})
 }
 

@@ -188,7 +188,7 @@ func TestErrorsNameTheirOrigin(t *testing.T) {
 		{"bad value in file", "\nchannel_max = many\n", nil, nil, []string{"warren.conf:2:", "channel_max", `"many"`, "whole number"}},
 		{"bad value in variable", "", map[string]string{"WARREN_EXPECT": "x"}, nil, []string{"WARREN_EXPECT", `"x"`}},
 		{"empty variable for a number", "", map[string]string{"WARREN_EXPECT": ""}, nil, []string{"WARREN_EXPECT", `""`}},
-		{"bad value of flag", "", nil, []string{"--max-message-size", "1GiB"}, []string{"--max-message-size", "134217728"}},
+		{"bad value of flag", "", nil, []string{"--max-message-size", "1GiB"}, []string{"--max-message-size", "41943040"}},
 		{"duration without unit", "", nil, []string{"--heartbeat", "60"}, []string{"--heartbeat", "unit"}},
 		{"part of a second", "", nil, []string{"--heartbeat", "1500ms"}, []string{"whole seconds"}},
 		{"address without port", "", nil, []string{"--amqp-addr", "localhost"}, []string{"--amqp-addr", "HOST:PORT"}},

@@ -175,8 +175,8 @@ var table = []*Setting{
 	},
 	{
 		Flag: "max-message-size", Arg: "SIZE", Default: "16MiB", Group: groupAMQP,
-		Meaning: "largest message body that is accepted, up to 128MiB; a larger one closes the channel with 406",
-		set:     sizeInt(func(v *Values) *int { return &v.MaxMessageSize }, 1, 128<<20),
+		Meaning: "largest message body that is accepted, up to 40MiB, as one has to fit in an entry of the log; a larger one closes the channel with 406",
+		set:     sizeInt(func(v *Values) *int { return &v.MaxMessageSize }, 1, 40<<20),
 	},
 	{
 		Flag: "frame-max", Arg: "SIZE", Default: "128KiB", Group: groupAMQP,
