@@ -58,6 +58,9 @@ func (n *Node) listeners() []management.Listener {
 // View reads the node's replica.
 func (b broker) View(f func(*fsm.Machine)) { b.replica.View(f) }
 
+// CaughtUp reports whether this node has applied the log to where it was when it started.
+func (b broker) CaughtUp() bool { return b.proposer.Began() }
+
 // Cluster describes the cluster as this node sees it.
 func (b broker) Cluster(context.Context) management.ClusterInfo {
 	stats := b.cluster.Stats()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,6 +129,46 @@ func TestTooLargeForTheLog(t *testing.T) {
 	}
 	if _, err := (broker{n}).Propose(ctx, &command.Tick{}); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Over HTTP a node that waits for others shows what it waits for, and does nothing for
+// --default-user, whom the cluster may not have.
+func TestNothingDoneBeforeTheLogIsKnown(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Join, cfg.Expect = []string{"127.0.0.1:1"}, 2
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, n)
+	ask := func(method, path, body string) (int, string) {
+		r, err := http.NewRequest(method, "http://"+n.HTTPAddr()+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("guest", "guest")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(answer)
+	}
+	if status, body := ask("GET", "/api/cluster", ""); status != 200 || !strings.Contains(body, `"waiting":"`) {
+		t.Errorf("cluster: %d %s", status, body)
+	}
+	if status, body := ask("GET", "/api/whoami", ""); status != 200 || strings.Contains(body, "administrator") {
+		t.Errorf("whoami: %d %s", status, body)
+	}
+	for _, method := range []string{"GET", "PUT", "DELETE"} {
+		if status, body := ask(method, "/api/users/eve", `{"password":"x","tags":"administrator"}`); status != 503 {
+			t.Errorf("%s: %d %s, want 503", method, status, body)
+		}
 	}
 }
 

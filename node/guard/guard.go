@@ -33,9 +33,11 @@ type Config struct {
 	// LoopbackUsers may only log in from this machine
 	// (https://www.rabbitmq.com/docs/access-control#loopback-users).
 	LoopbackUsers []string
-	// FirstUser may log in with FirstPass and do everything while the cluster has no users
+	// FirstUser may log in with FirstPass and do everything while the machine has no users
 	// yet: an operator can look what a node waits for that has no cluster, and one whose
-	// nodes are being updated from a version without users goes on.
+	// nodes are being updated from a version without users goes on. A machine into which the
+	// log has not been read yet has none either, and old ones later: callers see to it that
+	// nobody does more than look meanwhile.
 	FirstUser, FirstPass string
 }
 

@@ -68,6 +68,26 @@ var (
 	errNotVHost      = notAuthorised("User not authorised to access virtual host")
 )
 
+// notYet refuses what a node cannot do that is not up to date.
+func (c *call) notYet() error {
+	reason := "the node is starting and does not know the present state of the cluster"
+	if waiting := c.cluster().Waiting; waiting != "" {
+		reason += ": " + waiting
+	}
+	return errUnavailable(reason)
+}
+
+// onlyLook takes from a user what goes beyond looking on. While the node is not up to
+// date its users may be deleted, have other passwords or fewer tags, or it knows none
+// but the --default-user: whoever waits for it may see why, and no more.
+func (c *call) onlyLook() {
+	if c.isMonitor() {
+		c.tags = []string{tagMonitoring}
+	} else {
+		c.tags = []string{tagManagement}
+	}
+}
+
 // A bar is who may use a resource, besides administrators. Whoever gets here has one of the tags.
 type bar func(c *call) error
 

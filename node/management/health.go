@@ -11,12 +11,12 @@ import (
 
 func (s *server) healthRoutes() []route {
 	return []route{
-		handle(http.MethodGet, "health/checks/alarms", (*call).checkAlarms),
-		handle(http.MethodGet, "health/checks/local-alarms", (*call).checkLocalAlarms),
-		handle(http.MethodGet, "health/checks/virtual-hosts", (*call).checkNothing),
-		handle(http.MethodGet, "health/checks/port-listener/{port}", (*call).checkPort),
-		handle(http.MethodGet, "health/checks/node-is-quorum-critical", (*call).checkQuorumCritical),
-		handle(http.MethodGet, "health/checks/ready-to-serve-clients", (*call).checkReady),
+		look("health/checks/alarms", (*call).checkAlarms),
+		look("health/checks/local-alarms", (*call).checkLocalAlarms),
+		look("health/checks/virtual-hosts", (*call).checkNothing),
+		look("health/checks/port-listener/{port}", (*call).checkPort),
+		look("health/checks/node-is-quorum-critical", (*call).checkQuorumCritical),
+		look("health/checks/ready-to-serve-clients", (*call).checkReady),
 		handle(http.MethodGet, "aliveness-test/{vhost}", (*call).aliveness),
 	}
 }

@@ -24,6 +24,9 @@ type Broker interface {
 	// View calls f with the state machine under its lock. f must be quick and keep
 	// nothing that can change.
 	View(f func(m *fsm.Machine))
+	// CaughtUp reports whether the node knows by now what the cluster had decided when it
+	// started: before, users, passwords and permissions may be those of long ago.
+	CaughtUp() bool
 	// Connections lists the connections of the whole cluster, in any order.
 	Connections(ctx context.Context) ([]Connection, error)
 	// CloseConnection closes the connection of that name, on whichever node it
@@ -116,14 +119,21 @@ func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) handle(c *call) error {
-	if err := c.login(); err != nil {
-		return err
-	}
 	segments, err := split(c.r.URL.EscapedPath())
 	if err != nil {
 		return errBadRequest("path: %v", err)
 	}
 	rt, params, allowed := find(s.routes, c.r.Method, segments[1:]) // without "api"
+	behind := !s.cfg.Broker.CaughtUp()                              // before the login: that may be of what is not true any more
+	if behind && rt != nil && !rt.look {
+		return c.notYet()
+	}
+	if err := c.login(); err != nil {
+		return err
+	}
+	if behind {
+		c.onlyLook()
+	}
 	switch {
 	case rt != nil:
 		c.params = params

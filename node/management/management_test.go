@@ -38,6 +38,7 @@ type broker struct {
 	closed      string // name and reason of the connection closed last
 	forgotten   string
 	down        error // what Propose fails with
+	behind      bool
 	guard       *guard.Guard
 }
 
@@ -109,6 +110,8 @@ func (b *broker) View(f func(*fsm.Machine)) {
 	defer b.mu.Unlock()
 	f(b.machine)
 }
+
+func (b *broker) CaughtUp() bool { return !b.behind }
 
 func (b *broker) Connections(context.Context) ([]Connection, error) { return b.connections, nil }
 

@@ -8,9 +8,9 @@ import (
 
 func (s *server) nodeRoutes() []route {
 	return []route{
-		handle(http.MethodGet, "nodes", (*call).nodes),
-		handle(http.MethodGet, "nodes/{node}", (*call).node),
-		handle(http.MethodGet, "cluster", (*call).clusterInfo),
+		look("nodes", (*call).nodes),
+		look("nodes/{node}", (*call).node),
+		look("cluster", (*call).clusterInfo),
 		handle(http.MethodDelete, "cluster/nodes/{node}", (*call).forgetNode),
 	}
 }

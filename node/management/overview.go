@@ -1,7 +1,6 @@
 package management
 
 import (
-	"net/http"
 	"runtime"
 
 	"warren/fsm"
@@ -15,9 +14,9 @@ const productName = "Warren"
 
 func (s *server) overviewRoutes() []route {
 	return []route{
-		handle(http.MethodGet, "overview", (*call).overview),
-		handle(http.MethodGet, "whoami", (*call).whoami),
-		handle(http.MethodGet, "cluster-name", (*call).clusterName),
+		look("overview", (*call).overview),
+		look("whoami", (*call).whoami),
+		look("cluster-name", (*call).clusterName),
 	}
 }
 

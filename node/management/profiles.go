@@ -14,8 +14,10 @@ const profilesPath = "/api/debug/pprof/"
 // command line is not among them, because it may hold a password.
 func (s *server) serveProfiles(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r}
-	err := c.login()
-	if err == nil {
+	var err error
+	if !s.cfg.Broker.CaughtUp() {
+		err = c.notYet()
+	} else if err = c.login(); err == nil {
 		err = admins(c)
 	}
 	if err != nil {

@@ -12,10 +12,18 @@ type route struct {
 	method  string
 	pattern []string
 	serve   func(*call) error
+	look    bool // it can be had from a node that is not up to date: see onlyLook
 }
 
 func handle(method, pattern string, serve func(*call) error) route {
-	return route{method, strings.Split(pattern, "/"), serve}
+	return route{method: method, pattern: strings.Split(pattern, "/"), serve: serve}
+}
+
+// look is a resource that says what the node itself is and waits for.
+func look(pattern string, serve func(*call) error) route {
+	r := handle(http.MethodGet, pattern, serve)
+	r.look = true
+	return r
 }
 
 // split cuts an escaped path at its slashes and then unescapes each segment. A

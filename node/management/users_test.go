@@ -17,6 +17,39 @@ func (a *api) as(user, method, path, body string, status int, want string) {
 	}
 }
 
+// While a node is not up to date users may look at it, and no more.
+func TestNotUpToDate(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/users/maker", `{"password":"pw","tags":"policymaker"}`, 201, "")
+	a.do("PUT", "/api/users/none", `{"password":"pw","tags":""}`, 201, "")
+	before := a.index
+	a.behind = true
+	a.cluster.Waiting = "for others"
+	for _, path := range []string{"overview", "nodes", "nodes/n1", "cluster", "health/checks/alarms", "health/checks/port-listener/5672"} {
+		a.do("GET", "/api/"+path, "", 200, "")
+	}
+	a.do("GET", "/api/health/checks/ready-to-serve-clients", "", 503, `{"status":"failed","reason":"for others"}`)
+	a.do("GET", "/api/whoami", "", 200, `{"name":"guest","tags":["monitoring"]}`)
+	a.as("maker", "GET", "/api/whoami", "", 200, `"tags":["management"]`)
+	a.as("maker", "GET", "/api/cluster", "", 401, "Not monitor user")
+	a.as("none", "GET", "/api/overview", "", 401, "Not management user")
+	a.as("nobody", "GET", "/api/overview", "", 401, "not_authorized")
+	for _, r := range []string{
+		"PUT users/eve", "DELETE users/maker", "GET users", "GET definitions", "POST definitions", "GET queues", "GET connections",
+		"PUT queues/%2F/q", "POST queues/%2F/q/get", "POST exchanges/%2F/amq.direct/publish", "GET aliveness-test/%2F",
+		"DELETE connections/x", "DELETE cluster/nodes/n3", "POST users/guest/authenticate", "GET debug/pprof/goroutine",
+	} {
+		method, path, _ := strings.Cut(r, " ")
+		a.do(method, "/api/"+path, `{}`, 503,
+			`{"error":"service_unavailable","reason":"the node is starting and does not know the present state of the cluster: for others"}`)
+	}
+	if a.index != before || a.forgotten != "" || a.closed != "" {
+		t.Error("something was done")
+	}
+	a.behind = false
+	a.do("GET", "/api/whoami", "", 200, `{"tags":["administrator"]}`)
+}
+
 func TestUsers(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/users", "", 200, `[{"name":"guest","tags":["administrator"],"hashing_algorithm":"rabbit_password_hashing_sha256"}]`)

@@ -87,6 +87,7 @@ type Proposer struct {
 	epoch   uint64 // 0: none yet
 	nonce   uint64 // of the epoch being opened
 	opened  chan struct{}
+	began   bool            // there was an epoch of this process
 	next    uint64          // sequence of the next batch to go
 	open    *batch          // takes commands
 	closed  []*batch        // full, waiting for the window
@@ -249,6 +250,14 @@ func (p *Proposer) Epoch() uint64 {
 	return p.epoch
 }
 
+// Began reports whether this process has had an epoch, be it lost by now. Its opening went
+// through the log, so what stood there when the process started has been applied.
+func (p *Proposer) Began() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.began
+}
+
 // Opened returns a channel that is closed while the node has an epoch. After
 // the epoch was lost a new call gives the channel of the next one.
 func (p *Proposer) Opened() <-chan struct{} {
@@ -327,7 +336,7 @@ func (p *Proposer) EpochOpened(epoch, nonce uint64) {
 		p.mu.Unlock()
 		return
 	}
-	p.epoch, p.next, p.opening = epoch, 1, false
+	p.epoch, p.next, p.opening, p.began = epoch, 1, false, true
 	p.progress = time.Now()
 	close(p.opened)
 	p.mu.Unlock()
