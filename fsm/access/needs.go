@@ -94,10 +94,11 @@ func Needs(dst []Need, cmd command.Command) []Need {
 	case *command.Get:
 		dst = append(dst, queue(Read, c.Queue))
 	case *command.Publish:
-		dst = append(dst, exchange(Write, string(c.Exchange)), onTopic(Write, string(c.Exchange), string(c.Key)))
+		name := string(c.Exchange)
+		dst = append(dst, exchange(Write, name), onTopic(Write, name, string(c.Key)))
 		if c.Keyed {
 			for _, key := range command.FurtherKeys(c.Properties) {
-				dst = append(dst, onTopic(Write, string(c.Exchange), string(key)))
+				dst = append(dst, onTopic(Write, name, string(key)))
 			}
 		}
 	}

@@ -33,6 +33,7 @@ type Access interface {
 // Rules are what a user may do in a vhost.
 type Rules interface {
 	Enter() bool                // the user may use the vhost at all
+	Impersonates() bool         // the user may publish in the name of others
 	Allows(n *access.Need) bool // the user has what is needed
 }
 

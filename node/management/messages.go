@@ -59,6 +59,10 @@ func (c *call) publish() error {
 		return err
 	}
 	list := wire.AppendProperties(nil, &properties)
+	impersonates := func() bool { return c.cfg.Access.Rules(c.user, c.params["vhost"]).Impersonates() }
+	if fault := command.PropertiesFault(list, c.user, impersonates); fault != "" {
+		return errBadRequest("%s", fault)
+	}
 	keyed, fault := command.CheckKeys(list)
 	if fault != "" {
 		return errBadRequest("invalid message: %s", fault)

@@ -83,6 +83,31 @@ func TestUsers(t *testing.T) {
 	a.do("GET", "/api/users", "", 200, `[{"name":"guest"}]`)
 }
 
+// What a session checks of a message counts over HTTP too.
+func TestPublishAsOverAMQP(t *testing.T) {
+	a := newAPI(t)
+	for _, user := range []string{"u", "imp"} {
+		tags := map[string]string{"u": "management", "imp": "management,impersonator"}[user]
+		a.do("PUT", "/api/users/"+user, `{"password":"pw","tags":"`+tags+`"}`, 201, "")
+		a.do("PUT", "/api/permissions/%2F/"+user, `{"configure":"","write":".*","read":""}`, 201, "")
+	}
+	const publish = "/api/exchanges/%2F/amq.topic/publish"
+	properties := func(p string) string { return `{"routing_key":"a.b","payload":"","properties":{` + p + `}}` }
+	a.as("u", "POST", publish, properties(`"user_id":"u","expiration":"100"`), 200, "")
+	a.as("u", "POST", publish, properties(`"user_id":"guest"`), 400, "user_id property set to 'guest' but authenticated user was 'u'")
+	a.as("imp", "POST", publish, properties(`"user_id":"guest"`), 200, "")
+	a.as("imp", "POST", publish, properties(`"expiration":"soon"`), 400, "invalid expiration 'soon': no_integer")
+	a.as("imp", "POST", publish, properties(`"expiration":"-1"`), 400, "invalid expiration '-1': {value_negative,-1}")
+
+	a.do("PUT", "/api/topic-permissions/%2F/u", `{"exchange":"amq.topic","write":"^a","read":""}`, 201, "")
+	a.as("u", "POST", publish, properties(`"headers":{"CC":["a.c"],"BCC":["a.d"]}`), 200, "")
+	for _, header := range []string{"CC", "BCC"} {
+		a.as("u", "POST", publish, properties(`"headers":{"`+header+`":["a.c","x.y"]}`), 401,
+			"write access to topic 'x.y' in exchange topic 'amq.topic' in vhost '/' refused for user 'u'")
+	}
+	a.as("u", "POST", "/api/exchanges/%2F/amq.direct/publish", properties(`"headers":{"CC":["x.y"]}`), 200, "")
+}
+
 func TestPermissionsOverHTTP(t *testing.T) {
 	a := newAPI(t)
 	all := `{"configure":"^u","write":".*","read":""}`
