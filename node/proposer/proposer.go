@@ -407,13 +407,16 @@ func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
 }
 
 // standsAlone tells the commands that mean the same in any epoch from those
-// that name a channel's consumers, deliveries or exclusive queues.
+// that name a channel's consumers, deliveries or exclusive queues. The end of a connection or
+// channel goes with its opening, or it would be counted for ever; of one that the new
+// epoch does not know it means nothing.
 func standsAlone(kind command.Kind, payload []byte) bool {
 	switch kind {
 	case command.KindPublish, command.KindExchangeDeclare, command.KindExchangeDelete,
 		command.KindBind, command.KindUnbind, command.KindQueueDelete, command.KindQueuePurge,
 		command.KindVHostPut, command.KindVHostDelete, command.KindVHostLimits, command.KindUserLimits,
-		command.KindConnectionOpen, command.KindChannelOpen, command.KindSeed:
+		command.KindConnectionOpen, command.KindChannelOpen, command.KindConnectionClose, command.KindChannelClose,
+		command.KindSeed:
 		return true
 	case command.KindQueueDeclare:
 		var d command.QueueDeclare

@@ -271,6 +271,11 @@ func TestEpochRemoved(t *testing.T) {
 		}
 		p.Propose(&command.QueueDeclare{VHost: "/", Name: "x", Exclusive: true}, r, 200)
 		p.Propose(&command.QueueDeclare{VHost: "/", Name: "y"}, r, 201)
+		// Connections that a limit counts come and go in pairs.
+		p.Propose(&command.ConnectionOpen{Conn: 2, VHost: "/", User: "u"}, r, 202)
+		p.Propose(&command.ChannelOpen{Channel: command.Channel{Conn: 2, Number: 1}}, r, 203)
+		p.Propose(&command.ChannelClose{Channel: command.Channel{Conn: 2, Number: 1}}, r, 204)
+		p.Propose(&command.ConnectionClose{Conn: 2}, r, 205)
 		l.mu.Lock()
 		l.epoch = 0 // the machine has removed it
 		l.mu.Unlock()
@@ -284,7 +289,7 @@ func TestEpochRemoved(t *testing.T) {
 			t.Fatalf("%d commands lost, want the 10 settles and the exclusive queue", r.lost)
 		}
 		p.LeaderChanged(true)
-		for r.count() < 10+10+2 {
+		for r.count() < 10+10+6 {
 			time.Sleep(time.Millisecond)
 		}
 		if p.Epoch() == first {
