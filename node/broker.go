@@ -127,8 +127,12 @@ func (a managementAccess) Rules(user, vhost string) management.Rules {
 	return a.Guard.Rules(user, vhost)
 }
 
-// Propose puts a command in the log and waits for its result.
+// Propose puts a command in the log and waits for its result. It waits for room first, as
+// sessions do: without a quorum nothing leaves the proposer again.
 func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Result, error) {
+	if err := b.awaitRoom(ctx, cmd); err != nil {
+		return command.Result{}, err
+	}
 	w := make(waiter, 1)
 	b.proposer.Propose(cmd, w, 0)
 	select {
@@ -141,6 +145,27 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 		return command.Result{}, fmt.Errorf("the cluster did not answer, it may do it yet: %w", ctx.Err())
 	case <-b.stopped:
 		return command.Result{}, errors.New("the node is stopping")
+	}
+}
+
+// awaitRoom waits until the proposer has room for a command. The close of a channel waits for
+// none: it gives back what was taken, and stands behind a command that did wait.
+func (b broker) awaitRoom(ctx context.Context, cmd command.Command) error {
+	if cmd.Kind() == command.KindChannelClose {
+		return nil
+	}
+	ready := b.proposer.Room()
+	if ready == nil {
+		return nil
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		b.proposer.Leave(ready)
+		return fmt.Errorf("the cluster takes no more at present, it was not done: %w", ctx.Err())
+	case <-b.stopped:
+		return errors.New("the node is stopping")
 	}
 }
 

@@ -135,12 +135,7 @@ func TestTooLargeForTheLog(t *testing.T) {
 // Over HTTP a node that waits for others shows what it waits for, and does nothing for
 // --default-user, whom the cluster may not have.
 func TestNothingDoneBeforeTheLogIsKnown(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	cfg.Join, cfg.Expect = []string{"127.0.0.1:1"}, 2
-	n, err := Open(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := startAlone(t)
 	defer stop(t, n)
 	ask := func(method, path, body string) (int, string) {
 		r, err := http.NewRequest(method, "http://"+n.HTTPAddr()+path, strings.NewReader(body))
@@ -169,6 +164,39 @@ func TestNothingDoneBeforeTheLogIsKnown(t *testing.T) {
 		if status, body := ask(method, "/api/users/eve", `{"password":"x","tags":"administrator"}`); status != 503 {
 			t.Errorf("%s: %d %s, want 503", method, status, body)
 		}
+	}
+}
+
+// startAlone starts a node that waits for another one, which never comes.
+func startAlone(t *testing.T) *Node {
+	t.Helper()
+	cfg := testConfig(t.TempDir())
+	cfg.Join, cfg.Expect = []string{"127.0.0.1:1"}, 2
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Without a quorum so much is kept of what is proposed over HTTP, and no more.
+func TestRoomWithoutQuorum(t *testing.T) {
+	n := startAlone(t)
+	defer stop(t, n)
+	message := &command.Publish{VHost: []byte("/"), Key: []byte("q"), Properties: []byte{0, 0}, Body: make([]byte, 1<<20)}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	took := 0
+	for ; n.proposer.Room() == nil; took++ {
+		if took > 100 {
+			t.Fatal("there is always room")
+		}
+		if _, err := (broker{n}).Propose(ctx, message); err == nil {
+			t.Fatal("done without a cluster")
+		}
+	}
+	if _, err := (broker{n}).Propose(ctx, message); err == nil || !strings.Contains(err.Error(), "not done") {
+		t.Errorf("without room: %v", err)
 	}
 }
 

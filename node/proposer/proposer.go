@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,6 +227,13 @@ func (p *Proposer) Room() <-chan struct{} {
 	ready := make(chan struct{})
 	p.waiting = append(p.waiting, ready)
 	return ready
+}
+
+// Leave gives up a place among those who wait for room: what Room returned is not waited for.
+func (p *Proposer) Leave(room <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = slices.DeleteFunc(p.waiting, func(w chan struct{}) bool { return w == room })
 }
 
 // nextTurns lets as many on as there is room for. It is called again as batches are

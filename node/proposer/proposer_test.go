@@ -366,7 +366,12 @@ func TestRoom(t *testing.T) {
 			}
 			publish(p, r, n)
 		}
+		gone := p.Room()
 		room := p.Room()
+		p.Leave(gone)
+		if len(p.waiting) != 2 { // the loop's and this
+			t.Errorf("%d wait for room, want the two that have not left", len(p.waiting))
+		}
 		p.LeaderChanged(true)
 		<-room
 		for r.count() < int(n) {
