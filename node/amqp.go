@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -65,7 +66,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		Proposer:     n.proposer,
 		Replies:      n.replies,
 		Shortcuts:    n.shortcuts,
-		Authenticate: n.guard.Login,
+		Authenticate: n.login(ctx),
 		Access:       sessionAccess{n.guard},
 		External:     n.external(),
 		VHost:        n.hasVHost,
@@ -107,6 +108,15 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 			n.log.Debug("connection ended", "connection", id, "err", err)
 		}
 	}()
+}
+
+// login checks the passwords of AMQP clients. Who waits longer than a handshake may take is refused.
+func (n *Node) login(ctx context.Context) func(user, password string, remote net.Addr) error {
+	return func(user, password string, remote net.Addr) error {
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.cfg.HandshakeTimeout, session.DefaultHandshakeTimeout))
+		defer cancel()
+		return n.guard.Login(ctx, user, password, remote)
+	}
 }
 
 // sessionAccess is the guard as sessions see it.

@@ -122,6 +122,23 @@ func (b broker) Forget(ctx context.Context, node string) error {
 // managementAccess is the guard as the management API sees it.
 type managementAccess struct{ *guard.Guard }
 
+// Login checks a password, and where the login comes from.
+func (a managementAccess) Login(ctx context.Context, user, password string, remote net.Addr) error {
+	return asBusy(a.Guard.Login(ctx, user, password, remote))
+}
+
+// Authenticate checks a password.
+func (a managementAccess) Authenticate(ctx context.Context, user, password string) error {
+	return asBusy(a.Guard.Authenticate(ctx, user, password))
+}
+
+func asBusy(err error) error {
+	if errors.Is(err, guard.ErrBusy) {
+		return fmt.Errorf("%w (%w)", management.ErrBusy, err)
+	}
+	return err
+}
+
 // Rules returns what a user may do in a vhost.
 func (a managementAccess) Rules(user, vhost string) management.Rules {
 	return a.Guard.Rules(user, vhost)

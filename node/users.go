@@ -22,10 +22,12 @@ const usersVersion = 2
 func (n *Node) makeFirstUser(ctx context.Context) {
 	for !n.usersBegun() {
 		if n.machineVersion() >= usersVersion {
-			hash, algorithm := n.guard.Hash(n.cfg.DefaultPass)
-			_, err := broker{n}.Propose(ctx, &command.AccessInit{
-				User: n.cfg.DefaultUser, Hash: hash, Algorithm: algorithm, Tags: []string{"administrator"}, VHost: n.cfg.DefaultVHost,
-			})
+			hash, algorithm, err := n.guard.Hash(ctx, n.cfg.DefaultPass)
+			if err == nil {
+				_, err = broker{n}.Propose(ctx, &command.AccessInit{
+					User: n.cfg.DefaultUser, Hash: hash, Algorithm: algorithm, Tags: []string{"administrator"}, VHost: n.cfg.DefaultVHost,
+				})
+			}
 			if err == nil && n.usersBegun() {
 				n.log.Info("the cluster has its first user")
 				return

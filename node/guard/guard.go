@@ -6,6 +6,7 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +24,7 @@ var (
 	ErrBlank       = errors.New("the password is empty, which is never right")
 	ErrCredentials = errors.New("user name or password is wrong")
 	ErrUnknown     = errors.New("there is no such user")
+	ErrBusy        = errors.New("too many passwords wait to be checked")
 	ErrLoopback    = errors.New("the user may only log in from this machine: set --loopback-users to change that")
 )
 
@@ -78,8 +80,8 @@ func (g *Guard) User(name string) (u access.User, ok bool) {
 }
 
 // Login checks a password, and where the login comes from.
-func (g *Guard) Login(user, password string, remote net.Addr) error {
-	if err := g.Authenticate(user, password); err != nil {
+func (g *Guard) Login(ctx context.Context, user, password string, remote net.Addr) error {
+	if err := g.Authenticate(ctx, user, password); err != nil {
 		return err
 	}
 	return g.from(user, remote)
@@ -108,8 +110,9 @@ func (g *Guard) from(user string, remote net.Addr) error {
 	return nil
 }
 
-// Authenticate checks a password.
-func (g *Guard) Authenticate(user, password string) error {
+// Authenticate checks a password. It may wait for those of others, as long as ctx lasts;
+// then the answer is ErrBusy.
+func (g *Guard) Authenticate(ctx context.Context, user, password string) error {
 	if password == "" {
 		return ErrBlank
 	}
@@ -122,10 +125,11 @@ func (g *Guard) Authenticate(user, password string) error {
 	if !begun {
 		return g.first(user, password)
 	}
-	if !g.verifier.matches(u.Hash, u.Algorithm, password) {
-		return ErrCredentials
+	fits, err := g.verifier.matches(ctx, u.Hash, u.Algorithm, password)
+	if err == nil && !fits {
+		err = ErrCredentials
 	}
-	return nil
+	return err
 }
 
 func (g *Guard) first(user, password string) error {
@@ -151,13 +155,16 @@ func (g *Guard) Tags(user string) []string {
 }
 
 // Hash hashes a password for storage. An empty one has no hash: with it nobody logs in.
-func (g *Guard) Hash(password string) (hash, algorithm string) {
+// It waits like Authenticate.
+func (g *Guard) Hash(ctx context.Context, password string) (hash, algorithm string, err error) {
 	if password == "" {
-		return "", Argon2id
+		return "", Argon2id, nil
 	}
-	g.verifier.costly.Lock()
-	defer g.verifier.costly.Unlock()
-	return newHash(password), Argon2id
+	if err := g.verifier.begin(ctx); err != nil {
+		return "", "", err
+	}
+	defer g.verifier.end()
+	return newHash(password), Argon2id, nil
 }
 
 // RabbitHash hashes a password in the form that RabbitMQ imports.

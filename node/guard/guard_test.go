@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"crypto/md5"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"warren/fsm"
 	"warren/fsm/access"
@@ -84,28 +86,28 @@ func TestHashes(t *testing.T) {
 	}
 	// The example of RabbitMQ's documentation (https://www.rabbitmq.com/docs/passwords).
 	w.user("example", "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR", SHA256)
-	hash, algorithm := w.Hash("sécret")
+	hash, algorithm, _ := w.Hash(t.Context(), "sécret")
 	w.user("argon", hash, algorithm)
 	w.user("by rabbitmqctl", w.RabbitHash("sécret"), SHA256)
 	for _, name := range []string{SHA256, SHA512, MD5, "argon", "by rabbitmqctl"} {
 		for range 2 { // the second time by memory
-			if err := w.Authenticate(name, "sécret"); err != nil {
+			if err := w.Authenticate(t.Context(), name, "sécret"); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		for _, wrong := range []string{"secret", "sécret ", "s"} {
-			if err := w.Authenticate(name, wrong); !errors.Is(err, ErrCredentials) {
+			if err := w.Authenticate(t.Context(), name, wrong); !errors.Is(err, ErrCredentials) {
 				t.Errorf("%s with %q: %v", name, wrong, err)
 			}
 		}
-		if err := w.Authenticate(name, ""); !errors.Is(err, ErrBlank) {
+		if err := w.Authenticate(t.Context(), name, ""); !errors.Is(err, ErrBlank) {
 			t.Errorf("%s without a password: %v", name, err)
 		}
 	}
-	if err := w.Authenticate("example", "test12"); err != nil {
+	if err := w.Authenticate(t.Context(), "example", "test12"); err != nil {
 		t.Errorf("the documented hash: %v", err)
 	}
-	if err := w.Authenticate("nobody", "sécret"); !errors.Is(err, ErrCredentials) {
+	if err := w.Authenticate(t.Context(), "nobody", "sécret"); !errors.Is(err, ErrCredentials) {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -115,18 +117,18 @@ func TestHashes(t *testing.T) {
 func TestMemoryOfPasswords(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
-	hash, algorithm := w.Hash("one")
+	hash, algorithm, _ := w.Hash(t.Context(), "one")
 	w.user("u", hash, algorithm)
-	if w.Authenticate("u", "one") != nil || w.Authenticate("u", "two") == nil {
+	if w.Authenticate(t.Context(), "u", "one") != nil || w.Authenticate(t.Context(), "u", "two") == nil {
 		t.Fatal("the first password does not count")
 	}
-	next, _ := w.Hash("two")
+	next, _, _ := w.Hash(t.Context(), "two")
 	w.user("u", next, algorithm)
-	if w.Authenticate("u", "one") == nil || w.Authenticate("u", "two") != nil {
+	if w.Authenticate(t.Context(), "u", "one") == nil || w.Authenticate(t.Context(), "u", "two") != nil {
 		t.Error("the second password does not count")
 	}
 	w.user("u", "", algorithm)
-	if w.Authenticate("u", "two") == nil || w.Authenticate("u", "") == nil {
+	if w.Authenticate(t.Context(), "u", "two") == nil || w.Authenticate(t.Context(), "u", "") == nil {
 		t.Error("a user without a password logs in")
 	}
 	for i := range 3 * maxVerified {
@@ -154,8 +156,8 @@ func TestBadHashes(t *testing.T) {
 		if err := checkHash(c.hash, c.algorithm); !errors.Is(err, ErrHash) {
 			t.Errorf("%s by %s: %v", c.hash, c.algorithm, err)
 		}
-		if newVerifier().matches(c.hash, c.algorithm, "x") {
-			t.Errorf("%s by %s fits", c.hash, c.algorithm)
+		if fits, err := newVerifier().matches(t.Context(), c.hash, c.algorithm, "x"); fits || err != nil {
+			t.Errorf("%s by %s fits: %v, %v", c.hash, c.algorithm, fits, err)
 		}
 	}
 	one, other := newHash("x"), newHash("x")
@@ -192,7 +194,7 @@ func TestLogin(t *testing.T) {
 		{"from afar, allowed", "guest", "secret", far, free, nil},
 		{"from nowhere", "guest", "secret", nil, bound, ErrLoopback},
 	} {
-		if err := c.w.Login(c.user, c.pass, c.from); !errors.Is(err, c.want) {
+		if err := c.w.Login(t.Context(), c.user, c.pass, c.from); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -201,14 +203,14 @@ func TestLogin(t *testing.T) {
 // TestBeforeUsers checks who may look at a node whose cluster has no users yet.
 func TestBeforeUsers(t *testing.T) {
 	w := newWorld(t)
-	if err := w.Authenticate("first", "pass"); err != nil || len(w.Tags("first")) != 1 {
+	if err := w.Authenticate(t.Context(), "first", "pass"); err != nil || len(w.Tags("first")) != 1 {
 		t.Errorf("the user of the settings: %v", err)
 	}
-	if w.Authenticate("first", "x") == nil || w.Authenticate("root", "pass") == nil || len(w.Tags("root")) != 0 {
+	if w.Authenticate(t.Context(), "first", "x") == nil || w.Authenticate(t.Context(), "root", "pass") == nil || len(w.Tags("root")) != 0 {
 		t.Error("somebody else is let in")
 	}
 	w.begin()
-	if w.Authenticate("first", "pass") == nil || len(w.Tags("first")) != 0 {
+	if w.Authenticate(t.Context(), "first", "pass") == nil || len(w.Tags("first")) != 0 {
 		t.Error("the user of the settings counts although there are users")
 	}
 }
@@ -322,14 +324,14 @@ func TestPatternsEnd(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.begin()
-	hash, algorithm := w.Hash("p")
+	hash, algorithm, _ := w.Hash(t.Context(), "p")
 	w.user("u", hash, algorithm)
 	w.do(&command.PermissionSet{User: "u", VHost: "/", Read: ".*"})
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
 			for range 50 {
-				if err := w.Authenticate("u", "p"); err != nil {
+				if err := w.Authenticate(t.Context(), "u", "p"); err != nil {
 					t.Error(err)
 				}
 				if !w.Rules("u", "/").Allows(need(access.Read, false, "q")) {
@@ -344,6 +346,48 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// Whoever waits for the check of a password gives up with its context, and only so many wait.
+func TestBusy(t *testing.T) {
+	w := newWorld(t)
+	w.begin()
+	hash, algorithm, _ := w.Hash(t.Context(), "p")
+	w.user("u", hash, algorithm)
+	known, algorithm, _ := w.Hash(t.Context(), "k")
+	w.user("known", known, algorithm)
+	if err := w.Authenticate(t.Context(), "known", "k"); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w.verifier.costly = make(chan struct{}, 1) // of the bubble
+		w.verifier.costly <- struct{}{}            // somebody computes and computes
+		ctx, cancel := context.WithCancel(t.Context())
+		answers := make(chan error, maxWaiters)
+		for range maxWaiters {
+			go func() { answers <- w.Authenticate(ctx, "u", "wrong") }()
+		}
+		synctest.Wait()
+		if err := w.Authenticate(t.Context(), "u", "p"); !errors.Is(err, ErrBusy) {
+			t.Errorf("one more than may wait: %v", err)
+		}
+		if _, _, err := w.Hash(t.Context(), "p"); !errors.Is(err, ErrBusy) {
+			t.Errorf("a hash beside as many as may wait: %v", err)
+		}
+		if err := w.Authenticate(t.Context(), "known", "k"); err != nil {
+			t.Errorf("a password that is known: %v", err)
+		}
+		cancel()
+		for range maxWaiters {
+			if err := <-answers; !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
+				t.Errorf("who has gone: %v", err)
+			}
+		}
+		w.verifier.end()
+		if err := w.Authenticate(t.Context(), "u", "p"); err != nil {
+			t.Errorf("when all have gone: %v", err)
+		}
+	})
+}
+
 func BenchmarkNewHash(b *testing.B) {
 	for b.Loop() {
 		newHash("password")
@@ -353,8 +397,8 @@ func BenchmarkNewHash(b *testing.B) {
 func BenchmarkRemembered(b *testing.B) {
 	v, hash := newVerifier(), newHash("password")
 	for b.Loop() {
-		if !v.matches(hash, Argon2id, "password") {
-			b.Fatal("it does not fit")
+		if fits, err := v.matches(b.Context(), hash, Argon2id, "password"); !fits {
+			b.Fatal("it does not fit", err)
 		}
 	}
 }

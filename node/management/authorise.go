@@ -1,6 +1,8 @@
 package management
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -12,16 +14,17 @@ import (
 
 // Access says who may log in and what users may do.
 type Access interface {
-	// Login returns nil when the user may log in with the password from remote.
-	Login(user, password string, remote net.Addr) error
-	// Authenticate returns nil when the password is the user's.
-	Authenticate(user, password string) error
+	// Login returns nil when the user may log in with the password from remote, and
+	// ErrBusy when that cannot be found out now.
+	Login(ctx context.Context, user, password string, remote net.Addr) error
+	// Authenticate returns nil when the password is the user's; or ErrBusy.
+	Authenticate(ctx context.Context, user, password string) error
 	// Tags returns the tags of a user.
 	Tags(user string) []string
 	// Rules returns what a user may do in a vhost.
 	Rules(user, vhost string) Rules
-	// Hash hashes a password for storage.
-	Hash(password string) (hash, algorithm string)
+	// Hash hashes a password for storage. Its one error is ErrBusy.
+	Hash(ctx context.Context, password string) (hash, algorithm string, err error)
 	// RabbitHash hashes a password in the form that RabbitMQ imports.
 	RabbitHash(password string) string
 	// CheckHash returns an error when no password can fit a hash.
@@ -29,6 +32,9 @@ type Access interface {
 	// CheckPattern returns an error when a text is no regular expression.
 	CheckPattern(text string) error
 }
+
+// ErrBusy means that too many passwords are being checked.
+var ErrBusy = errors.New("too many passwords wait to be checked")
 
 // Rules are what a user may do in a vhost.
 type Rules interface {

@@ -30,12 +30,15 @@ type object = map[string]any
 func (c *call) login() error {
 	user, password, ok := c.r.BasicAuth()
 	if ok {
-		err := c.cfg.Access.Login(user, password, remoteAddr(c.r))
+		err := c.cfg.Access.Login(c.r.Context(), user, password, remoteAddr(c.r))
 		if err == nil {
 			c.user, c.tags = user, c.cfg.Access.Tags(user)
 			return when(c.tagged(tagAdministrator, tagMonitoring, tagPolicymaker, tagManagement), errNotManagement)
 		}
 		c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
+		if errors.Is(err, ErrBusy) {
+			return errUnavailable(ErrBusy.Error())
+		}
 	}
 	c.w.Header().Set("WWW-Authenticate", `Basic realm="Warren Management"`)
 	return &failure{http.StatusUnauthorized, "not_authorized", "Not_Authorized"}

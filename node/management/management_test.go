@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -311,6 +312,18 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	a.do("GET", "/api/whoami", "", 200, `{"name":"guest","tags":["administrator"]}`)
+}
+
+// busy is an Access that is asked for too many passwords.
+type busy struct{ Access }
+
+func (busy) Login(context.Context, string, string, net.Addr) error { return ErrBusy }
+
+// Who cannot be let in just now is not told that the password is wrong.
+func TestLoginWhenBusy(t *testing.T) {
+	a := newAPI(t)
+	a.handler = New(Config{Broker: a.broker, Access: busy{a.access()}, Logger: slog.New(slog.DiscardHandler)})
+	a.do("GET", "/api/overview", "", 503, `{"error":"service_unavailable"}`)
 }
 
 func TestUnknownAndMethod(t *testing.T) {

@@ -192,7 +192,9 @@ func (c *call) userCommand(name string, body *userBody) (*command.UserPut, error
 	case body.Password != nil && body.Hash != nil:
 		return nil, errBadRequest("both_password_and_password_hash_are_provided")
 	case body.Password != nil:
-		cmd.Hash, cmd.Algorithm = c.cfg.Access.Hash(*body.Password)
+		if cmd.Hash, cmd.Algorithm, err = c.cfg.Access.Hash(c.r.Context(), *body.Password); err != nil {
+			return nil, errUnavailable(err.Error())
+		}
 	case body.Hash != nil:
 		cmd.Hash, cmd.Algorithm = *body.Hash, body.Algorithm
 		if cmd.Algorithm == "" {
@@ -202,7 +204,9 @@ func (c *call) userCommand(name string, body *userBody) (*command.UserPut, error
 			return nil, errBadRequest("%v", err)
 		}
 	default:
-		_, cmd.Algorithm = c.cfg.Access.Hash("")
+		if _, cmd.Algorithm, err = c.cfg.Access.Hash(c.r.Context(), ""); err != nil {
+			return nil, errUnavailable(err.Error())
+		}
 	}
 	return cmd, nil
 }
@@ -284,14 +288,16 @@ func (c *call) putPassword() error {
 	if body.Password == nil {
 		return errBadRequest("key_missing: password")
 	}
-	cmd := &command.UserPut{SetPassword: true}
-	cmd.Hash, cmd.Algorithm = c.cfg.Access.Hash(*body.Password)
-	return c.changeUser(cmd)
+	return c.changePassword(*body.Password)
 }
 
-func (c *call) clearPassword() error {
+func (c *call) clearPassword() error { return c.changePassword("") }
+
+func (c *call) changePassword(password string) (err error) {
 	cmd := &command.UserPut{SetPassword: true}
-	cmd.Hash, cmd.Algorithm = c.cfg.Access.Hash("")
+	if cmd.Hash, cmd.Algorithm, err = c.cfg.Access.Hash(c.r.Context(), password); err != nil {
+		return errUnavailable(err.Error())
+	}
 	return c.changeUser(cmd)
 }
 
@@ -313,7 +319,10 @@ func (c *call) authenticate() error {
 	if err := c.decode(&body); err != nil {
 		return err
 	}
-	err := c.cfg.Access.Authenticate(c.params["user"], body.Password)
+	err := c.cfg.Access.Authenticate(c.r.Context(), c.params["user"], body.Password)
+	if errors.Is(err, ErrBusy) {
+		return errUnavailable(ErrBusy.Error())
+	}
 	return c.ok(object{"authenticated": err == nil})
 }
 

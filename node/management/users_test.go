@@ -147,7 +147,7 @@ func TestPermissionsOverHTTP(t *testing.T) {
 // row: 1.7 user tags
 func TestTags(t *testing.T) {
 	a := newAPI(t)
-	hash, algorithm := a.access().Hash("pw")
+	hash, algorithm, _ := a.access().Hash(t.Context(), "pw")
 	for _, tag := range []string{"none", "management", "policymaker", "monitoring", "administrator"} {
 		a.must(&command.UserPut{Name: tag, SetPassword: true, Hash: hash, Algorithm: algorithm, SetTags: true, Tags: []string{tag}})
 		if tag != "monitoring" && tag != "administrator" {
