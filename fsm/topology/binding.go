@@ -230,8 +230,8 @@ func checkLocal(id *identity) *command.Error {
 
 func identify(c *command.Binding) (identity, wire.Table) {
 	id := identity{
-		source:      stripNewlines(c.Source),
-		destination: stripNewlines(c.Destination),
+		source:      StripNewlines(c.Source),
+		destination: StripNewlines(c.Destination),
 		toExchange:  c.ToExchange,
 		key:         c.Key,
 	}

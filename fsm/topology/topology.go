@@ -156,7 +156,7 @@ func (t *Topology) add(def Exchange) {
 // changes nothing; of its arguments only alternate-exchange is compared.
 // Refusals: 403, 404 and 406.
 func (t *Topology) Declare(d *command.ExchangeDeclare) *command.Error {
-	name := stripNewlines(d.Name)
+	name := StripNewlines(d.Name)
 	if d.Passive {
 		return t.declarePassive(name)
 	}
@@ -234,7 +234,7 @@ func (t *Topology) checkEquivalent(x *exchange, d *command.ExchangeDeclare) *com
 // so do auto-delete exchanges that lose their last binding by that. Deleting an
 // exchange that is not there is fine. Refusals: 403 and, with ifUnused, 406.
 func (t *Topology) Delete(name string, ifUnused bool) *command.Error {
-	name = stripNewlines(name)
+	name = StripNewlines(name)
 	if name == "" {
 		return errDefaultExchange()
 	}
@@ -393,8 +393,9 @@ func Types() []string {
 
 func knownType(name string) bool { return slices.Contains(Types(), name) }
 
-// stripNewlines takes CR and LF out of a name, as RabbitMQ does.
-func stripNewlines(name string) string {
+// StripNewlines takes CR and LF out of a name, as RabbitMQ does where a queue, exchange or
+// binding is declared.
+func StripNewlines(name string) string {
 	if !strings.ContainsAny(name, "\r\n") {
 		return name
 	}

@@ -17,6 +17,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/fsm/topology"
 )
 
 // Broker is what the API needs of the node.
@@ -118,6 +119,10 @@ func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// entities are the parameters of paths from which the machine takes line breaks. They go at
+// once, so that the permission that is looked for is that of the name that is used.
+var entities = []string{"exchange", "queue", "destination"}
+
 func (s *server) handle(c *call) error {
 	segments, err := split(c.r.URL.EscapedPath())
 	if err != nil {
@@ -137,6 +142,11 @@ func (s *server) handle(c *call) error {
 	switch {
 	case rt != nil:
 		c.params = params
+		for _, name := range entities {
+			if text, ok := params[name]; ok {
+				params[name] = topology.StripNewlines(text)
+			}
+		}
 		if err := c.authorise(rt); err != nil {
 			c.log.Warn("http request refused", "user", c.user, "method", c.r.Method, "path", c.r.URL.Path, "err", err)
 			return err

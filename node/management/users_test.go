@@ -108,6 +108,24 @@ func TestPublishAsOverAMQP(t *testing.T) {
 	a.as("u", "POST", "/api/exchanges/%2F/amq.direct/publish", properties(`"headers":{"CC":["x.y"]}`), 200, "")
 }
 
+// The machine takes line breaks out of names: the permission has to fit what is left.
+func TestLineBreaksInNames(t *testing.T) {
+	a := newAPI(t)
+	a.do("PUT", "/api/users/u", `{"password":"pw","tags":"management"}`, 201, "")
+	a.do("PUT", "/api/permissions/%2F/u", `{"configure":"^(own|sec\\n)","write":"","read":""}`, 201, "")
+	for _, kind := range []string{"queues", "exchanges"} {
+		for _, path := range []string{"/sec%0Aret", "/sec%0D%0Aret", "/%0Aown"} {
+			status, text := 401, "'secret'"
+			if strings.HasSuffix(path, "own") {
+				status, text = 201, ""
+			}
+			a.as("u", "PUT", "/api/"+kind+"/%2F"+path, `{}`, status, text)
+		}
+		a.do("GET", "/api/"+kind+"/%2F/own%0A", "", 200, `{"name":"own"}`)
+		a.do("GET", "/api/"+kind+"/%2F/secret", "", 404, "")
+	}
+}
+
 func TestPermissionsOverHTTP(t *testing.T) {
 	a := newAPI(t)
 	all := `{"configure":"^u","write":".*","read":""}`
@@ -169,6 +187,12 @@ func TestTags(t *testing.T) {
 	a.as("management", "GET", "/api/nodes", "", 401, "Not monitor user")
 	a.as("monitoring", "GET", "/api/nodes", "", 200, `"n1"`)
 	a.as("monitoring", "DELETE", "/api/cluster/nodes/n3", "", 401, "Not administrator user")
+
+	for _, path := range []string{"/api/vhost-limits/%2F/max-queues", "/api/parameters/vhost-limits/%2F/limits"} {
+		for _, method := range []string{"PUT", "DELETE"} {
+			a.as("policymaker", method, path, `{"value":{"max-queues":1}}`, 401, "Not administrator user")
+		}
+	}
 
 	a.as("management", "PUT", "/api/queues/%2F/own", `{}`, 201, "")
 	a.as("management", "PUT", "/api/queues/%2F/other", `{}`, 401, "configure access to queue 'other' in vhost '/' refused for user 'management'")
