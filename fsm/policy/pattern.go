@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"regexp"
 	"strings"
 )
@@ -30,20 +29,12 @@ func (p *pattern) fits(name string) bool {
 	return p.main.MatchString(name)
 }
 
-func compile(text string) (pattern, error) {
+func compile(text string) (pattern, bool) {
 	main, err := regexp.Compile(text)
 	if err == nil {
-		return pattern{main: main}, nil
+		return pattern{main: main}, true
 	}
-	p, ok := compileAhead(text)
-	if !ok {
-		var syntax interface{ Unwrap() error }
-		if errors.As(err, &syntax) {
-			err = syntax.Unwrap()
-		}
-		return pattern{}, err
-	}
-	return p, nil
+	return compileAhead(text)
 }
 
 // compileAhead compiles a pattern that begins with ^ and lookaheads. Where a further

@@ -8,6 +8,7 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -57,14 +58,29 @@ func New(p Policy, operator bool) (*Policy, string) {
 	if fault := checkApplyTo(p.ApplyTo); fault != "" {
 		faults = append(faults, fault)
 	}
-	var err error
-	if p.pattern, err = compile(p.Pattern); err != nil {
-		faults = append(faults, "pattern should be regular expression but is invalid: "+term(err.Error()))
+	if fault := p.compile(); fault != "" {
+		faults = append(faults, fault)
 	}
 	if len(faults) > 0 {
 		return nil, "Validation failed\n\n" + strings.Join(faults, "\n") + "\n"
 	}
 	return &p, ""
+}
+
+// maxPattern bounds the length of patterns, as all names are matched with all of them.
+const maxPattern = 1024
+
+// compile makes the pattern. Why it cannot be is said in words of our own, as it becomes a part
+// of what all nodes must agree on: those of the standard library may change with its version.
+func (p *Policy) compile() (fault string) {
+	if len(p.Pattern) > maxPattern {
+		return fmt.Sprintf("pattern must not be longer than %d bytes, and has %d", maxPattern, len(p.Pattern))
+	}
+	var ok bool
+	if p.pattern, ok = compile(p.Pattern); !ok {
+		return "pattern should be regular expression but is invalid: " + term("not of the syntax of RE2")
+	}
+	return ""
 }
 
 func checkApplyTo(name string) string {

@@ -44,9 +44,9 @@ func TestPatterns(t *testing.T) {
 		{`^(?![[:digit:]\])(])q`, []string{"q1"}, []string{"1q"}},
 		{"(?i)^orders", []string{"Orders.eu"}, []string{"my orders"}},
 	} {
-		p, err := compile(c.pattern)
-		if err != nil {
-			t.Errorf("%s: %v", c.pattern, err)
+		p, ok := compile(c.pattern)
+		if !ok {
+			t.Errorf("%s does not compile", c.pattern)
 			continue
 		}
 		for _, name := range c.fit {
@@ -63,7 +63,7 @@ func TestPatterns(t *testing.T) {
 	for _, bad := range []string{
 		"(", "a(?!b)", "^(?!a)|b", "^(?!a)*b", "^(?!a", "^(?!)(?!", `^(?!\Qa)\E)`, "^(?<!a)b", `^(?!(a)\1)`, "^(?![a)", "^(?!a)[", "*",
 	} {
-		if _, err := compile(bad); err == nil {
+		if _, ok := compile(bad); ok {
 			t.Errorf("%s compiles", bad)
 		}
 	}
@@ -76,7 +76,7 @@ func FuzzPattern(f *testing.F) {
 		f.Add(s, "amq.x")
 	}
 	f.Fuzz(func(_ *testing.T, pattern, name string) {
-		if p, err := compile(pattern); err == nil {
+		if p, ok := compile(pattern); ok {
 			p.fits(name)
 		}
 	})
