@@ -172,7 +172,8 @@ func (c *Consumer) join() {
 	}
 }
 
-// Cancel ends the consumer. Its deliveries in flight stay with the channel.
+// Cancel ends the consumer. Its deliveries in flight stay with the channel. Who follows it as the active one
+// is decided by Assign, so only once when many go.
 func (c *Consumer) Cancel() {
 	if c.gone {
 		return
@@ -187,7 +188,10 @@ func (c *Consumer) Cancel() {
 	}
 	delete(c.Channel.tags, c.Spec.Tag)
 	c.forget()
-	c.Queue.choose()
+	if q := c.Queue; (c == q.active || c == q.rival) && !q.unchosen {
+		q.unchosen = true
+		c.Queue.store.unchosen = append(c.Queue.store.unchosen, q)
+	}
 }
 
 // forget drops a consumer that is gone when its last delivery is settled.

@@ -44,6 +44,7 @@ type Queue struct {
 	single    bool        // has one active consumer at a time: see active.go
 	active    *Consumer   // of a queue with a single active consumer
 	rival     *Consumer   // of higher priority than active, waits for it to settle
+	unchosen  bool        // in store.unchosen
 	dedup     *Dedup      // nil: any message is taken
 	window    bool        // see Deduplicate
 	levels    []level     // consumers that wait, highest priority first

@@ -26,7 +26,8 @@ type Store struct {
 	counting   bool // how often messages come back
 	rejecting  int  // queues that may refuse a message
 
-	dirty []*Queue // may have both ready messages and willing consumers
+	unchosen []*Queue // whose active consumer or its rival has gone
+	dirty    []*Queue // may have both ready messages and willing consumers
 
 	resident int64 // cost of the messages in memory
 	limit    int64 // of resident; below 0 there is none
@@ -65,6 +66,12 @@ func (s *Store) touch(q *Queue) {
 // Assign hands out the ready messages of all queues that changed since the last
 // call, queue by queue in the order of their first change.
 func (s *Store) Assign(sink Sink) {
+	for i, q := range s.unchosen {
+		q.unchosen = false
+		q.choose()
+		s.unchosen[i] = nil
+	}
+	s.unchosen = s.unchosen[:0]
 	for i := 0; i < len(s.dirty); i++ {
 		q := s.dirty[i]
 		q.assign(sink)
