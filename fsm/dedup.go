@@ -54,7 +54,8 @@ func cacheTTL(properties []byte) int64 {
 	return min(max(n, 0), maxMilliseconds)
 }
 
-// cacheNumber reads an integer argument, which may stand in a string. 0: it is not there.
+// cacheNumber reads an integer argument, which may stand in a string. 0: it is not there, or
+// (when it is not ok) means nothing, as it may in queues and exchanges of old versions.
 func cacheNumber(args wire.Table, name string) (n int64, ok bool) {
 	v, there := args.Get(name)
 	if !there {
@@ -66,7 +67,10 @@ func cacheNumber(args wire.Table, name string) (n int64, ok bool) {
 		n, err = strconv.ParseInt(s, 10, 64)
 		ok = err == nil
 	}
-	return n, ok && n > 0
+	if !ok || n <= 0 {
+		return 0, false
+	}
+	return n, true
 }
 
 // checkCache refuses what an exchange or queue cannot remember by.
@@ -145,9 +149,9 @@ func (s *state) dedupQueue(q *queue.Queue) {
 	if q.Dedup() != nil || !wantsDedup(q.Spec.Args) {
 		return
 	}
-	_, sized := q.Spec.Args.Get(argCacheSize)
-	_, timed := q.Spec.Args.Get(argCacheTTL)
-	if sized || timed {
+	size, _ := cacheNumber(q.Spec.Args, argCacheSize)
+	ttl, _ := cacheNumber(q.Spec.Args, argCacheTTL)
+	if size > 0 || ttl > 0 {
 		q.Deduplicate(s.newCache(q.Spec.Args, cacheSize), true)
 	} else {
 		q.Deduplicate(s.store.NewDedup(0, 0), false)
