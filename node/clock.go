@@ -69,8 +69,15 @@ func (c *stampClock) stamp() int64 {
 	return now
 }
 
-// saw takes the stamp of an entry that was applied, or the time of a machine that was restored, and says
-// when time stands still because the leader's clock is behind.
+// restored takes the time of a machine that was restored.
+func (c *stampClock) restored(ms int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passed = ms
+}
+
+// saw takes the stamp of an entry that was applied, and says when time stands still because the leader's
+// clock is behind.
 func (c *stampClock) saw(ms int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -55,3 +55,15 @@ func TestStampClock(t *testing.T) {
 		t.Errorf("it is said %d times that the clock is behind", got)
 	}
 }
+
+// TestTickerLooks checks that the clock is looked at again in time, however late the next thing is due.
+func TestTickerLooks(t *testing.T) {
+	k := newTicker()
+	now := time.UnixMilli(1000)
+	for due, want := range map[int64]time.Duration{0: time.Minute, 500: -500 * time.Millisecond, 1e9: time.Minute, 1010: 10 * time.Millisecond} {
+		k.set(due, due != 0)
+		if got := k.wait(now); got != want {
+			t.Errorf("due at %d: %v and not %v", due, got, want)
+		}
+	}
+}

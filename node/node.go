@@ -47,6 +47,7 @@ type Node struct {
 	id      string
 	log     *slog.Logger
 	started time.Time
+	clock   *stampClock
 
 	disk      *msgstore.Store
 	replica   *replica.Replica
@@ -121,6 +122,7 @@ func Open(cfg Config) (*Node, error) {
 	n.shortcuts = newShortcuts(n, node)
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
+	n.clock = newStampClock(n.log)
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -264,7 +266,7 @@ func (n *Node) HTTPAddr() string { return n.web.Addr().String() }
 
 // stamp runs on the leader as a batch enters the log.
 func (n *Node) stamp(batch []byte) {
-	command.Stamp(batch, time.Now().UnixMilli(), n.proposer.Epoch())
+	command.Stamp(batch, n.clock.stamp(), n.proposer.Epoch())
 }
 
 // submit puts a batch on its way.
@@ -276,6 +278,7 @@ func (n *Node) submit(batch []byte, done func(ok bool)) {
 // applies the log.
 func (n *Node) applied(out *fsm.Output) {
 	n.ticker.set(out.Due, out.AnyDue)
+	n.clock.saw(out.Header.Stamp)
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
 	n.noteAccess(out)           // before anybody hears that it is done
@@ -313,6 +316,7 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.guard.Changed()
 	n.endGoneUsers()
 	n.takeDue(m)
+	n.clock.restored(m.Now())
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start

@@ -39,13 +39,13 @@ func (t *ticker) set(due int64, ok bool) {
 	}
 }
 
-// wait returns how long it is until something is due.
+// wait returns how long it is until something is due, or the clock is to be looked at again.
 func (t *ticker) wait(now time.Time) time.Duration {
 	due := t.due.Load()
 	if due == 0 {
-		return time.Hour
+		return time.Minute
 	}
-	return time.UnixMilli(due).Sub(now)
+	return min(time.UnixMilli(due).Sub(now), time.Minute)
 }
 
 // ticks proposes a tick when something is due and no other entry brings the time to the
@@ -60,7 +60,7 @@ func (n *Node) ticks(ctx context.Context) {
 		case <-n.ticker.earlier:
 		case <-timer.C:
 		}
-		wait := n.ticker.wait(time.Now())
+		wait := n.ticker.wait(time.UnixMilli(n.clock.stamp())) // the time that a tick would bring
 		if wait <= 0 {
 			wait = tickRetry
 			if n.cluster.IsLeader() {
