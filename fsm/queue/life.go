@@ -175,39 +175,38 @@ func (q *Queue) Use() {
 }
 
 // A Budget bounds what one log entry does because of time and limits.
-type Budget struct {
-	left int
-
-	// The last message that died to be dead-lettered.
-	q    *Queue
-	base uint64
-	slot int
-}
+type Budget struct{ left int }
 
 // NewBudget allows so many messages of up to 4 KiB each; larger ones count for more.
-func NewBudget(n int) Budget { return Budget{left: n} }
+func NewBudget(n int) Budget { return Budget{n} }
 
 // Spent reports whether nothing is left.
 func (b *Budget) Spent() bool { return b.left <= 0 }
 
 func (b *Budget) spend(size int) { b.left -= 1 + size>>12 }
 
-// partMost is about how much is read from disk for one message.
-const partMost = 1 << 20
+// readCost is what reading a record counts for: so an entry reads 250 at most, of up to 1 MiB each.
+const readCost = 128 << 10
+
+// A deathbed is where the last message of a queue died in an entry that was to be dead-lettered.
+type deathbed struct {
+	entry, base uint64
+	slot        int
+}
 
 // spendRead is for a message that is to be dead-lettered: it may be away, and what stands beside
 // it is read with it. What is away is each node's own affair and the budget is not, so all pay
-// for what has to be read at worst: for a chunk, and for what lies between two messages of one.
+// for what may have to be read: for a chunk, and for what lies between two messages of one.
 func (b *Budget) spendRead(q *Queue, c *page, slot int) {
-	from, size := 0, partMost
-	if b.q == q && b.base == c.base {
-		from, size = b.slot+1, 0
+	from, size := 0, readCost
+	if q.died.entry == q.store.entry && q.died.base == c.base {
+		from, size = q.died.slot+1, 0
 	}
-	b.q, b.base, b.slot = q, c.base, slot
-	for s := c.present.next(from); s <= slot && size < partMost; s = c.present.next(s + 1) {
+	q.died = deathbed{q.store.entry, c.base, slot}
+	for s := c.present.next(from); s <= slot && size < readCost; s = c.present.next(s + 1) {
 		size += bodySize(c, s)
 	}
-	b.spend(max(min(size, partMost), bodySize(c, slot)))
+	b.spend(max(min(size, readCost), bodySize(c, slot)))
 }
 
 // Spend takes n messages off that are in memory, or copies of one.
@@ -322,8 +321,11 @@ func (s *Store) TakeDead() []Dead {
 	return d
 }
 
-// SetNow sets the time, in milliseconds since the Unix epoch. It never goes back.
-func (s *Store) SetNow(ms int64) { s.now = ms }
+// SetNow begins a log entry at a time, in milliseconds since the Unix epoch. It never goes back.
+func (s *Store) SetNow(ms int64) {
+	s.now = ms
+	s.entry++
+}
 
 // checkLife checks that all that is to happen to the queue is known to the indexes, and
 // that nothing is kept of messages that went.

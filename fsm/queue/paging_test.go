@@ -276,7 +276,7 @@ func TestReadAhead(t *testing.T) {
 // TestDeadLettersFromDisk checks that messages that die here and there do not bring to memory what stands
 // beside them, that each record is read once, and that all nodes let the same number go.
 func TestDeadLettersFromDisk(t *testing.T) {
-	const chunks = 80
+	const chunks = 600
 	filled := func() (*Store, *pages, *Queue, *Channel) {
 		s, p, q := newPaged()
 		set := DefaultSettings()
@@ -289,7 +289,7 @@ func TestDeadLettersFromDisk(t *testing.T) {
 				if i == 500 || i == 501 {
 					ttl = 10
 				}
-				q.Push(s.NewMessage("", nil, nil, make([]byte, 100)), ttl)
+				q.Push(s.NewMessage("", nil, nil, make([]byte, 50)), ttl)
 			}
 		}
 		return s, p, q, s.NewChannel(command.Owner{})
@@ -302,6 +302,8 @@ func TestDeadLettersFromDisk(t *testing.T) {
 	inMemory.SetNow(10)
 	entries, dead := 0, 0
 	for ; q.expiry.Next(10) != nil; entries++ {
+		s.SetNow(10)
+		inMemory.SetNow(10)
 		for _, to := range []*Queue{q, same} {
 			b := NewBudget(8192)
 			for to.Act(&b) {
@@ -313,7 +315,7 @@ func TestDeadLettersFromDisk(t *testing.T) {
 		if q.Ready() != same.Ready() {
 			t.Fatalf("%d messages left with a disk, %d without", q.Ready(), same.Ready())
 		}
-		if s.Resident() != 0 || p.reads > (entries+1)*8192/(partMost>>12) {
+		if s.Resident() != 0 || p.reads > (entries+1)*8192/(readCost>>12) {
 			t.Fatalf("entry %d: %d bytes in memory, %d reads", entries, s.Resident(), p.reads)
 		}
 	}

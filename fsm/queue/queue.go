@@ -54,6 +54,7 @@ type Queue struct {
 	used      int64     // when a client last used it, for Settings.Expires
 	expiry    due.Index // its chunks that have deadlines
 	timer     due.Item  // in store.Timers
+	died      deathbed
 }
 
 // NewQueue returns an empty queue.

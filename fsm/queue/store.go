@@ -22,6 +22,7 @@ type Store struct {
 	dues       pool[int64]
 	Timers     due.Index // what is next to happen to queues, and to others that the caller puts there
 	now        int64     // milliseconds since the Unix epoch
+	entry      uint64    // counts entries of the log since the store was made
 	dead       []Dead
 	counting   bool // how often messages come back
 	rejecting  int  // queues that may refuse a message
