@@ -2,12 +2,9 @@ package session
 
 import (
 	"bytes"
-	"math"
-	"strconv"
-	"strings"
 
+	"warren/fsm/command"
 	"warren/protocol"
-	"warren/protocol/wire"
 )
 
 type contentState uint8
@@ -173,44 +170,8 @@ func (ch *channel) bodyFrame(payload []byte) error {
 // checkProperties checks what RabbitMQ checks of the properties of a publish:
 // user-id and expiration.
 func (ch *channel) checkProperties(properties []byte) error {
-	if wire.Present(properties)&(wire.FlagUserID|wire.FlagExpiration) == 0 {
-		return nil
-	}
-	if id, ok := wire.ShortProperty(properties, wire.FlagUserID); ok && string(id) != ch.c.user && !ch.c.permits.impersonates() {
-		return preconditionFailed(protocol.IDBasicPublish,
-			"user_id property set to '%s' but authenticated user was '%s'", id, ch.c.user)
-	}
-	if v, ok := wire.ShortProperty(properties, wire.FlagExpiration); ok {
-		if fault := expirationFault(string(v)); fault != "" {
-			return preconditionFailed(protocol.IDBasicPublish, "invalid expiration '%s': %s", v, fault)
-		}
+	if fault := command.PropertiesFault(properties, ch.c.user, ch.c.permits.impersonates); fault != "" {
+		return preconditionFailed(protocol.IDBasicPublish, "%s", fault)
 	}
 	return nil
-}
-
-// expirationFault says what is wrong with an expiration, as Erlang prints it (see
-// parse_expiration in rabbit_basic); empty: nothing.
-func expirationFault(s string) string {
-	end := 0
-	if end < len(s) && (s[end] == '-' || s[end] == '+') {
-		end++
-	}
-	digits := end
-	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
-		end++
-	}
-	if end == digits {
-		return "no_integer"
-	}
-	if end < len(s) {
-		return `{leftover_string,` + strconv.Quote(s[end:]) + `}`
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	switch {
-	case strings.HasPrefix(s, "-") && (err != nil || n < 0):
-		return "{value_negative," + s + "}"
-	case err != nil || n > math.MaxUint32:
-		return "{value_too_big," + strings.TrimPrefix(s, "+") + "}"
-	}
-	return ""
 }
