@@ -11,6 +11,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/fsm/topology"
 )
 
 // A definition is one kind of thing in a file of definitions, which is RabbitMQ's
@@ -395,7 +396,9 @@ func parseQueue(c *call, raw json.RawMessage, vhost string) (command.Command, er
 func exportBindings(m *fsm.Machine, vhosts []string) []object {
 	var list []object
 	for _, vhost := range vhosts {
-		for _, b := range m.Bindings(vhost) {
+		all := m.Bindings(vhost)
+		topology.SortBindings(all) // so that equal definitions give equal files
+		for _, b := range all {
 			if q, ok := m.Queue(vhost, b.Destination); b.Source == "" || !b.ToExchange && ok && q.Exclusive {
 				continue
 			}
