@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"strconv"
@@ -217,11 +216,7 @@ func (m *Machine) captureCaches() (all []kept) {
 // lateCaches writes the caches, each in a piece.
 func lateCaches(s *Snapshot, piece func([]byte)) {
 	for i := range s.caches {
-		var b bytes.Buffer
-		w := stream.NewWriter(&b)
-		s.caches[i].write(w)
-		w.Fail(w.Flush())
-		piece(b.Bytes())
+		writePiece(piece, s.caches[i].write)
 	}
 }
 

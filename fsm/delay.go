@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 
@@ -210,11 +209,7 @@ func (m *Machine) captureDelays() (all []delays) {
 // lateDelays writes when delayed messages are due, a vhost in a piece.
 func lateDelays(s *Snapshot, piece func([]byte)) {
 	for i := range s.delays {
-		var b bytes.Buffer
-		w := stream.NewWriter(&b)
-		s.delays[i].write(w)
-		w.Fail(w.Flush())
-		piece(b.Bytes())
+		writePiece(piece, s.delays[i].write)
 	}
 }
 

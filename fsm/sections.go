@@ -117,3 +117,12 @@ func lateDeadlines(s *Snapshot, piece func([]byte)) { queue.Deadlines(s.queues, 
 
 // lateTries writes what became of messages that were given out and came back.
 func lateTries(s *Snapshot, piece func([]byte)) { queue.WriteTries(s.queues, piece) }
+
+// writePiece gives what write writes as one piece of a section.
+func writePiece(piece func([]byte), write func(*stream.Writer)) {
+	var b bytes.Buffer
+	w := stream.NewWriter(&b)
+	write(w)
+	w.Fail(w.Flush())
+	piece(b.Bytes())
+}
