@@ -438,14 +438,14 @@ func (n *Node) snapshotDue(since time.Duration) bool {
 	return applied > 0 && since >= snapshotPause && n.disk.Wasteful()
 }
 
-// giveBackMemory returns to the system, once after each time of load, the memory
-// that the load needed and idling does not.
+// giveBackMemory returns to the system, when the node idles, the memory that load
+// needed and idling does not: also of load that brings few bytes, as declarations do.
 func (n *Node) giveBackMemory(ctx context.Context) {
 	const every, busy = 5 * time.Second, 1 << 20 // bytes of log in that time
+	const worth = 24 << 20                       // bytes above what was kept the last time
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var last int64
-	loaded := false
+	var last, kept int64
 	for {
 		select {
 		case <-ctx.Done():
@@ -454,10 +454,16 @@ func (n *Node) giveBackMemory(ctx context.Context) {
 		}
 		now := n.replica.BytesApplied()
 		idle := now-last < busy
-		if idle && loaded {
-			debug.FreeOSMemory()
+		last = now
+		used, err := alarm.MemoryUsed()
+		if !idle || err != nil || used < kept+worth {
+			kept = min(kept, used)
+			continue
 		}
-		loaded, last = !idle, now
+		debug.FreeOSMemory()
+		if used, err = alarm.MemoryUsed(); err == nil {
+			kept = used
+		}
 	}
 }
 
