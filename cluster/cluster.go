@@ -141,7 +141,8 @@ func (c *Cluster) open() (err error) {
 	undo = append(undo, func() error { c.peers.close(); return c.transport.Close() })
 
 	c.stores.log.leads = func() bool { r := c.raftNow(); return r != nil && r.State() == raft.Leader }
-	fsm := newMachine(c.cfg.FSM, c.stores.log.waitOnDisk, c.notices.committed, c.down.configured)
+	c.stores.log.written = c.notices.written
+	fsm := newMachine(c.cfg.FSM, c.stores.log.waitOnDisk, c.notices.handed, c.down.configured)
 	r, err := raft.NewRaft(c.raftConfig(), fsm, c.stores.log, c.stores.stable, c.stores.snaps, c.transport)
 	if err != nil {
 		return errors.Join(fmt.Errorf("start raft: %w", err), listener.Close(), udp.Close())

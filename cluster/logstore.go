@@ -24,7 +24,8 @@ import (
 type logStore struct {
 	inner     raft.LogStore
 	monotonic bool
-	leads     func() bool // this node leads; asked on Raft's main goroutine, whose state that is
+	leads     func() bool              // this node leads; asked on Raft's main goroutine, whose state that is
+	written   func(index, term uint64) // what was late is on disk up to that entry
 	onFail    func(error)
 
 	// disk is held while the file is changed. It is taken before mu.
@@ -55,7 +56,7 @@ func newLogStore(inner raft.LogStore, onFail func(error)) (*logStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read first index: %w", err)
 	}
-	s := &logStore{inner: inner, low: low, monotonic: ok && m.IsMonotonic(), leads: func() bool { return false }, onFail: onFail}
+	s := &logStore{inner: inner, low: low, monotonic: ok && m.IsMonotonic(), leads: func() bool { return false }, written: func(uint64, uint64) {}, onFail: onFail}
 	s.changed = sync.NewCond(&s.mu)
 	s.from.Store(allOnDisk)
 	s.writer.Go(s.write)
@@ -204,7 +205,6 @@ func (s *logStore) writePending() error {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.pending -= n; s.pending == 0 {
 		s.from.Store(allOnDisk)
 	} else {
@@ -212,6 +212,9 @@ func (s *logStore) writePending() error {
 	}
 	s.trim()
 	s.changed.Broadcast()
+	s.mu.Unlock()
+	last := logs[len(logs)-1]
+	s.written(last.Index, last.Term)
 	return nil
 }
 

@@ -37,6 +37,16 @@ func (c *Cluster) servers() []raft.Server {
 	return f.Configuration().Servers
 }
 
+// voters are the ids of those who vote, also of one that joins or leaves just now.
+func (c *Cluster) voters() (ids []raft.ServerID) {
+	for _, s := range c.servers() {
+		if s.Suffrage == raft.Voter {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
 func (c *Cluster) server(id string) (raft.Server, bool) {
 	for _, s := range c.servers() {
 		if string(s.ID) == id {

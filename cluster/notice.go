@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -12,31 +13,55 @@ import (
 // It harms nothing: the request names the committed entry and its term, a
 // follower that has not got that entry refuses, one that has may commit all up to
 // it. One is in flight per follower; what is committed meanwhile goes in the next.
+//
+// Where at most three vote, a voter is told as soon as the entry is on the leader's disk: with
+// its own copy, without which it refuses, that makes a majority. See DESIGN.md.
 type notices struct {
 	c  *Cluster
 	wg sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool
-	index  uint64
-	term   uint64 // of the entry
-	busy   map[raft.ServerID]bool
+	mu        sync.Mutex
+	closed    bool
+	committed mark // as this node's state machine was handed it
+	onDisk    mark // of this node, which wrote it as the leader
+	busy      map[raft.ServerID]bool
 }
+
+// mark is an entry of the log.
+type mark struct{ index, term uint64 }
+
+// earlyEntries is how far a follower may be behind an entry and be told of it early. Under load
+// it is further behind, and the next entries bring the news anyway.
+const earlyEntries = 2
 
 func newNotices(c *Cluster) *notices { return &notices{c: c, busy: make(map[raft.ServerID]bool)} }
 
-// committed is called by the state machine's goroutine, on every node. It only
-// starts work, and only on the leader.
-func (n *notices) committed(index, term uint64) {
+// handed is called by the state machine's goroutine, on every node, with the entry up to
+// which all are committed. It only starts work, and only on the leader.
+func (n *notices) handed(index, term uint64) {
 	if r := n.c.raftNow(); r == nil || r.State() != raft.Leader {
 		return
 	}
 	servers := n.c.servers()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.index, n.term = index, term
+	n.committed = mark{index, term}
 	for _, s := range servers {
 		n.start(s.ID)
+	}
+}
+
+// written is called when entries that this node appended as the leader are on its disk.
+func (n *notices) written(index, term uint64) {
+	voters := n.c.voters()
+	if len(voters) > 3 || !slices.Contains(voters, raft.ServerID(n.c.cfg.ID)) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onDisk = mark{index, term}
+	for _, id := range voters {
+		n.start(id)
 	}
 }
 
@@ -50,7 +75,10 @@ func (n *notices) took(id raft.ServerID, _ uint64) {
 
 // start begins to send when there is something to tell. Called with the lock held.
 func (n *notices) start(id raft.ServerID) {
-	if n.closed || n.index == 0 || n.busy[id] || string(id) == n.c.cfg.ID || !n.c.transport.wants(id, n.index) {
+	if n.closed || n.busy[id] || string(id) == n.c.cfg.ID {
+		return
+	}
+	if _, ok := n.next(id, mark{}); !ok {
 		return
 	}
 	n.busy[id] = true
@@ -58,30 +86,52 @@ func (n *notices) start(id raft.ServerID) {
 	go n.send(id)
 }
 
+// next is what a follower is to be told. tried is what it was told early and may have
+// refused. Called with the lock held.
+func (n *notices) next(id raft.ServerID, tried mark) (mark, bool) {
+	if n.onDisk.index > n.committed.index && n.onDisk != tried && n.c.transport.awaits(id, n.onDisk.index) {
+		return n.onDisk, true
+	}
+	return n.committed, n.c.transport.wants(id, n.committed.index)
+}
+
 func (n *notices) send(id raft.ServerID) {
 	defer n.wg.Done()
-	var sent uint64
+	var early, sent mark
 	for {
 		n.mu.Lock()
-		index, term := n.index, n.term
-		if n.closed || index == sent || !n.c.transport.wants(id, index) {
+		m, ok := n.next(id, early)
+		if n.closed || !ok || m == sent {
 			n.busy[id] = false
 			n.mu.Unlock()
 			return
 		}
+		isEarly := m.index > n.committed.index
 		n.mu.Unlock()
-		sent = index
-		if leading, ok := n.c.leadingTerm(); ok {
-			self := []byte(n.c.cfg.ID)
-			req := &raft.AppendEntriesRequest{
-				RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self},
-				Term:         leading,
-				PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
-			}
-			if err := n.c.transport.AppendEntries(id, raft.ServerAddress(id), req, &raft.AppendEntriesResponse{}); err != nil {
-				n.c.log.Debug("commit notice", "follower", id, "error", err)
-			}
+		if isEarly {
+			early = m
+		} else {
+			sent = m
 		}
+		n.tell(id, m, isEarly)
+	}
+}
+
+// tell sends a follower the request that Raft would send when the entry is committed. Early
+// it is sent for entries of the leader's own term only: copies make no other ones committed.
+func (n *notices) tell(id raft.ServerID, m mark, early bool) {
+	leading, ok := n.c.leadingTerm()
+	if !ok || m.term > leading || early && m.term != leading {
+		return
+	}
+	self := []byte(n.c.cfg.ID)
+	req := &raft.AppendEntriesRequest{
+		RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self},
+		Term:         leading,
+		PrevLogEntry: m.index, PrevLogTerm: m.term, LeaderCommitIndex: m.index,
+	}
+	if err := n.c.transport.AppendEntries(id, raft.ServerAddress(id), req, &raft.AppendEntriesResponse{}); err != nil {
+		n.c.log.Debug("commit notice", "follower", id, "error", err)
 	}
 }
 

@@ -92,6 +92,7 @@ type transport struct {
 
 // progress is what the leader's requests to a follower tell of it.
 type progress struct {
+	sent uint64 // highest entry sent
 	told uint64 // highest commit index sent
 	has  uint64 // highest entry that it took
 }
@@ -176,6 +177,7 @@ func (t *transport) note(id raft.ServerID, req *raft.AppendEntriesRequest, ok bo
 	t.mu.Lock()
 	p := t.progress[id]
 	p.told = max(p.told, req.LeaderCommitIndex)
+	p.sent = max(p.sent, req.PrevLogEntry+uint64(len(req.Entries)))
 	if ok {
 		p.has = max(p.has, req.PrevLogEntry+uint64(len(req.Entries)))
 	}
@@ -194,6 +196,15 @@ func (t *transport) wants(id raft.ServerID, index uint64) bool {
 	defer t.mu.Unlock()
 	p := t.progress[id]
 	return p.has >= index && p.told < index
+}
+
+// awaits reports whether a follower was sent an entry, will have it soon and was not
+// told yet that it is committed.
+func (t *transport) awaits(id raft.ServerID, index uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.progress[id]
+	return p.sent >= index && p.told < index && p.has+earlyEntries >= index
 }
 
 // forget is for a new term: followers may have lost what they had.

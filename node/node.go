@@ -152,7 +152,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.replica = replica.New(replica.Config{
-		Disk: n.disk, MessageMemory: n.cfg.MessageMemory,
+		Disk: n.disk, Node: n.id, MessageMemory: n.cfg.MessageMemory,
 		Applied:  n.applied,
 		Restored: n.restored,
 	})
