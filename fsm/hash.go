@@ -58,8 +58,5 @@ func foldEffect(h uint64, e *command.Effect) uint64 {
 	if e.Redelivered {
 		v |= 1
 	}
-	if e.Message != nil {
-		v ^= uint64(len(e.Message.Body)) << 40
-	}
-	return mix(h, v)
+	return mix(h, v^uint64(e.Size)<<40)
 }

@@ -73,6 +73,7 @@ type Unreadable = queue.Unreadable
 type Machine struct {
 	records command.Records
 	limit   int64
+	node    string // whose clients are served here, see Serve
 	state
 
 	// Scratch of Apply.
@@ -142,6 +143,26 @@ func newState(records command.Records) state {
 func (m *Machine) SetLimit(bytes int64) {
 	m.limit = bytes
 	m.store.SetLimit(bytes)
+}
+
+// Serve says that the clients of one node are served from this machine, and "", as at first, those of
+// all: messages that are on disk only are then not read for deliveries to others, whose effects
+// have no Message. It has no influence on the state.
+func (m *Machine) Serve(node string) {
+	m.node = node
+	m.serve()
+}
+
+// serve tells the store.
+func (m *Machine) serve() {
+	if m.node == "" {
+		m.store.Serve = nil
+		return
+	}
+	m.store.Serve = func(epoch uint64) bool {
+		e := m.epochs[epoch]
+		return e == nil || e.node == m.node
+	}
 }
 
 // Resident returns the memory that messages take, in bytes. One that stands in
@@ -370,10 +391,10 @@ func (m *Machine) effect(e command.Effect) {
 type sink Machine
 
 // Deliver makes an effect of a delivery.
-func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, tries queue.Tries, msg *command.Message) {
+func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, tries queue.Tries, msg *command.Message, size uint32) {
 	(*Machine)(s).effect(command.Effect{
 		Kind: command.EffectDeliver, To: c.Channel.Owner,
 		Tag: c.Spec.Tag, Queue: c.Queue.Spec.Name,
-		Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Message: msg,
+		Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Size: size, Message: msg,
 	})
 }

@@ -238,7 +238,7 @@ func describeChannel(ch *queue.Channel) command.ChannelState {
 	ch.Unsettled(func(ordinal uint64, q *queue.Queue, c *queue.Consumer, msg *command.Message, redelivered bool, tries queue.Tries) {
 		e := command.Effect{
 			Kind: command.EffectDeliver, To: ch.Owner, Queue: q.Spec.Name,
-			Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Message: msg,
+			Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Size: uint32(len(msg.Body)), Message: msg,
 		}
 		if c != nil {
 			e.Tag = c.Spec.Tag

@@ -86,7 +86,10 @@ type Effect struct {
 	Redelivered bool
 	Acquired    uint32 // times that the message was given out before, and came back
 	Failed      uint32 // of those, the ones that count for the delivery limit
-	Message     *Message
+	Size        uint32 // of the body of Message
+	// Message is nil in a delivery to another node's client, if it is not in memory (see
+	// fsm.Machine.Serve).
+	Message *Message
 
 	Node  string
 	Nonce uint64

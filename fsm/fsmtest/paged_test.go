@@ -23,21 +23,32 @@ type paged struct {
 	entries []entry       // since the capture of s, then since that of saved
 	since   int           // how many of entries are older than s
 	loads   int
+	serves  string            // the node whose clients it serves, "" for all
+	nodes   map[uint64]string // by epoch
+	unread  int               // deliveries whose message was not read
 }
 
 func newPaged(seed uint64) *paged {
-	p := &paged{r: rand.New(rand.NewPCG(seed, 2)), records: new(Records)}
+	p := &paged{r: rand.New(rand.NewPCG(seed, 2)), records: new(Records), nodes: make(map[uint64]string)}
 	p.records.Stale = func(r command.Record) bool { return r.Segment%7 == seed%7 }
 	p.m = fsm.New(p.records)
+	if seed%3 != 0 {
+		p.serves = "n1"
+		p.m.Serve(p.serves)
+	}
 	return p
 }
 
-// apply applies an entry, which must give the output want, and does what chance has it do.
-func (p *paged) apply(meta fsm.Meta, batch []byte, want string) error {
+// apply applies an entry, which must give the output want and those effects, and does what
+// chance has it do.
+func (p *paged) apply(meta fsm.Meta, batch []byte, want string, effects []command.Effect) error {
 	if p.r.IntN(2) == 0 {
 		p.m.Evict()
 	}
 	if err := p.m.Apply(meta, batch, &p.out); err != nil {
+		return err
+	}
+	if err := p.fill(effects); err != nil {
 		return err
 	}
 	if got := Format(&p.out); got != want {
@@ -48,6 +59,28 @@ func (p *paged) apply(meta fsm.Meta, batch []byte, want string) error {
 		return err
 	}
 	return CheckMachine(p.m, p.records)
+}
+
+// fill completes deliveries to clients of other nodes with messages that were not read.
+func (p *paged) fill(all []command.Effect) error {
+	for i := range p.out.Effects {
+		e := &p.out.Effects[i]
+		if e.Kind == command.EffectEpochOpened {
+			p.nodes[e.To.Epoch] = e.Node
+		}
+		if e.Kind != command.EffectDeliver || e.Message != nil {
+			continue
+		}
+		if p.serves == "" || p.nodes[e.To.Epoch] == p.serves || i >= len(all) || all[i].Message == nil {
+			return fmt.Errorf("delivery %d to epoch %d has no message", i, e.To.Epoch)
+		}
+		if int(e.Size) != len(all[i].Message.Body) {
+			return fmt.Errorf("delivery %d tells of %d bytes, the message has %d", i, e.Size, len(all[i].Message.Body))
+		}
+		p.unread++
+		e.Message = all[i].Message
+	}
+	return nil
 }
 
 func (p *paged) chance() error {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"warren/fsm"
@@ -17,6 +18,9 @@ var (
 	stepsFlag = flag.Int("steps", 400, "log entries in a random run")
 )
 
+// unread counts the deliveries to clients of other nodes for which nothing was read.
+var unread atomic.Int64
+
 // TestRandom applies random entries, checks the invariants after each, and that a
 // replica restored at any cut gives the same outputs and ends in the same state.
 func TestRandom(t *testing.T) {
@@ -24,6 +28,11 @@ func TestRandom(t *testing.T) {
 	if *seedFlag != 0 {
 		first, runs = *seedFlag, 1
 	}
+	t.Cleanup(func() {
+		if runs > 10 && unread.Load() == 0 {
+			t.Error("every message that went to clients of other nodes was read")
+		}
+	})
 	for seed := first; seed < first+uint64(runs); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -91,6 +100,7 @@ func (r *run) all(steps int) error {
 	if steps > 200 && (r.paged.records.Reads == 0 || r.paged.loads == 0) {
 		return fmt.Errorf("nothing was read from records, or no snapshot was loaded")
 	}
+	unread.Add(int64(r.paged.unread))
 	if len(r.replicas) == 0 && steps > 200 {
 		return fmt.Errorf("no replica was made")
 	}
@@ -195,7 +205,7 @@ func (r *run) forgetOrdinals(cmd command.Command) {
 // follow applies the entry to all replicas and compares what comes.
 func (r *run) follow(meta fsm.Meta, batch []byte) error {
 	want := Format(&r.out)
-	if err := r.paged.apply(meta, batch, want); err != nil {
+	if err := r.paged.apply(meta, batch, want, r.out.Effects); err != nil {
 		return err
 	}
 	if r.m.Hash() != r.paged.m.Hash() {

@@ -9,7 +9,7 @@ import (
 
 type nowhere struct{}
 
-func (nowhere) Deliver(*Consumer, uint64, bool, Tries, *command.Message) {}
+func (nowhere) Deliver(*Consumer, uint64, bool, Tries, *command.Message, uint32) {}
 
 // TestChosenOnce checks that it is decided once who is active when many consumers go, and not at all when
 // those go that only wait.

@@ -159,11 +159,11 @@ func (ch *Channel) Get(q *Queue) Got {
 		q.GotEmpty++
 		return Got{}
 	}
-	n, m, again, tries := q.lendHead()
+	n, h := q.lendHead(here)
 	q.Got++
-	q.countAgain(again)
+	q.countAgain(h.again)
 	ordinal := ch.lend(delivery{queue: q, sequence: n})
-	return Got{Message: m, Ordinal: ordinal, Redelivered: again, Tries: tries}
+	return Got{Message: h.m, Ordinal: ordinal, Redelivered: h.again, Tries: h.tries}
 }
 
 // Get takes the first message of the queue for good.
@@ -172,8 +172,8 @@ func (q *Queue) Get() Got {
 		q.GotEmpty++
 		return Got{}
 	}
-	m, again, tries := q.takeHead()
+	h := q.takeHead(here)
 	q.GotAuto++
-	q.countAgain(again)
-	return Got{Message: m, Redelivered: again, Tries: tries}
+	q.countAgain(h.again)
+	return Got{Message: h.m, Redelivered: h.again, Tries: h.tries}
 }

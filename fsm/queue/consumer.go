@@ -131,19 +131,20 @@ func (q *Queue) assign(sink Sink) {
 // deliver gives the first message to a consumer.
 func (q *Queue) deliver(c *Consumer, sink Sink) {
 	c.Delivered++
+	epoch := c.Channel.Owner.Epoch
 	if c.Spec.NoAck {
-		m, again, tries := q.takeHead()
+		h := q.takeHead(epoch)
 		q.DeliveredAuto++
-		q.countAgain(again)
-		sink.Deliver(c, 0, again, tries, m)
+		q.countAgain(h.again)
+		sink.Deliver(c, 0, h.again, h.tries, h.m, h.size)
 		return
 	}
-	n, m, again, tries := q.lendHead()
+	n, h := q.lendHead(epoch)
 	q.Delivered++
-	q.countAgain(again)
+	q.countAgain(h.again)
 	c.unacked++
 	ordinal := c.Channel.lend(delivery{queue: q, sequence: n, consumer: c})
-	sink.Deliver(c, ordinal, again, tries, m)
+	sink.Deliver(c, ordinal, h.again, h.tries, h.m, h.size)
 }
 
 func (q *Queue) countAgain(again bool) {

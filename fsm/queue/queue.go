@@ -160,13 +160,34 @@ func (q *Queue) head() (at, slot int) {
 	}
 }
 
+// handout is a message that somebody gets.
+type handout struct {
+	m     *command.Message // nil: it is away, and whoever gets it is served elsewhere
+	size  uint32           // of its body
+	again bool             // it was delivered before
+	tries Tries
+}
+
+// handOut looks at the message at a place. It is brought to memory when the clients of
+// that epoch are served here.
+func (q *Queue) handOut(at, slot int, epoch uint64) (h handout) {
+	if c := q.messages.chunks[at]; c.at(slot) == nil && !q.store.serves(epoch) {
+		h.size = c.sizes.at(slot)
+	} else {
+		h.m = q.message(at, slot)
+		h.size = uint32(len(h.m.Body))
+	}
+	c := q.messages.chunks[at]
+	h.again, h.tries = c.again.has(slot), c.triesOf(slot)
+	return h
+}
+
 // takeHead removes the first ready message, for good.
-func (q *Queue) takeHead() (m *command.Message, redelivered bool, tries Tries) {
+func (q *Queue) takeHead(epoch uint64) handout {
 	at, slot := q.head()
-	m = q.message(at, slot)
-	redelivered, tries = q.messages.chunks[at].again.has(slot), q.messages.chunks[at].triesOf(slot)
+	h := q.handOut(at, slot, epoch)
 	q.removeReady(at, slot)
-	return m, redelivered, tries
+	return h
 }
 
 // removeReady removes the message that head found.
@@ -199,18 +220,17 @@ func (q *Queue) remove(at, slot int) int {
 }
 
 // lendHead makes the first ready message unacknowledged.
-func (q *Queue) lendHead() (n uint64, m *command.Message, redelivered bool, tries Tries) {
+func (q *Queue) lendHead(epoch uint64) (n uint64, h handout) {
 	at, slot := q.head()
 	n = q.messages.chunks[at].base + uint64(slot)
-	m = q.message(at, slot)
-	redelivered = q.lend(at, slot)
-	tries = q.messages.chunks[at].triesOf(slot)
+	h = q.handOut(at, slot, epoch)
+	q.lend(at, slot)
 	q.laneAt(n).first = n + 1
-	return n, m, redelivered, tries
+	return n, h
 }
 
 // lend makes the ready message at a place unacknowledged.
-func (q *Queue) lend(at, slot int) (redelivered bool) {
+func (q *Queue) lend(at, slot int) {
 	c := q.messages.writable(&q.store.messages, at)
 	c.readyBits.clear(slot)
 	c.ready--
@@ -220,7 +240,6 @@ func (q *Queue) lend(at, slot int) (redelivered bool) {
 	q.bytes -= size
 	q.unacked++
 	q.unackedB += size
-	return c.again.has(slot)
 }
 
 // settle ends one delivery of the message with sequence n.

@@ -13,7 +13,7 @@ import (
 // taker remembers what was delivered.
 type taker struct{ got []string }
 
-func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, _ Tries, m *command.Message) {
+func (k *taker) Deliver(c *Consumer, ordinal uint64, redelivered bool, _ Tries, m *command.Message, _ uint32) {
 	k.got = append(k.got, fmt.Sprintf("%s %d %s %v", c.Spec.Tag, ordinal, m.Body, redelivered))
 }
 

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"math"
+
 	"warren/fsm/command"
 	"warren/fsm/internal/due"
 )
@@ -8,8 +10,10 @@ import (
 // A Sink takes the deliveries that assigning messages gives.
 type Sink interface {
 	// Deliver says that the message goes to the consumer. Ordinal is 0 for a
-	// consumer without acknowledgements. m is valid for as long as it is referred to.
-	Deliver(c *Consumer, ordinal uint64, redelivered bool, tries Tries, m *command.Message)
+	// consumer without acknowledgements. m is valid for as long as it is referred to; it is nil
+	// when the message is away and the consumer is not served here (see Store.Serve). size is
+	// that of its body.
+	Deliver(c *Consumer, ordinal uint64, redelivered bool, tries Tries, m *command.Message, size uint32)
 }
 
 // A Store is what the queues and channels of one state machine share. Nothing in
@@ -36,7 +40,16 @@ type Store struct {
 	round    uint64 // grows with each Age
 	versions uint64 // the last one given to a chunk's parts
 	leaving  leaving
+
+	// Serve says whether the clients of an epoch are served here, nil that all are. What others
+	// get is not read from disk.
+	Serve func(epoch uint64) bool
 }
+
+// here is the epoch of whoever gets a message in any case.
+const here = math.MaxUint64
+
+func (s *Store) serves(epoch uint64) bool { return epoch == here || s.Serve == nil || s.Serve(epoch) }
 
 // NewStore returns an empty store whose messages may be on disk in records; nil
 // for a store that has no disk.

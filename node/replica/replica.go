@@ -40,6 +40,8 @@ type Sink interface {
 type Config struct {
 	// Disk keeps what memory cannot.
 	Disk Disk
+	// Node is the id of the node whose clients are served here. See fsm.Machine.Serve.
+	Node string
 	// MessageMemory is about the most that messages may take of memory, in bytes, as
 	// far as they are on disk. See fsm.Machine.SetLimit.
 	MessageMemory int64
@@ -71,6 +73,7 @@ var _ raft.BatchingFSM = (*Replica)(nil)
 func New(cfg Config) *Replica {
 	r := &Replica{cfg: cfg, m: fsm.New(cfg.Disk)}
 	r.m.SetLimit(cfg.MessageMemory)
+	r.m.Serve(cfg.Node)
 	return r
 }
 
