@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"warren/fsm/command"
+	"warren/fsm/queue"
 	"warren/protocol/wire"
 )
 
@@ -15,38 +16,40 @@ import (
 type rule struct {
 	name  string
 	check func(value any, args wire.Table) string
+	since uint64 // version of the machine
 }
 
 // queueRules are the arguments that the broker knows, with RabbitMQ's checks
 // (declare_args of rabbit_amqqueue.erl in rabbitmq-server). Unknown ones are kept and not looked at.
 var queueRules = []rule{
-	{"x-queue-type", checkQueueType},
-	{"x-expires", checkExpires},
-	{"x-message-ttl", checkNotNegative},
-	{"x-dead-letter-exchange", checkString},
-	{"x-dead-letter-routing-key", checkDeadLetterKey},
-	{"x-dead-letter-strategy", oneOf("invalid_dlx_strategy", "at-most-once", "at-least-once")},
-	{"x-max-length", checkNotNegative},
-	{"x-max-length-bytes", checkNotNegative},
-	{"x-max-in-memory-length", checkNotNegative},
-	{"x-max-in-memory-bytes", checkNotNegative},
-	{"x-max-priority", checkMaxPriority},
-	{"x-overflow", oneOf("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx")},
-	{"x-queue-version", checkQueueVersion},
-	{"x-single-active-consumer", checkBool},
-	{"x-quorum-initial-group-size", checkPositive},
-	{"x-delivery-limit", checkInteger},
-	{"x-queue-leader-locator", oneOf("invalid_queue_locator_arg", "client-local", "balanced")},
+	{"x-queue-type", checkQueueType, 0},
+	{"x-expires", checkExpires, 0},
+	{"x-message-ttl", checkNotNegative, 0},
+	{"x-dead-letter-exchange", checkString, 0},
+	{"x-dead-letter-routing-key", checkDeadLetterKey, 0},
+	{"x-dead-letter-strategy", oneOf("invalid_dlx_strategy", "at-most-once", "at-least-once"), 0},
+	{"x-max-length", checkNotNegative, 0},
+	{"x-max-length-bytes", checkNotNegative, 0},
+	{"x-max-in-memory-length", checkNotNegative, 0},
+	{"x-max-in-memory-bytes", checkNotNegative, 0},
+	{"x-max-priority", checkMaxPriority, 0},
+	{"x-overflow", oneOf("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"), 0},
+	{"x-queue-version", checkQueueVersion, 0},
+	{"x-single-active-consumer", checkBool, 0},
+	{"x-quorum-initial-group-size", checkPositive, 0},
+	{"x-delivery-limit", checkInteger, 0},
+	{"x-queue-leader-locator", oneOf("invalid_queue_locator_arg", "client-local", "balanced"), 0},
+	{queue.TimeoutArgument, checkPositive, timeoutsSince},
 }
 
 // checkArguments refuses arguments that a queue cannot have.
-func checkArguments(c *command.QueueDeclare) *command.Error {
+func (m *Machine) checkArguments(c *command.QueueDeclare) *command.Error {
 	if len(c.Args) == 0 {
 		return nil
 	}
 	for _, rule := range queueRules {
 		v, ok := c.Args.Get(rule.name)
-		if !ok {
+		if !ok || m.version < rule.since {
 			continue
 		}
 		if reason := rule.check(v, c.Args); reason != "" {
@@ -167,7 +170,7 @@ func checkQueueType(v any, args wire.Table) string {
 
 // checkSameArguments compares the known arguments of two declarations of one
 // queue. Integers are equal whatever their width; classic and quorum are one type.
-func checkSameArguments(have, given *command.QueueDeclare) *command.Error {
+func (m *Machine) checkSameArguments(have, given *command.QueueDeclare) *command.Error {
 	for _, rule := range queueRules {
 		name := rule.name
 		if name == "x-queue-type" {
@@ -179,6 +182,7 @@ func checkSameArguments(have, given *command.QueueDeclare) *command.Error {
 		old, isOld := have.Args.Get(name)
 		v, isNew := given.Args.Get(name)
 		switch {
+		case m.version < rule.since:
 		case isOld && isNew && !wire.EqualValue(old, v):
 			return errInequivalent(given, name, "'"+valueText(v)+"'", "'"+valueText(old)+"'")
 		case isOld != isNew:

@@ -65,6 +65,7 @@ const perBatch = 128
 // batches of 128 publishes and one ack for all.
 func BenchmarkPublishDeliverAck(b *testing.B) {
 	f := newFeed(b)
+	f.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version}))
 	ch := command.Channel{Conn: 1, Number: 1}
 	f.declare("q")
 	f.do(&command.Consume{VHost: "/", Channel: ch, Queue: "q", Tag: "t", Prefetch: 1000, Limit: 1 << 62})
@@ -87,6 +88,7 @@ func cycle(b *testing.B, f *feed, tail func(batch []byte, n uint64) []byte) {
 		if n%perBatch == 0 {
 			b.StopTimer()
 			batch := command.NewBatch(nil, f.epoch, f.sequence)
+			command.Stamp(batch, int64(n/perBatch), 0) // a batch each millisecond
 			for range perBatch {
 				batch = command.AppendToBatch(batch, p)
 			}

@@ -58,3 +58,39 @@ func TestFanOutHasItsPrice(t *testing.T) {
 		}
 	}
 }
+
+// TestOverdueHasItsPrice checks that one entry does not take back all that a client kept for too long, that the
+// next ones do the rest, and that the client is told once.
+func TestOverdueHasItsPrice(t *testing.T) {
+	const messages = 20_000
+	f := newFeed(t)
+	f.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version}))
+	f.do(&command.QueueDeclare{VHost: "/", Name: "q", Args: wire.Table{{Name: "x-consumer-timeout", Value: int32(5)}}})
+	ch := command.Channel{Conn: 1, Number: 1}
+	f.do(&command.Consume{VHost: "/", Channel: ch, Queue: "q", Tag: "t", Limit: 1 << 62})
+	p := publishing("q", 10)
+	for range messages / 100 {
+		var all []command.Command
+		for range 100 {
+			all = append(all, p)
+		}
+		f.do(all...)
+	}
+	told, entries := 0, 0
+	for f.m.Totals().Unacked > 0 && entries < 10 {
+		before := f.m.Totals().Unacked
+		f.at(105)
+		entries++
+		if got := before - f.m.Totals().Unacked; got > 8192 {
+			t.Errorf("%d were taken back by one entry", got)
+		}
+		for i := range f.out.Effects {
+			if f.out.Effects[i].Kind == command.EffectOverdue {
+				told++
+			}
+		}
+	}
+	if told != 1 || entries != 3 || f.m.Totals().Ready != messages {
+		t.Errorf("told %d times in %d entries, %d are ready", told, entries, f.m.Totals().Ready)
+	}
+}

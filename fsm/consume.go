@@ -11,6 +11,9 @@ func (m *Machine) consume(e *epoch, c *command.Consume) *command.Error {
 		return err
 	}
 	priority, err := consumerPriority(c)
+	if err == nil && m.version >= timeoutsSince {
+		err = checkConsumerTimeout(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -51,7 +54,9 @@ func (m *Machine) get(e *epoch, c *command.Get, r *command.Result) *command.Erro
 	if c.NoAck || q.Ready() == 0 {
 		got = q.Get()
 	} else {
-		got = m.channel(e, c.Channel).Get(q)
+		ch := m.channel(e, c.Channel)
+		m.number(ch)
+		got = ch.Get(q)
 	}
 	r.Message, r.Ordinal, r.Redelivered = got.Message, got.Ordinal, got.Redelivered
 	r.Acquired, r.Failed = got.Tries.Acquired, got.Tries.Failed

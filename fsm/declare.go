@@ -49,11 +49,11 @@ func (m *Machine) findDeclared(e *epoch, c *command.QueueDeclare) (*vhost, *queu
 	if q == nil {
 		return v, nil, nil
 	}
-	return v, q, checkEquivalent(q, e, c)
+	return v, q, m.checkEquivalent(q, e, c)
 }
 
 // checkEquivalent refuses to declare a queue again that is another than asked for.
-func checkEquivalent(q *queue.Queue, e *epoch, c *command.QueueDeclare) *command.Error {
+func (m *Machine) checkEquivalent(q *queue.Queue, e *epoch, c *command.QueueDeclare) *command.Error {
 	if q.Spec.Exclusive != c.Exclusive || locked(q, e, c.Conn) {
 		return errLocked(c.VHost, c.Name)
 	}
@@ -63,12 +63,12 @@ func checkEquivalent(q *queue.Queue, e *epoch, c *command.QueueDeclare) *command
 	if q.Spec.AutoDelete != c.AutoDelete {
 		return errInequivalent(c, "auto_delete", quoteBool(c.AutoDelete), quoteBool(q.Spec.AutoDelete))
 	}
-	return checkSameArguments(&q.Spec, c)
+	return m.checkSameArguments(&q.Spec, c)
 }
 
 // checkNewQueue refuses arguments that a queue cannot have.
 func (m *Machine) checkNewQueue(c *command.QueueDeclare) *command.Error {
-	if err := checkArguments(c); err != nil {
+	if err := m.checkArguments(c); err != nil {
 		return err
 	}
 	if m.version >= 2 && wantsDedup(c.Args) {

@@ -86,6 +86,7 @@ func (m *Machine) applyPolicies(v *vhost, exchanges bool) {
 	for _, name := range sortedKeys(v.queues) {
 		m.configure(v.queues[name])
 	}
+	m.awaitGets()
 	if exchanges {
 		v.applyToExchanges()
 	}

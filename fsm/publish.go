@@ -123,7 +123,7 @@ func (m *Machine) commit(e *epoch, c *command.Commit, r *command.Result) error {
 		r.Err = err
 		return nil
 	}
-	refused, broken := m.checkCommit(v, c.Commands)
+	refused, broken := m.checkCommit(e, v, c.Commands)
 	if refused == nil && broken == nil && m.store.Rejecting() {
 		refused = m.checkRoom(e, v, c.Commands)
 	}
@@ -143,9 +143,9 @@ func (m *Machine) commit(e *epoch, c *command.Commit, r *command.Result) error {
 }
 
 // checkCommit looks whether all commands of a commit are understood and would be
-// done. Only a publish can be refused, and no command of a commit changes what
-// another one is refused for.
-func (m *Machine) checkCommit(v *vhost, rest []byte) (*command.Error, error) {
+// done. A publish can be refused, and a settle of what the client has lost since, as then another one gets it too. No
+// command of a commit changes what another one is refused for.
+func (m *Machine) checkCommit(e *epoch, v *vhost, rest []byte) (*command.Error, error) {
 	for len(rest) > 0 {
 		kind, payload, next, err := command.Next(rest)
 		if err != nil {
@@ -162,8 +162,12 @@ func (m *Machine) checkCommit(v *vhost, rest []byte) (*command.Error, error) {
 				return refused, nil
 			}
 		case command.KindSettle:
-			if err := command.Decode(payload, &m.decoded.settle); err != nil {
+			c := &m.decoded.settle
+			if err := command.Decode(payload, c); err != nil {
 				return nil, err
+			}
+			if ch := e.knownChannel(c.Channel); ch != nil && ch.Taken(c.From, c.To) {
+				return errTakenBack(c.Number), nil
 			}
 		default:
 			return refuse(commandInvalid, "a command of kind %d within a transaction", kind), nil

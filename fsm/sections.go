@@ -28,6 +28,7 @@ var sections = []section{
 	{tag: 23, write: writeUses, read: func(l *loader, r *stream.Reader) { l.parts.Uses(r) }},
 	{tag: 24, late: lateDeadlines, read: func(l *loader, r *stream.Reader) { l.parts.Deadlines(r) }},
 	{tag: 25, late: lateTries, read: func(l *loader, r *stream.Reader) { l.parts.Tries(r) }},
+	{tag: 26, late: lateTimes, read: readTimes},
 	{tag: 30, late: lateCaches, read: (*loader).readCaches},
 	{tag: 31, late: lateDelays, read: (*loader).readDelays},
 	{tag: tagPolicies, write: writePolicies, read: readPolicies},

@@ -22,7 +22,12 @@ func (s *state) settings(q *queue.Queue) queue.Settings {
 	if s.version < effectsSince {
 		return queue.DefaultSettings()
 	}
-	return settingsOf(s.vhosts[q.Spec.VHost].arguments(&q.Spec))
+	args := s.vhosts[q.Spec.VHost].arguments(&q.Spec)
+	made := settingsOf(args)
+	if s.version >= timeoutsSince {
+		made.AckTimeout = ackTimeout(args)
+	}
+	return made
 }
 
 // settingsOf reads the arguments of a queue, which checkArguments has accepted.

@@ -41,6 +41,7 @@ type Snapshot struct {
 	changes  []queue.Change
 	caches   []kept
 	delays   []delays
+	alive    map[*queue.Queue]struct{} // of order, once holds are written
 }
 
 // Capture returns the present state. It costs time for what there is of
@@ -98,16 +99,19 @@ func (s *Snapshot) write(w *stream.Writer) {
 }
 
 func (s *Snapshot) writeHolds(w *stream.Writer) {
-	alive := make(map[*queue.Queue]struct{}, len(s.order))
+	s.alive = make(map[*queue.Queue]struct{}, len(s.order))
 	for _, q := range s.order {
-		alive[q] = struct{}{}
+		s.alive[q] = struct{}{}
 	}
 	for _, l := range s.holds {
-		l.Write(w, func(q *queue.Queue) bool {
-			_, ok := alive[q]
-			return ok
-		})
+		l.Write(w, s.has)
 	}
+}
+
+// has reports whether a queue was there.
+func (s *Snapshot) has(q *queue.Queue) bool {
+	_, ok := s.alive[q]
+	return ok
 }
 
 // Save writes the snapshot as a reference to records, for Load: it stores the messages
@@ -330,11 +334,13 @@ func (l *loader) load() error {
 	}
 	if l.r.Err() == nil {
 		l.store.SetCounting(l.version >= effectsSince)
+		l.store.SetTiming(l.version >= timeoutsSince)
 		if err := l.checkDelays(); err != nil {
 			return err
 		}
 		l.useArguments()
 		l.eachQueue(func(_ *vhost, q *queue.Queue) { q.RestoreSettings(l.settings(q)) })
+		l.awaitOverdue()
 	}
 	return l.r.Close()
 }

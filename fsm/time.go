@@ -56,6 +56,10 @@ func (m *Machine) actDue() bool {
 		}
 	case *queue.Delayed:
 		m.actDelayed(what)
+	case *queue.Consumer:
+		m.consumerOverdue(what)
+	case *queue.Channel:
+		m.getsOverdue(what)
 	default:
 		return false
 	}

@@ -16,7 +16,8 @@ import (
 //
 //	1  as it was first
 //	2  queue arguments have their effect; exchanges that choose a destination
-const Version = 2
+//	3  acknowledgements may come too late
+const Version = 3
 
 // firstVersion is the version of a machine whose log says nothing of it.
 const firstVersion = 1
@@ -34,10 +35,14 @@ func (m *Machine) upgrade(e *epoch, c *command.Upgrade, r *command.Result) error
 	case e != nil:
 		r.Err = refuse(commandInvalid, "upgrade within an epoch")
 	case c.Version > m.version:
+		before := m.version
 		m.version = c.Version
 		m.store.SetCounting(m.version >= effectsSince)
 		m.useArguments()
 		m.configureAll()
+		if before < timeoutsSince && m.version >= timeoutsSince {
+			m.beginTiming()
+		}
 	}
 	return nil
 }

@@ -67,6 +67,11 @@ const (
 	// EffectEpochRemoved: the epoch To.Epoch of Node is over.
 	EffectEpochRemoved
 
+	// EffectOverdue: the client of the channel To has kept a delivery of Queue for longer than Nonce
+	// milliseconds without settling it, and it was taken back. The consumer Tag was ended; an empty
+	// Tag says that it was basic.get's, or of a consumer that its client had ended.
+	EffectOverdue EffectKind = 26
+
 	// EffectAccess: users or what they may do have changed. For every node.
 	EffectAccess EffectKind = 50
 )

@@ -114,6 +114,8 @@ func formatEffect(e *command.Effect) string {
 		return strings.Join(parts, " ") + formatTries(e.Acquired, e.Failed)
 	case command.EffectCancel:
 		return strings.Join([]string{"cancel", formatOwner(e.To), e.Tag, e.Queue}, " ")
+	case command.EffectOverdue:
+		return strings.Join([]string{"overdue", formatOwner(e.To), fmt.Sprintf("%q", e.Tag), e.Queue, fmt.Sprintf("after %d ms", e.Nonce)}, " ")
 	case command.EffectEpochOpened:
 		return fmt.Sprintf("epoch %d of %s opened, nonce %d", e.To.Epoch, e.Node, e.Nonce)
 	case command.EffectEpochRemoved:

@@ -76,6 +76,9 @@ func (g *Generator) Next() []byte {
 	node := g.node()
 	epoch := g.epochs[node]
 	g.stamp += int64(g.r.IntN(5)) - 1
+	if g.chance(3) {
+		g.stamp += int64(g.r.IntN(120)) // deliveries count as lent at multiples of 100 ms
+	}
 	if !g.started && g.chance(90) {
 		g.started = true
 		return g.finish(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version})
@@ -212,6 +215,9 @@ func (g *Generator) consume() *command.Consume {
 	if g.chance(30) {
 		c.Args = wire.Table{{Name: "x-priority", Value: int32(g.r.IntN(3))}}
 	}
+	if g.chance(30) {
+		c.Args = append(c.Args, wire.Field{Name: "x-consumer-timeout", Value: int32(g.r.IntN(80) - 1)})
+	}
 	return c
 }
 
@@ -250,6 +256,7 @@ func (g *Generator) queueArguments() (args wire.Table) {
 	add(20, "x-max-length", int32(g.r.IntN(6)))
 	add(10, "x-max-length-bytes", int32(g.r.IntN(20)))
 	add(30, "x-delivery-limit", int32(g.r.IntN(4)-1))
+	add(20, "x-consumer-timeout", int32(g.r.IntN(100)-1))
 	add(20, "x-queue-type", g.pick("quorum", "classic"))
 	add(20, "x-overflow", g.pick("drop-head", "reject-publish", "reject-publish-dlx"))
 	return args
@@ -293,6 +300,7 @@ func (g *Generator) policy() command.Command {
 	}
 	for _, f := range (wire.Table{
 		{Name: "alternate-exchange", Value: g.exchange()},
+		{Name: "consumer-timeout", Value: int64(g.r.IntN(60))},
 		{Name: "dead-letter-exchange", Value: g.exchange()},
 		{Name: "max-length", Value: int64(g.r.IntN(5)) - 1},
 		{Name: "message-ttl", Value: int64(g.r.IntN(20))},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"warren/fsm/command"
+	"warren/fsm/internal/due"
 )
 
 // A delivery is a message that a channel holds and has not settled. When its
@@ -19,12 +20,19 @@ type Channel struct {
 	Owner    command.Owner
 	Prefetch uint32 // for all consumers together, 0: no limit
 	Ordinal  uint64 // the last one given out
+	ID       uint64 // among what is due, of what basic.get took: unique among queues and consumers; 0: not given yet
 
 	store      *Store
 	unacked    uint32 // unsettled deliveries of consumers
 	deliveries sequence[delivery]
 	consumers  []*Consumer // by ID; those that are gone stay while they have deliveries
 	tags       map[string]*Consumer
+
+	marks     []mark             // when deliveries were lent: see overdue.go
+	gets      int                // unsettled deliveries of basic.get
+	oldestGet uint64             // none of them is before this
+	timer     due.Item           // of gets, in store.Timers
+	taken     sequence[struct{}] // deliveries that were taken back, and that the client has not settled since
 }
 
 // NewChannel returns a channel that holds nothing.
@@ -77,8 +85,13 @@ func (ch *Channel) SetPrefetch(n uint32) {
 func (ch *Channel) lend(d delivery) uint64 {
 	ch.Ordinal++
 	ch.deliveries.add(&ch.store.deliveries, ch.Ordinal, d)
+	if ch.store.timing {
+		ch.stamp(d)
+	}
 	if d.consumer != nil {
 		ch.unacked++
+	} else {
+		ch.gets++
 	}
 	return ch.Ordinal
 }
@@ -89,12 +102,18 @@ func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
 	ch.deliveries.removeRange(&ch.store.deliveries, from, to, func(_ uint64, d delivery) {
 		ch.settle(d, outcome, true)
 	})
+	if ch.taken.count > 0 {
+		ch.forgetTaken(from, to)
+	}
 	if wasFull {
 		ch.wake()
 	}
 }
 
 func (ch *Channel) settle(d delivery, outcome command.Outcome, failed bool) {
+	if d.consumer == nil {
+		ch.gets--
+	}
 	if d.queue.deleted {
 		return
 	}
@@ -116,7 +135,10 @@ func (ch *Channel) settle(d delivery, outcome command.Outcome, failed bool) {
 }
 
 // Recover puts all that is unsettled back in its queues.
-func (ch *Channel) Recover() { ch.Settle(0, ch.Ordinal, command.Requeue) }
+func (ch *Channel) Recover() {
+	ch.Settle(0, ch.Ordinal, command.Requeue)
+	ch.timer.Remove()
+}
 
 // GiveBack is Recover for a channel whose node is gone: that is not the client's
 // failure with its messages.
@@ -124,6 +146,7 @@ func (ch *Channel) GiveBack() {
 	ch.deliveries.removeRange(&ch.store.deliveries, 0, ch.Ordinal, func(_ uint64, d delivery) {
 		ch.settle(d, command.Requeue, false)
 	})
+	ch.timer.Remove()
 }
 
 // Unsettled calls f for each unsettled delivery by ordinal. c is nil for what

@@ -205,6 +205,9 @@ func (s *Census) Channel(ch *Channel) error {
 	if err != nil {
 		return err
 	}
+	if err := ch.checkTimes(); err != nil {
+		return err
+	}
 	if total != ch.unacked {
 		return fmt.Errorf("channel %v counts %d unsettled, has %d", ch.Owner, ch.unacked, total)
 	}
@@ -240,4 +243,34 @@ func (s *Census) Verdict(queues []*Queue) error {
 		}
 	}
 	return nil
+}
+
+// checkTimes checks that it is known when all that the channel holds was lent, and that it
+// is looked after in time.
+func (ch *Channel) checkTimes() error {
+	if !ch.store.timing {
+		return nil
+	}
+	n, any := ch.deliveries.next(0)
+	if any && (len(ch.marks) == 0 || ch.marks[0].from > n) {
+		return fmt.Errorf("channel %v does not know when it was given delivery %d", ch.Owner, n)
+	}
+	for _, c := range ch.consumers {
+		if at, ok := c.Due(); ok && !c.timer.Awaits(at) {
+			return fmt.Errorf("nobody awaits that a delivery of consumer %q is overdue at %d", c.Spec.Tag, at)
+		}
+		if c.expired && !c.gone {
+			return fmt.Errorf("consumer %q has expired and is there", c.Spec.Tag)
+		}
+	}
+	if at, ok := ch.Due(); ok && (!ch.timer.Awaits(at) || ch.ID == 0) {
+		return fmt.Errorf("nobody awaits that a get of channel %v is overdue at %d", ch.Owner, at)
+	}
+	var err error
+	ch.taken.each(func(n uint64, _ struct{}) {
+		if _, _, there := ch.deliveries.lookup(n); there || n > ch.Ordinal {
+			err = fmt.Errorf("delivery %d of channel %v was taken back, and is there or never was", n, ch.Owner)
+		}
+	})
+	return err
 }

@@ -161,6 +161,33 @@ func (s *sequence[T]) lookup(n uint64) (at, slot int, ok bool) {
 	return at, slot, s.chunks[at].present.has(slot)
 }
 
+// get returns the value with number n, which must be there. It is valid until the sequence changes.
+func (s *sequence[T]) get(n uint64) *T {
+	at, slot, _ := s.lookup(n)
+	return &s.chunks[at].values[slot]
+}
+
+// next returns the lowest number of a value from n on.
+func (s *sequence[T]) next(n uint64) (uint64, bool) {
+	return s.search(n, func(*T) bool { return true })
+}
+
+// search returns the lowest number from n on of a value, none of which is away, that f accepts.
+func (s *sequence[T]) search(n uint64, f func(*T) bool) (uint64, bool) {
+	for at := s.find(n); at < len(s.chunks); at++ {
+		c, slot := s.chunks[at], 0
+		if n > c.base {
+			slot = int(n - c.base)
+		}
+		for slot = c.present.next(slot); slot < chunkSize; slot = c.present.next(slot + 1) {
+			if f(&c.values[slot]) {
+				return c.base + uint64(slot), true
+			}
+		}
+	}
+	return 0, false
+}
+
 // writable returns a chunk that may be changed: a copy when a capture shares it.
 func (s *sequence[T]) writable(p *pool[T], at int) *chunk[T] {
 	c := s.chunks[at]

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"warren/fsm/command"
+	"warren/fsm/internal/due"
 )
 
 // A Consumer is one consumer of a queue, on one channel.
@@ -17,6 +18,11 @@ type Consumer struct {
 	Limit     uint64 // see command.Credit
 	Delivered uint64 // deliveries since it began
 	unacked   uint32 // deliveries not settled
+
+	own     int64    // its own timeout: see ownTimeout
+	oldest  uint64   // none of its deliveries is before this ordinal
+	timer   due.Item // in the store's Timers
+	expired bool     // gone, because it kept a delivery for too long
 
 	gone       bool // cancelled, with deliveries in flight
 	waiting    bool // in a level of the queue
@@ -156,7 +162,7 @@ func (q *Queue) countAgain(again bool) {
 // Consume adds a consumer to a queue and a channel. Its tag must be new on the
 // channel.
 func (s *Store) Consume(id uint64, spec command.Consume, priority int64, q *Queue, ch *Channel) *Consumer {
-	c := &Consumer{ID: id, Spec: spec, Priority: priority, Queue: q, Channel: ch, Limit: spec.Limit}
+	c := &Consumer{ID: id, Spec: spec, Priority: priority, Queue: q, Channel: ch, Limit: spec.Limit, own: ownTimeout(&spec)}
 	c.join()
 	q.choose()
 	c.wake()
@@ -200,6 +206,7 @@ func (c *Consumer) forget() {
 	if !c.gone || c.unacked > 0 {
 		return
 	}
+	c.timer.Remove()
 	c.Queue.consumers = without(c.Queue.consumers, c)
 	c.Channel.consumers = without(c.Channel.consumers, c)
 }
@@ -212,6 +219,7 @@ func (c *Consumer) orphan() {
 		delete(c.Channel.tags, c.Spec.Tag)
 	}
 	c.waiting, c.prev, c.next = false, nil, nil
+	c.timer.Remove()
 	wasFull := c.Channel.full()
 	c.Channel.unacked -= c.unacked
 	c.unacked = 0

@@ -323,7 +323,7 @@ func (s *Store) TakeDead() []Dead {
 
 // SetNow begins a log entry at a time, in milliseconds since the Unix epoch. It never goes back.
 func (s *Store) SetNow(ms int64) {
-	s.now = ms
+	s.now, s.lent = ms, lendTime(ms)
 	s.entry++
 }
 

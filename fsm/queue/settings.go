@@ -25,6 +25,10 @@ type Settings struct {
 	// DeliveryLimit is how often a message may come back from clients that failed with it; None.
 	DeliveryLimit int64
 
+	// AckTimeout is how long a delivery may stay unsettled, in milliseconds; None. A consumer may have
+	// another one: see TimeoutArgument.
+	AckTimeout int64
+
 	DeadLetters  bool // those that die go to DeadExchange
 	DeadExchange string
 	DeadKey      string // routing key, if HasDeadKey: else each message keeps its own
@@ -33,7 +37,7 @@ type Settings struct {
 
 // DefaultSettings are those of a queue for which nothing is set.
 func DefaultSettings() Settings {
-	return Settings{TTL: None, Expires: None, MaxLength: None, MaxBytes: None, DeliveryLimit: None}
+	return Settings{TTL: None, Expires: None, MaxLength: None, MaxBytes: None, DeliveryLimit: None, AckTimeout: None}
 }
 
 // Settings returns the present settings.
@@ -45,8 +49,14 @@ func (q *Queue) SetSettings(s Settings) {
 	if s.Expires != q.settings.Expires {
 		q.used = q.store.now
 	}
+	timeout := q.settings.AckTimeout
 	q.set(s)
 	q.wake(q.store.now)
+	if s.AckTimeout != timeout {
+		for _, c := range q.consumers {
+			c.await()
+		}
+	}
 }
 
 func (q *Queue) set(s Settings) {

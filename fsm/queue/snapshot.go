@@ -20,6 +20,8 @@ const flagAgain = 1 << 0 // delivered before
 const (
 	flagGone   = 1 << 0 // cancelled, has deliveries
 	flagActive = 1 << 1 // of a queue with a single active consumer
+	// flagExpired: gone, because it kept a delivery for too long. From version 3 of the machine on.
+	flagExpired = 1 << 2
 )
 
 // A Contents is what a queue held when it was captured. It may be read by
@@ -177,7 +179,7 @@ func (ch *Channel) WriteConsumers(w *stream.Writer) {
 		w.Uint(uint64(c.Priority))
 		w.Uint(c.Limit)
 		w.Uint(c.Delivered)
-		w.Byte(flag(c.gone)*flagGone | flag(c.Queue.active == c)*flagActive)
+		w.Byte(flag(c.gone)*flagGone | flag(c.Queue.active == c)*flagActive | flag(c.expired)*flagExpired)
 	}
 }
 
@@ -196,13 +198,17 @@ func (l *Loader) Consumers(r *stream.Reader, ch *Channel) {
 		decode(r, &c.Spec)
 		c.Priority = int64(r.Uint())
 		c.Limit, c.Delivered = r.Uint(), r.Uint()
-		flags := r.Flags(flagGone | flagActive)
-		c.gone = flags&flagGone != 0
+		flags := r.Flags(flagGone | flagActive | flagExpired)
+		c.gone, c.expired = flags&flagGone != 0, flags&flagExpired != 0
+		c.own = ownTimeout(&c.Spec)
 		switch {
 		case r.Err() != nil:
 			return
 		case c.Queue == nil || l.consumers[c.ID] != nil:
 			r.Fail("consumer %d has no queue or comes twice", c.ID)
+			return
+		case c.expired && !c.gone:
+			r.Fail("consumer %d has expired and is there", c.ID)
 			return
 		case !c.gone && ch.tags[c.Spec.Tag] != nil:
 			r.Fail("two consumers of a channel have the tag %q", c.Spec.Tag)
@@ -289,10 +295,15 @@ func (l *Loader) message(r *stream.Reader) *command.Message {
 }
 
 // A Ledger is what a channel had not settled when it was captured.
-type Ledger struct{ chunks []*chunk[delivery] }
+type Ledger struct {
+	chunks []*chunk[delivery]
+	times  lending
+}
 
 // Capture returns the channel's unsettled deliveries. See Store.Freeze.
-func (ch *Channel) Capture() Ledger { return Ledger{slices.Clone(ch.deliveries.chunks)} }
+func (ch *Channel) Capture() Ledger {
+	return Ledger{slices.Clone(ch.deliveries.chunks), ch.captureLending()}
+}
 
 // Write writes the deliveries whose queues has says were there at the capture.
 func (v Ledger) Write(w *stream.Writer, has func(*Queue) bool) {
@@ -339,10 +350,17 @@ func (l *Loader) Deliveries(r *stream.Reader, ch *Channel) {
 		}
 		q.lend(at, slot)
 		ch.deliveries.add(&l.store.deliveries, n, delivery{queue: q, sequence: sequence, consumer: c})
-		if c != nil {
-			c.unacked++
-			ch.unacked++
+		if c == nil {
+			if ch.gets++; ch.gets == 1 {
+				ch.oldestGet = n
+			}
+			continue
 		}
+		if c.unacked == 0 {
+			c.oldest = n
+		}
+		c.unacked++
+		ch.unacked++
 	}
 }
 

@@ -23,12 +23,15 @@ type Store struct {
 	messages   pool[*command.Message]
 	deliveries pool[delivery]
 	remembered pool[remembered]
+	taken      pool[struct{}]
 	dues       pool[int64]
 	Timers     due.Index // what is next to happen to queues, and to others that the caller puts there
 	now        int64     // milliseconds since the Unix epoch
+	lent       int64     // when a delivery of this entry counts as lent: see lendTime
 	entry      uint64    // counts entries of the log since the store was made
 	dead       []Dead
 	counting   bool // how often messages come back
+	timing     bool // how long deliveries are unsettled
 	rejecting  int  // queues that may refuse a message
 
 	unchosen []*Queue // whose active consumer or its rival has gone
@@ -102,6 +105,7 @@ func (s *Store) Freeze() {
 	s.messages.freeze()
 	s.deliveries.freeze()
 	s.remembered.freeze()
+	s.taken.freeze()
 	s.dues.freeze()
 }
 
