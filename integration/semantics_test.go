@@ -30,6 +30,7 @@ func TestSemantics(t *testing.T) {
 		{"content", contentSemantics},
 		{"life", lifeSemantics},
 		{"order", orderSemantics},
+		{"timeouts", timeoutSemantics},
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

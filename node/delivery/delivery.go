@@ -87,7 +87,12 @@ func (g *Registry[R]) Dispatch(epoch uint64, waiters []command.Waiter, results [
 }
 
 func (g *Registry[R]) deliver(epoch uint64, e *command.Effect) {
-	if e.Kind != command.EffectDeliver && e.Kind != command.EffectCancel || e.To.Epoch != epoch {
+	switch e.Kind {
+	case command.EffectDeliver, command.EffectCancel, command.EffectOverdue:
+	default:
+		return
+	}
+	if e.To.Epoch != epoch {
 		return
 	}
 	if r, ok := g.conns[e.To.Conn]; ok {

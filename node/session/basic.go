@@ -233,6 +233,19 @@ func (ch *channel) cancelled(tag string) {
 	}
 }
 
+// overdue takes note that a delivery was not settled in time, and that the broker took it back and ended its
+// consumer. A client that wants to know of that is told; any other loses its channel, and so does one that has no such
+// consumer: the delivery is of basic.get, or the client has ended the consumer itself
+// (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout). Settling such a delivery later does nothing.
+func (ch *channel) overdue(tag string, ms uint64) {
+	if tag != "" && ch.c.can.cancelNotify {
+		ch.cancelled(tag)
+		return
+	}
+	ch.fail(preconditionFailed(0, "delivery acknowledgement on channel %d timed out. Timeout value used: %d ms. "+
+		"This timeout value can be configured, see consumers doc guide to learn more", ch.number, ms))
+}
+
 func (ch *channel) get(m *protocol.BasicGet) error {
 	queue, err := ch.queueName(m.ID(), m.Queue)
 	if err != nil {

@@ -15,6 +15,8 @@ const (
 	evResult
 	evDeliver
 	evCancel
+	// evOverdue: a delivery was not settled in time, and taken back.
+	evOverdue
 	evEpochLost
 	evRestored
 	// evReply: a direct reply for a channel of this connection.
@@ -34,12 +36,13 @@ type event struct {
 	kind        eventKind
 	redelivered bool
 	delivered   bool   // evReplied
-	channel     uint16 // evDeliver, evCancel
+	channel     uint16 // evDeliver, evCancel, evOverdue
 	count       uint32 // evPublished
 	token       token  // evPublished, evResult
 	ordinal     uint64 // evDeliver
 	acquired    uint32 // evDeliver
 	failed      uint32 // evDeliver
+	timeout     uint64 // evOverdue: milliseconds
 	tag         string
 	message     *command.Message
 	result      *command.Result
@@ -178,7 +181,7 @@ func (s *Session) Result(t uint64, r *command.Result) {
 	s.inbox.add(event{kind: evResult, token: tok, result: &kept})
 }
 
-// Effect takes a delivery or a cancel for a consumer of this connection.
+// Effect takes a delivery for a consumer of this connection, or what else became of it.
 func (s *Session) Effect(e *command.Effect) {
 	switch e.Kind {
 	case command.EffectDeliver:
@@ -188,6 +191,8 @@ func (s *Session) Effect(e *command.Effect) {
 		})
 	case command.EffectCancel:
 		s.inbox.add(event{kind: evCancel, channel: e.To.Number, tag: e.Tag})
+	case command.EffectOverdue:
+		s.inbox.add(event{kind: evOverdue, channel: e.To.Number, tag: e.Tag, timeout: e.Nonce})
 	}
 }
 

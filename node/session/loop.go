@@ -166,6 +166,10 @@ func (c *connection) event(e *event) {
 		if ch := c.channels[e.channel]; ch != nil && ch.open {
 			ch.cancelled(e.tag)
 		}
+	case evOverdue:
+		if ch := c.channels[e.channel]; ch != nil && ch.open {
+			ch.overdue(e.tag, e.timeout)
+		}
 	case evEpochLost:
 		c.epochLost()
 	case evRestored:
