@@ -42,6 +42,12 @@ unit: ## tests of the packages
 integration: build setup ## tests with real processes and clients, compose included
 	WARREN_BIN=$(CURDIR)/bin go test -buildvcs=false -count=1 -timeout 20m ./integration/...
 
+# Variables of integration/chaos; see its doc.go.
+CHAOS_TIME ?= 10m
+.PHONY: chaos
+chaos: ## faults of all kinds on real clusters, judged by history, as root; CHAOS_TIME=2h CHAOS_SEED=1
+	CHAOS_TIME=$(CHAOS_TIME) go test -buildvcs=false -count=1 -v -timeout 0 -run '^TestChaos$$' ./integration/chaos
+
 .PHONY: race
 race: ## tests of the packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -buildvcs=false -race -timeout 15m $$(go list ./... | grep -v /integration)

@@ -151,12 +151,23 @@ func (m *Machine) Abandon(s *Snapshot) {
 // they have in memory. It takes as long as writing that snapshot. It is 0 when a
 // message cannot be read from disk.
 func (m *Machine) StateHash() uint64 {
-	w := stream.NewWriter(io.Discard)
-	m.capture().write(w)
-	if w.Flush() != nil {
+	h, err := m.capture().StateHash()
+	if err != nil {
 		return 0
 	}
-	return w.Sum()
+	return h
+}
+
+// StateHash is Machine.StateHash of the captured state. It may run beside the machine. The
+// error is that of a message that cannot be read from disk, as it is when the machine has gone on for
+// so long that the file is removed.
+func (s *Snapshot) StateHash() (uint64, error) {
+	w := stream.NewWriter(io.Discard)
+	s.write(w)
+	if err := w.Flush(); err != nil {
+		return 0, fmt.Errorf("hash state: %w", err)
+	}
+	return w.Sum(), nil
 }
 
 func (m *Machine) writeMachine(w *stream.Writer) {

@@ -119,6 +119,31 @@ func (b broker) Forget(ctx context.Context, node string) error {
 	return err
 }
 
+// Transfer makes another node lead.
+func (b broker) Transfer(ctx context.Context, to string) error {
+	err := b.cluster.TransferLeadership(ctx, to)
+	if errors.Is(err, cluster.ErrNoSuchNode) {
+		return fmt.Errorf("%w: %s", management.ErrUnknownNode, to)
+	}
+	return err
+}
+
+// State hashes what the replica holds, for one caller at a time.
+func (b broker) State() (management.StateInfo, error) {
+	if !b.hashing.TryLock() {
+		return management.StateInfo{}, management.ErrHashing
+	}
+	defer b.hashing.Unlock()
+	h, err := b.replica.Hashes()
+	if err != nil {
+		return management.StateInfo{}, err
+	}
+	return management.StateInfo{
+		Node: b.cfg.NodeName, Index: h.Index,
+		History: fmt.Sprintf("%016x", h.History), State: fmt.Sprintf("%016x", h.State),
+	}, nil
+}
+
 // managementAccess is the guard as the management API sees it.
 type managementAccess struct{ *guard.Guard }
 

@@ -35,7 +35,7 @@ func newStampClock(log *slog.Logger) *stampClock {
 	start := time.Now()
 	c := &stampClock{
 		log:  log,
-		wall: func() int64 { return time.Now().UnixMilli() },
+		wall: wallClock(),
 		run:  func() time.Duration { return time.Since(start) },
 	}
 	c.last = c.wall()

@@ -81,6 +81,8 @@ type Node struct {
 	low     alarm.Set // what any node of the cluster is low on
 	closing bool
 
+	hashing sync.Mutex // held while the state is hashed: see broker.State
+
 	ended   chan struct{} // closed by the first of fail and a finished Close
 	endOnce sync.Once
 	failure error

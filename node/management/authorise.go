@@ -140,6 +140,7 @@ var gates = []gate{
 	gateAt(admins, admins, "definitions"),
 	gateAt(anybody, admins, "cluster-name"),
 	gateAt(monitors, admins, "cluster"),
+	gateAt(admins, admins, "cluster", "state"), // as it costs a look at every message
 	gateAt(monitors, admins, "nodes"),
 	gateAt(seesVHost, admins, "vhosts"),
 	gateAt(admins, admins, "vhosts", "{vhost}", "permissions"),

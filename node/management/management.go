@@ -44,6 +44,12 @@ type Broker interface {
 	// Unknown nodes give ErrUnknownNode, those that may not be removed
 	// ErrNodeRunning.
 	Forget(ctx context.Context, node string) error
+	// Transfer makes another node lead: the one given by id or name, or with "" one that is
+	// alive. Unknown nodes give ErrUnknownNode.
+	Transfer(ctx context.Context, to string) error
+	// State says what state the node's replica is in. It gives ErrHashing while it does so for another
+	// caller.
+	State() (StateInfo, error)
 	// Propose puts a command in the log and waits for its result. The command
 	// belongs to connection 0 of the node, which is no client's.
 	Propose(ctx context.Context, cmd command.Command) (command.Result, error)

@@ -38,7 +38,9 @@ type broker struct {
 	cluster     ClusterInfo
 	closed      string // name and reason of the connection closed last
 	forgotten   string
-	down        error // what Propose fails with
+	leader      string // whom leadership was handed to last
+	hashing     error  // what State fails with
+	down        error  // what Propose fails with
 	behind      bool
 	guard       *guard.Guard
 }
@@ -147,6 +149,20 @@ func (b *broker) Forget(_ context.Context, node string) error {
 		}
 	}
 	return fmt.Errorf("forget %s: %w", node, ErrUnknownNode)
+}
+
+func (b *broker) Transfer(_ context.Context, to string) error {
+	for _, m := range b.cluster.Members {
+		if m.Name == to || to == "" {
+			b.leader = m.Name
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrUnknownNode, to)
+}
+
+func (b *broker) State() (StateInfo, error) {
+	return StateInfo{Node: "n1", Index: 12, History: "0a", State: "0b"}, b.hashing
 }
 
 // guards is the guard of package guard on top of the broker's machine, as Access.
@@ -474,6 +490,27 @@ func TestNodes(t *testing.T) {
 	if a.forgotten != "n3" {
 		t.Errorf("forgotten %q", a.forgotten)
 	}
+}
+
+func TestLeadership(t *testing.T) {
+	a := newAPI(t)
+	a.do("POST", "/api/cluster/leader", `{"node":"n9"}`, 404, `{"error":"not_found","reason":"no such node in the cluster: n9"}`)
+	a.do("POST", "/api/cluster/leader", `{"node":7}`, 400, `{"error":"bad_request"}`)
+	a.do("POST", "/api/cluster/leader", `{"node":"n3"}`, 204, "")
+	if a.leader != "n3" {
+		t.Errorf("leadership went to %q", a.leader)
+	}
+	a.do("POST", "/api/cluster/leader", "", 204, "")
+	if a.leader != "n1" {
+		t.Errorf("leadership went to %q", a.leader)
+	}
+}
+
+func TestState(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/cluster/state", "", 200, `{"node":"n1","index":12,"history_hash":"0a","state_hash":"0b"}`)
+	a.hashing = ErrHashing
+	a.do("GET", "/api/cluster/state", "", 503, `{"error":"service_unavailable","reason":"the state is being hashed for another request: try again later"}`)
 }
 
 func TestConnectionsAndChannels(t *testing.T) {

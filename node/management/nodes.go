@@ -12,6 +12,8 @@ func (s *server) nodeRoutes() []route {
 		look("nodes/{node}", (*call).node),
 		look("cluster", (*call).clusterInfo),
 		handle(http.MethodDelete, "cluster/nodes/{node}", (*call).forgetNode),
+		handle(http.MethodPost, "cluster/leader", (*call).transferLeadership),
+		handle(http.MethodGet, "cluster/state", (*call).state),
 	}
 }
 
@@ -81,6 +83,34 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 	o["raft_commit_index"], o["raft_applied_index"] = info.CommitIndex, info.AppliedIndex
 	o["raft_last_index"], o["raft_snapshot_index"] = info.LastIndex, info.SnapshotIndex
 	return o, nil
+}
+
+// transferLeadership makes another node lead.
+func (c *call) transferLeadership() error {
+	var body struct {
+		Node string `json:"node"`
+	}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	switch err := c.cfg.Broker.Transfer(c.r.Context(), body.Node); {
+	case err == nil:
+		c.log.Info("leadership handed over", "to", body.Node, "user", c.user)
+		return c.none()
+	case errors.Is(err, ErrUnknownNode):
+		return &failure{http.StatusNotFound, "not_found", err.Error()}
+	default:
+		return errUnavailable(err.Error())
+	}
+}
+
+// state tells by checksums what state the node's replica is in. It reads every message that waits.
+func (c *call) state() error {
+	info, err := c.cfg.Broker.State()
+	if err != nil {
+		return errUnavailable(err.Error())
+	}
+	return c.ok(info)
 }
 
 // forgetNode removes a node from the cluster for good.

@@ -8,6 +8,17 @@ var (
 	ErrNodeRunning = errors.New("the node is running: stop it first")
 )
 
+// ErrHashing means that Broker.State is at work for another caller.
+var ErrHashing = errors.New("the state is being hashed for another request: try again later")
+
+// StateInfo is the state of a node's replica, as checksums: nodes with the same index have the same ones.
+type StateInfo struct {
+	Node    string `json:"node"`  // name of the node that answers
+	Index   uint64 `json:"index"` // of the last log entry applied
+	History string `json:"history_hash"`
+	State   string `json:"state_hash"`
+}
+
 // ClusterInfo is the cluster as one node sees it.
 type ClusterInfo struct {
 	Name          string   `json:"name"`

@@ -187,6 +187,8 @@ func TestTags(t *testing.T) {
 	a.as("management", "GET", "/api/nodes", "", 401, "Not monitor user")
 	a.as("monitoring", "GET", "/api/nodes", "", 200, `"n1"`)
 	a.as("monitoring", "DELETE", "/api/cluster/nodes/n3", "", 401, "Not administrator user")
+	a.as("monitoring", "POST", "/api/cluster/leader", "", 401, "Not administrator user")
+	a.as("monitoring", "GET", "/api/cluster/state", "", 401, "Not administrator user")
 
 	for _, path := range []string{"/api/vhost-limits/%2F/max-queues", "/api/parameters/vhost-limits/%2F/limits"} {
 		for _, method := range []string{"PUT", "DELETE"} {

@@ -111,6 +111,26 @@ func (r *Replica) BytesApplied() int64 { return r.total.Load() }
 // MessageMemory returns about what the messages in memory take, in bytes.
 func (r *Replica) MessageMemory() int64 { return r.resident.Load() }
 
+// Hashes says what state a replica is in: replicas with the same index have the same ones.
+type Hashes struct {
+	Index   uint64 // of the last entry applied
+	History uint64 // see fsm.Machine.Hash
+	State   uint64 // see fsm.Snapshot.StateHash
+}
+
+// Hashes reads the whole state, messages on disk too. Applying waits no longer for it than
+// for a snapshot. See fsm.Snapshot.StateHash for the error.
+func (r *Replica) Hashes() (Hashes, error) {
+	r.mu.Lock()
+	h := Hashes{Index: r.m.Index(), History: r.m.Hash()}
+	s := r.m.Capture()
+	r.mu.Unlock()
+	defer s.Release()
+	var err error
+	h.State, err = s.StateHash()
+	return h, err
+}
+
 // Apply applies one entry.
 func (r *Replica) Apply(l *raft.Log) any {
 	r.apply(l)

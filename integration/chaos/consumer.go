@@ -1,0 +1,133 @@
+//go:build linux
+
+package chaos
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/chaos/history"
+)
+
+// A consumer takes messages until the load leaves, and settles them.
+type consumer struct {
+	*load
+	home     int
+	queue    string
+	prefetch int
+	requeue  float64 // part of the messages that it gives back, when they come for the first time
+	reject   bool    // refuse all, for dead-lettering
+	get      bool    // with basic.get
+
+	choice *rand.Rand
+}
+
+const (
+	// syncEvery is after how many settled messages, or after which time, a consumer makes sure.
+	syncEvery = 25
+	syncTime  = 200 * time.Millisecond
+	// getPause is between two basic.get of an empty queue.
+	getPause = 20 * time.Millisecond
+)
+
+func (c *consumer) run() {
+	c.choice = c.random()
+	work := c.consume
+	if c.get {
+		work = c.getAll
+	}
+	c.keep(c.leave, c.home, work)
+}
+
+func (c *consumer) consume(s *session) error {
+	if err := s.ch.Qos(c.prefetch, 0, false); err != nil {
+		return err
+	}
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Note: s.node.Name})
+	deliveries, err := s.ch.Consume(c.queue, "", false, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(syncTime)
+	defer tick.Stop()
+	settled := 0
+	for {
+		select {
+		case <-c.leave.Done():
+			return s.sync(c.queue)
+		case d, ok := <-deliveries:
+			if !ok {
+				return errors.New("deliveries ended")
+			}
+			if err := c.settle(s, d); err != nil {
+				return err
+			}
+			if settled++; settled < syncEvery {
+				continue
+			}
+		case <-tick.C:
+			if settled == 0 {
+				continue
+			}
+		}
+		if err := s.sync(c.queue); err != nil {
+			return err
+		}
+		settled = 0
+	}
+}
+
+func (c *consumer) getAll(s *session) error {
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Note: s.node.Name})
+	settled := 0
+	for c.leave.Err() == nil {
+		d, ok, err := s.ch.Get(c.queue, false)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := c.settle(s, d); err != nil {
+				return err
+			}
+			settled++
+		}
+		if settled > 0 && (!ok || settled >= syncEvery) {
+			if err := s.sync(c.queue); err != nil {
+				return err
+			}
+			settled = 0
+		}
+		if !ok {
+			pause(c.leave, getPause)
+		}
+	}
+	return nil
+}
+
+// settle writes a delivery down and answers it.
+func (c *consumer) settle(s *session, d amqp.Delivery) error {
+	id, err := numberOf(d.Body)
+	if err != nil {
+		c.complain("corrupted", "queue %s, channel %d: %v", c.queue, s.number, err)
+	}
+	e := history.Event{Kind: history.Delivered, Channel: s.number, Queue: c.queue, Message: id, Redelivered: d.Redelivered}
+	c.Add(e)
+	e.Redelivered = false
+	switch {
+	case c.reject:
+		e.Kind = history.Rejected
+		c.Add(e)
+		return d.Reject(false)
+	case !d.Redelivered && c.choice.Float64() < c.requeue:
+		e.Kind = history.Requeued
+		c.Add(e)
+		return d.Nack(false, true)
+	default:
+		e.Kind = history.Acked
+		c.Add(e)
+		return d.Ack(false)
+	}
+}

@@ -1,0 +1,184 @@
+//go:build linux
+
+package chaos
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/chaos/history"
+)
+
+// A Workload is a way in which clients use the broker, on queues of its own.
+type Workload struct {
+	Name string
+	// Start makes what is needed and starts the clients. It returns how to judge them.
+	Start func(l *load) (*judge, error)
+}
+
+// A judge knows what a workload has to come to.
+type judge struct {
+	// queues are made to be there and empty at the end, and then removed; rules are for the history.
+	queues    []string
+	exchanges []string
+	rules     map[string]history.Rules
+	// pending returns an error while something is still to happen before the end; nil: never.
+	pending func() error
+	// check is for what the history does not tell; nil: nothing.
+	check func() []history.Violation
+}
+
+// workloads are all of them.
+func workloads() []Workload {
+	return []Workload{
+		{"work queue", workQueue},
+		{"fan-out", fanOut},
+		{"basic.get", basicGet},
+		{"returns", returns},
+		{"dead letters", deadLetters},
+	}
+}
+
+// final are the rules of queues that everything confirmed has to come out of.
+func final(queues ...string) map[string]history.Rules {
+	rules := map[string]history.Rules{}
+	for _, q := range queues {
+		rules[q] = history.Rules{Final: true}
+	}
+	return rules
+}
+
+func declare(ch *amqp.Channel, queue string, args amqp.Table) error {
+	_, err := ch.QueueDeclare(queue, true, false, false, false, args)
+	return err
+}
+
+// workQueue: some publishers, some consumers that give a part back.
+func workQueue(l *load) (*judge, error) {
+	queue := l.name("work")
+	if err := l.setUp("work queue", func(ch *amqp.Channel) error { return declare(ch, queue, nil) }); err != nil {
+		return nil, err
+	}
+	for i := range 4 {
+		p := &publisher{load: l, home: i, pace: 15 * time.Millisecond, next: func(random *rand.Rand) publishing {
+			return publishing{key: queue, to: []string{queue}, transient: random.IntN(4) == 0}
+		}}
+		c := &consumer{load: l, home: i + 1, queue: queue, prefetch: 1 + i*20, requeue: 0.1}
+		l.put(p.run)
+		l.take(c.run)
+	}
+	return &judge{queues: []string{queue}, rules: final(queue)}, nil
+}
+
+// fanOut: each message goes to several queues.
+func fanOut(l *load) (*judge, error) {
+	exchange := l.name("fan")
+	var queues []string
+	for i := range 3 {
+		queues = append(queues, l.name(fmt.Sprintf("fan%d", i)))
+	}
+	err := l.setUp("fan-out", func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(exchange, "fanout", true, false, false, false, nil); err != nil {
+			return err
+		}
+		for _, q := range queues {
+			if err := errors.Join(declare(ch, q, nil), ch.QueueBind(q, "", exchange, false, nil)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{load: l, home: 2, pace: 25 * time.Millisecond, next: func(*rand.Rand) publishing {
+		return publishing{exchange: exchange, to: queues, mandatory: true}
+	}}
+	l.put(p.run)
+	for i, q := range queues {
+		c := &consumer{load: l, home: i, queue: q, prefetch: 50}
+		l.take(c.run)
+	}
+	return &judge{queues: queues, exchanges: []string{exchange}, rules: final(queues...)}, nil
+}
+
+// basicGet: clients that ask for one message at a time.
+func basicGet(l *load) (*judge, error) {
+	queue := l.name("get")
+	if err := l.setUp("basic.get", func(ch *amqp.Channel) error { return declare(ch, queue, nil) }); err != nil {
+		return nil, err
+	}
+	p := &publisher{load: l, home: 0, pace: 30 * time.Millisecond, next: func(*rand.Rand) publishing {
+		return publishing{key: queue, to: []string{queue}, mandatory: true}
+	}}
+	l.put(p.run)
+	for i := range 2 {
+		c := &consumer{load: l, home: i + 1, queue: queue, get: true, requeue: 0.1}
+		l.take(c.run)
+	}
+	return &judge{queues: []string{queue}, rules: final(queue)}, nil
+}
+
+// returns: mandatory messages, some of which have no route.
+func returns(l *load) (*judge, error) {
+	exchange, queue := l.name("returns"), l.name("returned")
+	err := l.setUp("returns", func(ch *amqp.Channel) error {
+		return errors.Join(ch.ExchangeDeclare(exchange, "direct", true, false, false, false, nil),
+			declare(ch, queue, nil), ch.QueueBind(queue, "there", exchange, false, nil))
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{load: l, home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
+		m := publishing{exchange: exchange, key: "nowhere", mandatory: random.IntN(4) > 0}
+		if random.IntN(2) == 0 {
+			m.key, m.to = "there", []string{queue}
+		}
+		return m
+	}}
+	c := &consumer{load: l, home: 2, queue: queue, prefetch: 10}
+	l.put(p.run)
+	l.take(c.run)
+	return &judge{queues: []string{queue}, exchanges: []string{exchange}, rules: final(queue)}, nil
+}
+
+// deadLetters: a message expires in the first queue, by the queue's TTL or its own, is rejected in the second, and comes
+// out of the third.
+func deadLetters(l *load) (*judge, error) {
+	first, second, third := l.name("dead1"), l.name("dead2"), l.name("dead3")
+	err := l.setUp("dead letters", func(ch *amqp.Channel) error {
+		to := func(queue string) amqp.Table {
+			return amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue}
+		}
+		expiring := to(second)
+		expiring["x-message-ttl"] = int32(200)
+		return errors.Join(declare(ch, first, expiring), declare(ch, second, to(third)), declare(ch, third, nil))
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{load: l, home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
+		m := publishing{key: first, to: []string{first, second, third}, mandatory: true}
+		if random.IntN(2) == 0 {
+			m.expiration = fmt.Sprint(random.IntN(300))
+		}
+		return m
+	}}
+	l.put(p.run)
+	for i := range 2 {
+		refuses := &consumer{load: l, home: i, queue: second, prefetch: 10, reject: true}
+		takes := &consumer{load: l, home: i + 1, queue: third, prefetch: 10}
+		l.take(refuses.run)
+		l.take(takes.run)
+	}
+	rules := map[string]history.Rules{second: {Final: true, DeadLetters: true}, third: {Final: true, DeadLetters: true}}
+	return &judge{queues: []string{first, second, third}, rules: rules}, nil
+}
+
+// merge adds the rules of a judge to others.
+func (j *judge) merge(rules map[string]history.Rules) { maps.Copy(rules, j.rules) }
