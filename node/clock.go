@@ -28,7 +28,8 @@ type stampClock struct {
 	odd    bool          // the clock is ahead since
 	since  time.Duration
 	behind time.Duration // when it was last said that the clock is behind; 0: never
-	passed int64         // the machine's time
+	passed int64         // the machine's time,
+	heard  time.Duration // and since when it is that
 }
 
 func newStampClock(log *slog.Logger) *stampClock {
@@ -47,7 +48,8 @@ func (c *stampClock) stamp() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, at := c.wall(), c.run()
-	steady := c.last + (at - c.at).Milliseconds()
+	// What the cluster's time would be by now is believed as well: a clock that was behind and is set right is no jump.
+	steady := max(c.last+(at-c.at).Milliseconds(), c.passed+(at-c.heard).Milliseconds())
 	ahead := time.Duration(now-steady) * time.Millisecond
 	switch {
 	case ahead <= clockJump:
@@ -73,7 +75,7 @@ func (c *stampClock) stamp() int64 {
 func (c *stampClock) restored(ms int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.passed = ms
+	c.passed, c.heard = ms, c.run()
 }
 
 // saw takes the stamp of an entry that was applied, and says when time stands still because the leader's
@@ -82,7 +84,9 @@ func (c *stampClock) saw(ms int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	behind := time.Duration(c.passed-ms) * time.Millisecond
-	c.passed = max(c.passed, ms)
+	if ms > c.passed {
+		c.passed, c.heard = ms, c.run()
+	}
 	if behind <= clockJump {
 		return
 	}

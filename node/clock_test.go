@@ -56,6 +56,43 @@ func TestStampClock(t *testing.T) {
 	}
 }
 
+// TestStampClockSetRight: a clock that was behind the time of the cluster counts as soon as it is right
+// again, be it after a while; one that jumps further ahead than that does not.
+func TestStampClockSetRight(t *testing.T) {
+	var out bytes.Buffer
+	var wall int64 = 100_000_000
+	var run time.Duration
+	c := newStampClock(slog.New(slog.NewTextHandler(&out, nil)))
+	c.wall, c.run = func() int64 { return wall }, func() time.Duration { return run }
+	c.last = wall
+	stamp := func() int64 {
+		s := c.stamp()
+		c.saw(s)
+		return s
+	}
+	for _, behind := range []time.Duration{3 * time.Second, 5 * time.Minute} {
+		stamp()
+		wall -= 86_400_000
+		stamp()
+		wall += behind.Milliseconds()
+		run += behind
+		stamp()
+		wall += 86_400_000
+		if got := stamp(); got != wall {
+			t.Errorf("a clock that was a day behind for %v is set right, and stamps %d ms behind it", behind, wall-got)
+		}
+	}
+	wall -= 86_400_000
+	stamp()
+	wall += 2 * 86_400_000
+	if got := stamp(); got != wall-86_400_000 {
+		t.Errorf("a clock that was behind and goes a day ahead stamps %d ms behind it", wall-got)
+	}
+	if got := strings.Count(out.String(), "has jumped ahead"); got != 1 {
+		t.Errorf("it is said %d times that the clock has jumped", got)
+	}
+}
+
 // TestTickerLooks checks that the clock is looked at again in time, however late the next thing is due.
 func TestTickerLooks(t *testing.T) {
 	k := newTicker()
