@@ -77,7 +77,7 @@ func declareNamed(t testing.TB, ch *amqp.Channel, n *node, name string, args amq
 // deleteAtEnd removes a queue over a connection of its own when the test ends.
 func deleteAtEnd(t testing.TB, n *node, queue string) {
 	t.Cleanup(func() {
-		if n.cmd != nil && !n.running() {
+		if n.ended() {
 			return
 		}
 		if err := deleteQueue(n, queue); err != nil {

@@ -1,16 +1,12 @@
 package integration
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +14,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // A cluster is a set of server processes on this machine's loopback interface,
@@ -42,9 +40,7 @@ type node struct {
 	up        bool   // … and this is whether it runs
 	container string // id of its container, if it is in one
 
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd was waited for; then err is valid
-	err    error
+	proc *proc.Process // nil when it is not ours to start
 }
 
 // options of a cluster; the zero value is right for most tests.
@@ -109,6 +105,7 @@ func newCluster(bin, ctl string, n int, o options) (*cluster, error) {
 			nd.args = append(nd.args, "--join", strings.Join(join, ","), "--expect", fmt.Sprint(n))
 		}
 		nd.args = append(nd.args, o.args...)
+		nd.proc = &proc.Process{Log: nd.log}
 	}
 	return c, nil
 }
@@ -186,27 +183,11 @@ func (c *cluster) findLeader() (*node, error) {
 	return nil, err
 }
 
-// clusterInfo is the part of GET /api/cluster that the tests use.
-type clusterInfo struct {
-	NodeID        string `json:"id"`
-	Leader        string `json:"leader"` // a name
-	LastIndex     uint64 `json:"raft_last_index"`
-	AppliedIndex  uint64 `json:"raft_applied_index"`
-	SnapshotIndex uint64 `json:"raft_snapshot_index"`
-	Members       []struct {
-		ID      string `json:"id"`
-		Name    string `json:"name"`
-		Voter   bool   `json:"raft_voter"`
-		Running bool   `json:"running"`
-	} `json:"members"`
-}
-
 // info asks a node how it sees the cluster.
-func (n *node) info() (clusterInfo, error) {
-	var info clusterInfo
-	err := n.getJSON("/api/cluster", &info)
-	return info, err
-}
+func (n *node) info() (clusterInfo, error) { return proc.API{Addr: n.http}.Cluster() }
+
+// clusterInfo is what a node says of the cluster.
+type clusterInfo = proc.ClusterInfo
 
 func (c *cluster) byName(name string) *node {
 	for _, n := range c.nodes {
@@ -229,34 +210,8 @@ func (n *node) startProcess() error {
 	if n.container != "" {
 		return n.startContainer()
 	}
-	if n.running() {
-		return fmt.Errorf("%s runs already", n.name)
-	}
-	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }() // the process has its own descriptor
-	cmd := exec.Command(n.bin, n.args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = withoutSettings(os.Environ())
-	cmd.SysProcAttr = dieWithParent()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	n.cmd, n.exited = cmd, make(chan struct{})
-	go func() {
-		n.err = cmd.Wait()
-		close(n.exited)
-	}()
-	return nil
-}
-
-// withoutSettings removes what would change the settings of a server.
-func withoutSettings(env []string) []string {
-	return slices.DeleteFunc(env, func(v string) bool {
-		return strings.HasPrefix(v, "WARREN_") || strings.HasPrefix(v, "RABBITMQ_")
-	})
+	n.proc.Command = append([]string{n.bin}, n.args...)
+	return n.proc.Start()
 }
 
 // running says that the process was started and has not ended.
@@ -264,16 +219,11 @@ func (n *node) running() bool {
 	if n.foreign {
 		return n.up
 	}
-	if n.cmd == nil {
-		return false
-	}
-	select {
-	case <-n.exited:
-		return false
-	default:
-		return true
-	}
+	return n.proc != nil && n.proc.Running()
 }
+
+// ended says that the process was started and has ended.
+func (n *node) ended() bool { return n.proc != nil && n.proc.Started() && !n.running() }
 
 // kill ends the process as a crash does (SIGKILL).
 func (n *node) kill(t testing.TB) {
@@ -289,8 +239,8 @@ func (n *node) stop(t testing.TB) {
 	if err := n.endProcess(syscall.SIGTERM); err != nil {
 		t.Fatalf("stop %s: %v", n.name, err)
 	}
-	if n.err != nil {
-		t.Fatalf("%s ended with %v after SIGTERM:\n%s", n.name, n.err, n.logTail())
+	if err := n.proc.Err(); err != nil {
+		t.Fatalf("%s ended with %v after SIGTERM:\n%s", n.name, err, n.logTail())
 	}
 }
 
@@ -302,15 +252,7 @@ func (n *node) endProcess(s syscall.Signal) error {
 	if n.container != "" {
 		return n.killContainer()
 	}
-	if err := n.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-n.exited:
-		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("%w: it still runs after signal %v", errTimeout, s)
-	}
+	return n.proc.End(s)
 }
 
 // pause stops the process without its knowing (SIGSTOP).
@@ -321,9 +263,15 @@ func (n *node) resume(t testing.TB) { n.sendSignal(t, syscall.SIGCONT) }
 
 func (n *node) sendSignal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	if err := n.cmd.Process.Signal(s); err != nil {
+	if err := n.proc.Signal(s); err != nil {
 		t.Fatalf("signal %v to %s: %v", s, n.name, err)
 	}
+}
+
+// peakMemory is the most resident memory that a node's process has had, in bytes.
+func (n *node) peakMemory() (int64, error) {
+	_, peak, err := n.proc.Memory()
+	return peak, err
 }
 
 // wipe removes the data directory of a node that does not run.
@@ -341,8 +289,8 @@ func (n *node) wipe(t testing.TB) {
 func (n *node) waitReady(t testing.TB) {
 	t.Helper()
 	err := waitFor(patience, func() error {
-		if n.cmd != nil && !n.running() {
-			t.Fatalf("%s ended: %v\n%s", n.name, n.err, n.logTail())
+		if n.ended() {
+			t.Fatalf("%s ended: %v\n%s", n.name, n.proc.Err(), n.logTail())
 		}
 		return n.tryClient()
 	})
@@ -370,14 +318,7 @@ func (n *node) logTail() string {
 	if n.container != "" {
 		return n.containerLog()
 	}
-	text, err := os.ReadFile(n.log)
-	if err != nil {
-		return err.Error()
-	}
-	if len(text) > 4000 {
-		text = text[len(text)-4000:]
-	}
-	return string(text)
+	return n.proc.LogTail()
 }
 
 // logged says how many lines of the node's log contain part.
@@ -392,27 +333,8 @@ func (n *node) logged(t testing.TB, part string) int {
 
 // getJSON fetches a path of the node's HTTP API.
 func (n *node) getJSON(path string, into any) error {
-	req, err := http.NewRequest(http.MethodGet, "http://"+n.http+path, nil)
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth("guest", "guest")
-	resp, err := httpClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", path, resp.Status, body)
-	}
-	return json.Unmarshal(body, into)
+	return proc.API{Addr: n.http}.Get(path, into)
 }
-
-var httpClient = &http.Client{Timeout: 10 * time.Second}
 
 // ctl runs warrenctl against the node and wants success.
 func (n *node) ctl(t testing.TB, args ...string) string {

@@ -1,15 +1,15 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
+
+	"warren/integration/proc"
 )
 
 // TestMain runs the tests, then stops the clusters that they shared.
@@ -53,25 +53,11 @@ func buildPrograms() {
 	}
 }
 
-// goBuild builds packages of this module, as they are shipped (no cgo), into dir.
-func goBuild(dir string, packages ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + "/"}, packages...)...)
-	cmd.Dir = moduleRoot()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", strings.Join(packages, " "), err, out)
-	}
-	return nil
-}
+// goBuild builds packages of this module into dir.
+func goBuild(dir string, packages ...string) error { return proc.Build(dir, packages...) }
 
 // moduleRoot is the directory that holds go.mod.
-func moduleRoot() string {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		panic("no caller information")
-	}
-	return filepath.Dir(filepath.Dir(file))
-}
+func moduleRoot() string { return proc.ModuleRoot() }
 
 // inCI says that this run must not skip anything.
 func inCI() bool { return os.Getenv("CI") == "true" }
@@ -120,4 +106,4 @@ func skipWithPeer(t testing.TB) {
 	}
 }
 
-var errTimeout = errors.New("time is up")
+var errTimeout = proc.ErrTimeout

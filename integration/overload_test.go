@@ -14,6 +14,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // nodeNumbers is the part of GET /api/nodes that the tests use.
@@ -47,7 +49,7 @@ func (n *node) healthCheck(name string) (status int, alarms []string, err error)
 		return 0, nil, err
 	}
 	req.SetBasicAuth("guest", "guest")
-	resp, err := httpClient.Do(req)
+	resp, err := proc.HTTP.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

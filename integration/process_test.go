@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"warren/integration/proc"
 )
 
 // A program is a client program under test: its output is gathered by line.
@@ -33,7 +35,7 @@ func startProgram(t testing.TB, dir string, env []string, path string, args ...s
 	p := &program{name: path, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Dir = dir
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = dieWithParent()
+	p.cmd.SysProcAttr = proc.DieWithParent()
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatalf("start %s: %v", path, err)

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // api sends a request to a node's HTTP API as a user and returns the status and body.
@@ -26,7 +28,7 @@ func (n *node) api(t testing.TB, user, password, method, path string, body any) 
 		t.Fatal(err)
 	}
 	req.SetBasicAuth(user, password)
-	resp, err := httpClient.Do(req)
+	resp, err := proc.HTTP.Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // admin sends a request to a node's HTTP API and returns status and body.
@@ -30,7 +32,7 @@ func (n *node) admin(t testing.TB, method, path string, body any, header ...stri
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := httpClient.Do(req)
+	resp, err := proc.HTTP.Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}

@@ -1,17 +1,17 @@
 package integration
 
 import (
-	"fmt"
 	"testing"
 	"time"
+
+	"warren/integration/proc"
 )
 
-// patience bounds every wait of a test. It is generous: a healthy run needs a
-// small part of it, and a noisy machine must not fail a right server.
-const patience = 60 * time.Second
-
-// poll is the pause between two looks at a condition.
-const poll = 20 * time.Millisecond
+// patience bounds every wait of a test, poll is the pause between two looks at a condition.
+const (
+	patience = proc.Patience
+	poll     = proc.Poll
+)
 
 // eventually waits until check returns nil and fails the test with check's last
 // error when that does not happen within patience.
@@ -23,19 +23,7 @@ func eventually(t testing.TB, what string, check func() error) {
 }
 
 // waitFor repeats check until it returns nil or the time is up.
-func waitFor(limit time.Duration, check func() error) error {
-	deadline := time.Now().Add(limit)
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%w after %v: %w", errTimeout, limit, err)
-		}
-		time.Sleep(poll)
-	}
-}
+func waitFor(limit time.Duration, check func() error) error { return proc.WaitFor(limit, check) }
 
 // receive takes one value from a channel, or fails the test.
 func receive[T any](t testing.TB, what string, from <-chan T) T {

@@ -38,6 +38,7 @@ type round struct {
 	load   *load
 	judges []*judge
 	report Report
+	stuck  bool // messages do not come, so it says nothing that they have not come
 	logf   func(string, ...any)
 }
 
@@ -72,7 +73,7 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	cancelQuit()
 	r.load.in.Wait()
 	r.load.out.Wait()
-	r.judge(err == nil)
+	r.judge(err == nil && !r.stuck)
 	if err != nil || len(r.report.Violations) > 0 {
 		err = errors.Join(err, r.write(keep))
 	}
@@ -149,6 +150,7 @@ func (r *round) settle(stop, leave, quit func()) error {
 	r.logf("all published")
 	if err := r.emptied(); err != nil {
 		r.load.complain("stuck", "%v", err)
+		r.stuck = true
 	}
 	leave()
 	if !ends(&r.load.out, patience) {

@@ -56,7 +56,7 @@ func (a API) Do(method, path, body string) ([]byte, error) {
 		return nil, err
 	}
 	req.SetBasicAuth("guest", "guest")
-	resp, err := httpClient.Do(req)
+	resp, err := HTTP.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,6 @@ func (a API) Do(method, path, body string) ([]byte, error) {
 	return answer, nil
 }
 
-// Connections are not kept: a node may be cut off meanwhile, and one that is kept would
+// HTTP is the client of an API. Connections are not kept: a node may be cut off meanwhile, and one that is kept would
 // count as the node's.
-var httpClient = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var HTTP = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
