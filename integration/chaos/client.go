@@ -34,6 +34,7 @@ type load struct {
 	violations []history.Violation
 	silences   map[string]*silence
 	clients    int
+	did        map[string]int // what a workload does over and over, by its name
 	reconnects int
 }
 
@@ -44,6 +45,13 @@ func (l *load) complain(check, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.violations = append(l.violations, v)
+}
+
+// done counts what a workload does over and over: one that does nothing would find nothing.
+func (l *load) done(workload string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.did[workload]++
 }
 
 // random returns a client's own source of choices; it follows from the seed.
@@ -125,9 +133,11 @@ func (l *load) keep(ctx context.Context, home int, work func(s *session) error) 
 			return
 		}
 		s.broken(err)
-		l.mu.Lock()
-		l.reconnects++
-		l.mu.Unlock()
+		if !errors.Is(err, errLeft) {
+			l.mu.Lock()
+			l.reconnects++
+			l.mu.Unlock()
+		}
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
-	"sync"
 )
 
 // A network is a switch in a namespace of its own, to which the namespaces of nodes and the test
@@ -31,20 +31,25 @@ type host struct {
 	slot      int // 1 …, as in its address
 	namespace string
 	relay     *relay
-
-	mu    sync.Mutex
-	drops map[int]float64 // by sender: the part of its packets that is lost on the way here
 }
+
+// namespaces is what the names of all namespaces begin with; the process that made it follows.
+const namespaces = "warren-chaos-"
 
 // client is the slot of the test itself.
 const client = 254
 
 func (n *network) address(slot int) string { return fmt.Sprintf("%s.%d", n.prefix, slot) }
-func (n *network) name(what string) string { return fmt.Sprintf("wch%d%s", n.id, what) }
-func (h *host) address() string            { return h.net.address(h.slot) }
+func (n *network) name(what string) string {
+	return fmt.Sprintf("%s%d-%s", namespaces, os.Getpid(), what)
+}
+func (h *host) address() string { return h.net.address(h.slot) }
 
 // newNetwork makes a network with so many hosts.
 func newNetwork(hosts int) (*network, error) {
+	if err := sweep(); err != nil {
+		return nil, err
+	}
 	n := &network{}
 	for n.id = os.Getpid() % 250; ; n.id++ {
 		n.prefix = fmt.Sprintf("198.18.%d", n.id%250) // for tests of networks: RFC 2544
@@ -56,6 +61,23 @@ func newNetwork(hosts int) (*network, error) {
 		return nil, errors.Join(err, n.close())
 	}
 	return n, nil
+}
+
+// sweep removes what test runs have left that were killed.
+func sweep() error {
+	all, err := filepath.Glob("/run/netns/" + namespaces + "*-*")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range all {
+		name := filepath.Base(path)
+		owner, _, _ := strings.Cut(strings.TrimPrefix(name, namespaces), "-")
+		if _, err := os.Stat("/proc/" + owner); errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, removeNamespace(name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // inUse says whether a network of another test run has these addresses.
@@ -81,7 +103,7 @@ func (n *network) build(hosts int) error {
 		return err
 	}
 	// The test's own end.
-	own := n.name("t")
+	own := fmt.Sprintf("wchaos%d", n.id%250)
 	if err := run("ip", "link", "add", own, "type", "veth", "peer", "name", "test", "netns", sw); err != nil {
 		return err
 	}
@@ -92,7 +114,7 @@ func (n *network) build(hosts int) error {
 		return err
 	}
 	for slot := 1; slot <= hosts; slot++ {
-		h := &host{net: n, slot: slot, namespace: n.name(fmt.Sprintf("n%d", slot)), drops: map[int]float64{}}
+		h := &host{net: n, slot: slot, namespace: n.name(fmt.Sprintf("n%d", slot))}
 		n.hosts = append(n.hosts, h)
 		if err := h.build(sw); err != nil {
 			return fmt.Errorf("namespace of node %d: %w", slot, err)
@@ -141,9 +163,6 @@ func (h *host) exec(args ...string) error {
 // lose sets which part (0 to 1) of the packets from each sender does not arrive here. A
 // sender that is not named is heard.
 func (h *host) lose(drops map[int]float64) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.drops = drops
 	var rules strings.Builder
 	rules.WriteString("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
 	for from, part := range drops {

@@ -20,8 +20,9 @@ const window = 32
 // fails it. What was not confirmed by then is not sent again: it may have happened or not.
 type publisher struct {
 	*load
-	home int
-	pace time.Duration // between two messages
+	workload string // its name
+	home     int
+	pace     time.Duration // between two messages
 	// next chooses what is sent.
 	next func(random *rand.Rand) publishing
 
@@ -91,6 +92,7 @@ func (p *publisher) publish(s *session) error {
 			}
 			p.Add(history.Event{Kind: kind, Channel: s.number, Message: pending[0]})
 			pending = pending[1:]
+			p.done(p.workload)
 			p.heard(s, &p.heardAt)
 		}
 	}

@@ -26,17 +26,21 @@ type total struct {
 	silences   map[string][]time.Duration // by the step that they were in
 	reconnects int
 	undecided  int
+	did        map[string]int
 }
 
 func (t *total) add(p plan, r Report) {
 	if t.counts == nil {
-		t.counts, t.faults, t.silences = map[history.Kind]int{}, map[string]int{}, map[string][]time.Duration{}
+		t.counts, t.faults, t.silences, t.did = map[history.Kind]int{}, map[string]int{}, map[string][]time.Duration{}, map[string]int{}
 	}
 	t.rounds++
 	t.reconnects += r.Reconnects
 	t.undecided += r.Undecided
 	for k, n := range r.Counts {
 		t.counts[k] += n
+	}
+	for name, n := range r.Did {
+		t.did[name] += n
 	}
 	for i, step := range p {
 		for _, f := range step {
@@ -57,6 +61,10 @@ func (t *total) String(took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d rounds in %v: %d messages published, %d confirmed, %d delivered, %d connections lost, %d registers undecided\n",
 		t.rounds, took.Round(time.Second), t.counts[history.Published], t.counts[history.Confirmed], t.counts[history.Delivered], t.reconnects, t.undecided)
+	for _, name := range slices.Sorted(maps.Keys(t.did)) {
+		fmt.Fprintf(&b, "  %7d × %s\n", t.did[name], name)
+	}
+	b.WriteString("faults:\n")
 	for _, name := range slices.Sorted(maps.Keys(t.faults)) {
 		fmt.Fprintf(&b, "  %4d × %s\n", t.faults[name], name)
 	}

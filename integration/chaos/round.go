@@ -25,6 +25,7 @@ import (
 type Report struct {
 	Violations []string
 	Counts     map[history.Kind]int
+	Did        map[string]int // how often each workload went through
 	Reconnects int
 	Undecided  int // registers of which porcupine could not say anything in time
 	// Silences are the longest times between two confirms that a client saw on each node, by step of the plan.
@@ -54,7 +55,7 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	defer cancelStop()
 	r := &round{c: c, load: &load{
 		Recorder: history.NewRecorder(), cluster: c, prefix: prefix, seed: seed,
-		stop: stop, leave: leave, quit: quit, silences: map[string]*silence{},
+		stop: stop, leave: leave, quit: quit, silences: map[string]*silence{}, did: map[string]int{},
 	}}
 	r.logf = func(format string, args ...any) {
 		r.load.Note(format, args...)
@@ -187,14 +188,6 @@ func (r *round) emptied() error {
 		queues = append(queues, j.queues...)
 	}
 	return proc.WaitFor(proc.Patience, func() error {
-		for _, j := range r.judges {
-			if j.pending == nil {
-				continue
-			}
-			if err := j.pending(); err != nil {
-				return err
-			}
-		}
 		all, err := r.depths()
 		if err != nil {
 			return err
@@ -231,7 +224,11 @@ func (r *round) depths() (map[string]int, error) {
 func (r *round) removed() error {
 	err := r.load.setUp("remove queues", func(ch *amqp.Channel) error {
 		for _, j := range r.judges {
-			for _, q := range j.queues {
+			names := j.queues
+			if j.litter != nil {
+				names = slices.Concat(names, j.litter.all())
+			}
+			for _, q := range names {
 				if _, err := ch.QueueDelete(q, false, false, false); err != nil {
 					return err
 				}
@@ -288,9 +285,20 @@ func (r *round) judge(whole bool) {
 		if whole && j.check != nil {
 			found = append(found, j.check()...)
 		}
+		if j.registers != nil {
+			v := j.registers()
+			found = append(found, v.Violations...)
+			r.report.Undecided += v.Undecided
+		}
 	}
 	for _, v := range found {
 		r.report.Violations = append(r.report.Violations, v.String())
+	}
+	r.report.Did = r.load.did
+	for _, w := range workloads() {
+		if whole && r.load.did[w.Name] == 0 {
+			r.report.Violations = append(r.report.Violations, fmt.Sprintf("idle: workload %q did nothing", w.Name))
+		}
 	}
 	r.report.Reconnects = r.load.reconnects
 	r.report.Took = r.load.Now()

@@ -5,7 +5,6 @@ package chaos
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -27,10 +26,11 @@ type judge struct {
 	queues    []string
 	exchanges []string
 	rules     map[string]history.Rules
-	// pending returns an error while something is still to happen before the end; nil: never.
-	pending func() error
-	// check is for what the history does not tell; nil: nothing.
-	check func() []history.Violation
+	// litter are queues that may be there at the end, with messages in them, and are removed; nil: none.
+	litter *litter
+	// check and registers are for what the history does not tell; nil: nothing.
+	check     func() []history.Violation
+	registers func() history.Verdict
 }
 
 // workloads are all of them.
@@ -41,6 +41,11 @@ func workloads() []Workload {
 		{"basic.get", basicGet},
 		{"returns", returns},
 		{"dead letters", deadLetters},
+		{"expiry", expiry},
+		{"transactions", transactions},
+		{"topology", topology},
+		{"private queues", privateQueues},
+		{"registers", linearizable},
 	}
 }
 
@@ -65,7 +70,7 @@ func workQueue(l *load) (*judge, error) {
 		return nil, err
 	}
 	for i := range 4 {
-		p := &publisher{load: l, home: i, pace: 15 * time.Millisecond, next: func(random *rand.Rand) publishing {
+		p := &publisher{load: l, workload: "work queue", home: i, pace: 15 * time.Millisecond, next: func(random *rand.Rand) publishing {
 			return publishing{key: queue, to: []string{queue}, transient: random.IntN(4) == 0}
 		}}
 		c := &consumer{load: l, home: i + 1, queue: queue, prefetch: 1 + i*20, requeue: 0.1}
@@ -96,7 +101,7 @@ func fanOut(l *load) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{load: l, home: 2, pace: 25 * time.Millisecond, next: func(*rand.Rand) publishing {
+	p := &publisher{load: l, workload: "fan-out", home: 2, pace: 25 * time.Millisecond, next: func(*rand.Rand) publishing {
 		return publishing{exchange: exchange, to: queues, mandatory: true}
 	}}
 	l.put(p.run)
@@ -113,7 +118,7 @@ func basicGet(l *load) (*judge, error) {
 	if err := l.setUp("basic.get", func(ch *amqp.Channel) error { return declare(ch, queue, nil) }); err != nil {
 		return nil, err
 	}
-	p := &publisher{load: l, home: 0, pace: 30 * time.Millisecond, next: func(*rand.Rand) publishing {
+	p := &publisher{load: l, workload: "basic.get", home: 0, pace: 30 * time.Millisecond, next: func(*rand.Rand) publishing {
 		return publishing{key: queue, to: []string{queue}, mandatory: true}
 	}}
 	l.put(p.run)
@@ -134,7 +139,7 @@ func returns(l *load) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{load: l, home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
+	p := &publisher{load: l, workload: "returns", home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
 		m := publishing{exchange: exchange, key: "nowhere", mandatory: random.IntN(4) > 0}
 		if random.IntN(2) == 0 {
 			m.key, m.to = "there", []string{queue}
@@ -162,7 +167,7 @@ func deadLetters(l *load) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{load: l, home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
+	p := &publisher{load: l, workload: "dead letters", home: 1, pace: 25 * time.Millisecond, next: func(random *rand.Rand) publishing {
 		m := publishing{key: first, to: []string{first, second, third}, mandatory: true}
 		if random.IntN(2) == 0 {
 			m.expiration = fmt.Sprint(random.IntN(300))
@@ -180,5 +185,16 @@ func deadLetters(l *load) (*judge, error) {
 	return &judge{queues: []string{first, second, third}, rules: rules}, nil
 }
 
-// merge adds the rules of a judge to others.
-func (j *judge) merge(rules map[string]history.Rules) { maps.Copy(rules, j.rules) }
+// expiry: messages that nobody takes go by themselves, when the queue's time for them or their own is up.
+func expiry(l *load) (*judge, error) {
+	queue := l.name("expiry")
+	err := l.setUp("expiry", func(ch *amqp.Channel) error { return declare(ch, queue, amqp.Table{"x-message-ttl": int32(1000)}) })
+	if err != nil {
+		return nil, err
+	}
+	p := &publisher{load: l, workload: "expiry", home: 2, pace: 30 * time.Millisecond, next: func(random *rand.Rand) publishing {
+		return publishing{key: queue, to: []string{queue}, mandatory: true, expiration: fmt.Sprint(random.IntN(2000))}
+	}}
+	l.put(p.run)
+	return &judge{queues: []string{queue}}, nil
+}

@@ -73,6 +73,7 @@ type message struct {
 	channel             int
 	to                  []string
 	mandatory           bool
+	perishable          bool
 	confirmed, nacked   bool
 	returned, afterward bool // afterward: returned when it was confirmed already
 }
@@ -135,7 +136,7 @@ func newChecker(events []Event, rules map[string]Rules) *checker {
 func (c *checker) take(i int, e *Event) {
 	switch e.Kind {
 	case Published:
-		*c.message(e.Message) = message{published: true, index: i, at: e.At, channel: e.Channel, to: e.To, mandatory: e.Mandatory}
+		*c.message(e.Message) = message{published: true, index: i, at: e.At, channel: e.Channel, to: e.To, mandatory: e.Mandatory, perishable: e.Perishable}
 		for _, q := range e.To {
 			c.queue(q)
 		}
@@ -215,7 +216,7 @@ func (c *checker) publishes() {
 		switch {
 		case !m.published:
 			c.complain("phantom", "", id, "was confirmed or returned, but never published")
-		case m.returned && len(m.to) > 0:
+		case m.returned && len(m.to) > 0 && !m.perishable:
 			c.complain("returned", "", id, "was returned, though it was published to %v, which were there and bound", m.to)
 		case m.returned && !m.mandatory:
 			c.complain("returned", "", id, "was returned, though it was not mandatory")

@@ -124,6 +124,7 @@ func TestCheck(t *testing.T) {
 
 		{"returned though there is a route", h().mandatory(1, 7, "q").told(Returned, 7).told(Confirmed, 7), "returned: message 7 was returned, though it was published to [q]"},
 		{"returned and there all the same", h().mandatory(1, 7, "q").told(Returned, 7).told(Confirmed, 7).consume(2).deliver(2, 7).ack(2, 7), "arrived, but was returned"},
+		{"returned as the queue was gone", h().add(Event{Kind: Published, Channel: 1, Message: 7, To: []string{"q"}, Mandatory: true, Perishable: true}).told(Returned, 7).told(Confirmed, 7), good},
 		{"returned", h().mandatory(1, 7).told(Returned, 7).told(Confirmed, 7), good},
 		{"not returned", h().mandatory(1, 7).told(Confirmed, 7), "is mandatory, and was confirmed but not returned"},
 		{"returned too late", h().mandatory(1, 7).told(Confirmed, 7).told(Returned, 7), "was returned after its confirm"},

@@ -65,6 +65,7 @@ type Event struct {
 	Message     uint64        `json:"message,omitempty"` // one for each publish: a message that is sent again gets another
 	To          []string      `json:"to,omitempty"`
 	Mandatory   bool          `json:"mandatory,omitempty"`
+	Perishable  bool          `json:"perishable,omitempty"` // the queues of To may be gone by then
 	Redelivered bool          `json:"redelivered,omitempty"`
 	Note        string        `json:"note,omitempty"` // for people
 }
