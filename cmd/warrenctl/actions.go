@@ -28,6 +28,30 @@ It may come back only as a new node, with an empty data directory.`,
 	}
 }
 
+func (o *options) transferCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "transfer_leadership [NODE]",
+		Short: "Have another node lead",
+		Long: `Have another node lead: the one given by name or id, or one that is alive. It must be a voter.
+
+A node that is stopped in order hands leadership over by itself.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := o.deadline(cmd.Context())
+			defer cancel()
+			var to struct {
+				Node string `json:"node,omitempty"`
+			}
+			if len(args) > 0 {
+				to.Node = args[0]
+			}
+			o.banner("Handing leadership over ...")
+			err := o.tell(ctx, http.MethodPost, path("cluster", "leader"), to)
+			return nameMissing(err, "the cluster has no node %s", to.Node)
+		},
+	}
+}
+
 func (o *options) purgeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "purge_queue QUEUE",

@@ -117,7 +117,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 		root.AddCommand(o.listCommand(l))
 	}
 	root.AddCommand(
-		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.pingCommand(), o.awaitCommand(),
+		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)

@@ -294,12 +294,18 @@ func TestActions(t *testing.T) {
 		"DELETE /api/delayed/%2F/5":             {204, ""},
 		"DELETE /api/queues/%2F/used":           {400, `{"error":"bad_request","reason":"queue 'used' in vhost '/' in use"}`},
 		"DELETE /api/connections/a%20-%3E%20b":  {204, ""},
+		"POST /api/cluster/leader":              {204, ""},
 		"GET /api/whoami":                       {200, `{"name":"guest"}`},
 		"GET /health":                           {200, `{"status":"ok"}`},
 	})
 	f.expect(t, []string{"forget_cluster_node", "n3"}, 0, "Removing node n3 from the cluster\n", "")
 	f.expect(t, []string{"forget_cluster_node", "-q", "n1"}, 65, "", "Error: node NODE: forget n1: the node is running: stop it first\n")
 	f.expect(t, []string{"forget_cluster_node", "-q", "n9"}, 65, "", "Error: the cluster has no node n9\n")
+	f.expect(t, []string{"transfer_leadership"}, 0, "Handing leadership over ...\n", "")
+	f.expect(t, []string{"transfer_leadership", "-q", "n2"}, 0, "", "")
+	if got := f.body; got != `{"node":"n2"}` {
+		t.Errorf("sent %s", got)
+	}
 	f.expect(t, []string{"purge_queue", "a/b"}, 0, "Purging queue 'a/b' in vhost '/' ...\n", "")
 	f.expect(t, []string{"purge_queue", "-q", "none"}, 65, "", "Error: Queue 'none' in vhost '/' does not exist\n")
 	f.expect(t, []string{"cancel_delayed", "5"}, 0, "Cancelling delayed message 5 in vhost '/' ...\n", "")

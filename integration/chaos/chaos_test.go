@@ -65,7 +65,7 @@ type setup struct {
 func settingsOf(t *testing.T) *setup {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("the network namespaces of this test need root")
+		t.Fatal("the network namespaces of this test need root, ip and iptables (Debian: iproute2, iptables)")
 	}
 	s := &setup{seed: uint64(time.Now().UnixNano()) & 0xffffff, time: shortRun, sizes: []int{3, 5}}
 	var err error

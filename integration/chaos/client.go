@@ -32,7 +32,7 @@ type load struct {
 
 	mu         sync.Mutex
 	violations []history.Violation
-	silences   map[string]*silence
+	silences   map[string]time.Duration // by node, see heard
 	clients    int
 	did        map[string]int // what a workload does over and over, by its name
 	reconnects int
@@ -212,36 +212,27 @@ func (l *load) setUp(what string, make func(ch *amqp.Channel) error) error {
 	return nil
 }
 
-// A silence is the longest time between two confirms of a client, and on which node it was.
-type silence struct {
-	last    time.Time
-	longest time.Duration
-}
-
-// confirmed takes a confirm of a client on a node for the longest silence there.
+// heard takes a confirm of a client on a node for the longest silence there.
 func (l *load) heard(s *session, last *time.Time) {
 	now := time.Now()
 	if !last.IsZero() {
 		l.mu.Lock()
-		of := l.silences[s.node.Name]
-		if of == nil {
-			of = &silence{}
-			l.silences[s.node.Name] = of
-		}
-		of.longest = max(of.longest, now.Sub(*last))
+		l.silences[s.node.Name] = max(l.silences[s.node.Name], now.Sub(*last))
 		l.mu.Unlock()
 	}
 	*last = now
 }
 
-// takeSilences returns the longest silences by node since the last call.
-func (l *load) takeSilences() map[string]time.Duration {
+// takeSilence returns the longest silence since the last call, but on nodes that were hurt.
+func (l *load) takeSilence(hurt map[string]bool) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := map[string]time.Duration{}
-	for name, s := range l.silences {
-		all[name] = s.longest
+	longest := time.Duration(0)
+	for name, d := range l.silences {
+		if !hurt[name] {
+			longest = max(longest, d)
+		}
 	}
-	l.silences = map[string]*silence{}
-	return all
+	clear(l.silences)
+	return longest
 }

@@ -45,6 +45,7 @@ func faults() []Fault {
 type takings struct {
 	mu    sync.Mutex
 	nodes map[*Node]bool
+	hurt  map[string]bool // names of all that were taken
 }
 
 // errBusy says that no node is left to hurt, which is no failure.
@@ -56,7 +57,7 @@ func (s *Strike) take(candidates []*Node) (*Node, error) {
 	defer s.taken.mu.Unlock()
 	for _, n := range candidates {
 		if !s.taken.nodes[n] {
-			s.taken.nodes[n] = true
+			s.taken.nodes[n], s.taken.hurt[n.Name] = true, true
 			s.mine = append(s.mine, n)
 			return n, nil
 		}
@@ -201,9 +202,10 @@ func makePlan(seed uint64, round int, faults []Fault) plan {
 	return p
 }
 
-// strike lets the faults of a step happen.
-func (c *Cluster) strike(ctx context.Context, step []planned, logf func(string, ...any)) error {
-	taken := &takings{nodes: map[*Node]bool{}}
+// strike lets the faults of a step happen, and returns the names of the nodes that were hurt by
+// themselves: not those of which only links were.
+func (c *Cluster) strike(ctx context.Context, step []planned, logf func(string, ...any)) (map[string]bool, error) {
+	taken := &takings{nodes: map[*Node]bool{}, hurt: map[string]bool{}}
 	errs := make([]error, len(step))
 	var work sync.WaitGroup
 	for i, f := range step {
@@ -219,7 +221,7 @@ func (c *Cluster) strike(ctx context.Context, step []planned, logf func(string, 
 		})
 	}
 	work.Wait()
-	return errors.Join(errs...)
+	return taken.hurt, errors.Join(errs...)
 }
 
 // named returns the faults with some names; with none, all.

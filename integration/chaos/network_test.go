@@ -82,7 +82,7 @@ func inOrder(numbers []int) bool {
 // TestNetwork: the faults of links are real.
 func TestNetwork(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
+		t.Fatal("network namespaces need root, ip and iptables (Debian: iproute2, iptables)")
 	}
 	n, err := newNetwork(2)
 	if err != nil {

@@ -33,7 +33,6 @@ type Node struct {
 	host *host
 	proc *proc.Process
 	api  proc.API
-	disk string // where a fault of disks finds its files
 
 	mu     sync.Mutex
 	down   bool // its process is not meant to run
@@ -75,6 +74,9 @@ func (n *Node) Stop() error {
 }
 
 func (n *Node) end(s syscall.Signal) error {
+	if err := n.Crashed(); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	n.down = true
 	n.mu.Unlock()

@@ -28,8 +28,9 @@ type Report struct {
 	Did        map[string]int // how often each workload went through
 	Reconnects int
 	Undecided  int // registers of which porcupine could not say anything in time
-	// Silences are the longest times between two confirms that a client saw on each node, by step of the plan.
-	Silences []map[string]time.Duration
+	// Silences are the longest times between two confirms that a client saw on a node that was not hurt, by step
+	// of the plan.
+	Silences []time.Duration
 	Took     time.Duration
 }
 
@@ -55,7 +56,7 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	defer cancelStop()
 	r := &round{c: c, load: &load{
 		Recorder: history.NewRecorder(), cluster: c, prefix: prefix, seed: seed,
-		stop: stop, leave: leave, quit: quit, silences: map[string]*silence{}, did: map[string]int{},
+		stop: stop, leave: leave, quit: quit, silences: map[string]time.Duration{}, did: map[string]int{},
 	}}
 	r.logf = func(format string, args ...any) {
 		r.load.Note(format, args...)
@@ -119,16 +120,17 @@ func (r *round) flows(more int) error {
 
 // strike lets the plan happen.
 func (r *round) strike(p plan) error {
-	r.load.takeSilences()
+	r.load.takeSilence(nil)
 	for i, step := range p {
 		r.logf("step %d: %v", i+1, plan{step})
-		if err := r.c.strike(r.load.quit, step, r.logf); err != nil {
+		hurt, err := r.c.strike(r.load.quit, step, r.logf)
+		if err != nil {
 			return fmt.Errorf("after a fault: %w", err)
 		}
 		if err := r.flows(100); err != nil {
 			return err
 		}
-		r.report.Silences = append(r.report.Silences, r.load.takeSilences())
+		r.report.Silences = append(r.report.Silences, r.load.takeSilence(hurt))
 	}
 	return nil
 }

@@ -170,28 +170,29 @@ func topologyOnce(exchange, queue string, here, there *confirming) error {
 
 // privateQueues: exclusive queues live as long as their connection, auto-delete ones as long as they have consumers.
 func privateQueues(l *load) (*judge, error) {
+	left := &litter{}
 	for i := range 2 {
 		l.put(func() {
 			for number := 0; l.stop.Err() == nil; number++ {
 				queue := l.name(fmt.Sprintf("private%d-%d", i, number))
 				l.pair(i+number+1, func(owner, other *confirming) error {
-					return privateOnce(queue, number%2 == 0, owner, other)
+					return privateOnce(queue, number%2 == 0, owner, other, left)
 				})
 				pause(l.stop, 50*time.Millisecond)
 			}
 		})
 	}
-	return &judge{}, nil
+	return &judge{litter: left}, nil
 }
 
 // inPrivate is how many messages are sent to one of these queues.
 const inPrivate = 10
 
-func privateOnce(queue string, exclusive bool, owner, other *confirming) error {
-	if _, err := owner.ch.QueueDeclare(queue, false, !exclusive, exclusive, false, nil); err != nil {
-		return err
+func privateOnce(queue string, exclusive bool, owner, other *confirming, left *litter) error {
+	deliveries, err := owner.own(queue, exclusive)
+	if err != nil && !exclusive {
+		left.add(queue) // one that never had a consumer stays
 	}
-	deliveries, err := owner.ch.Consume(queue, "only", true, false, false, false, nil)
 	if err != nil {
 		return err
 	}
@@ -233,6 +234,14 @@ func privateOnce(queue string, exclusive bool, owner, other *confirming) error {
 	}
 	_, _, err = other.route("", queue, history.Event{})
 	return err
+}
+
+// own makes a private queue and consumes from it.
+func (c *confirming) own(queue string, exclusive bool) (<-chan amqp.Delivery, error) {
+	if _, err := c.ch.QueueDeclare(queue, false, !exclusive, exclusive, false, nil); err != nil {
+		return nil, err
+	}
+	return c.ch.Consume(queue, "only", true, false, false, false, nil)
 }
 
 // locked wants another connection to be refused an exclusive queue.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -54,7 +55,7 @@ func transactions(l *load) (*judge, error) {
 		return nil, fmt.Errorf("put tokens in: %w", err)
 	}
 	var movers sync.WaitGroup
-	for i := range 4 {
+	for i := range moveQueues {
 		movers.Add(1)
 		l.put(func() {
 			defer movers.Done()
@@ -144,15 +145,14 @@ func (m *moves) move(s *session, random *rand.Rand, from string) error {
 			select {
 			case <-m.stop.Done():
 				return errLeft
+			case <-time.After(300 * time.Millisecond): // all may be elsewhere, or held by others
+				return errLeft
 			case d, ok := <-deliveries:
 				if !ok {
 					return errors.New("deliveries ended")
 				}
 				held = append(held, d)
 				m.arrived(s, from, d)
-			}
-			if len(deliveries) == 0 {
-				break
 			}
 		}
 		if random.IntN(10) == 0 {
