@@ -1,7 +1,8 @@
 // Package integration tests Warren as its users meet it: real server processes,
 // real clients of several languages over TCP, and real faults (SIGKILL, SIGTERM,
-// SIGSTOP, lost data directories). It holds nothing but tests and the small
-// client programs under tutorial/ and clients/; there are no shortcuts into the server.
+// SIGSTOP, lost data directories). It holds nothing but tests, the small
+// client programs under tutorial/ and clients/, and proc, which runs the servers; there are no shortcuts
+// into the server. Faults of all kinds, at random and for hours, are in chaos.
 //
 // A comment "row: SECTION ROW" above a test, or a case of one, says which row of
 // docs/compat/rows.txt it shows; "make gen" writes docs/compatibility.md of them.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -166,6 +167,61 @@ func TestApplySnapshotRestore(t *testing.T) {
 	}
 	if err := other.Restore(io.NopCloser(strings.NewReader("something"))); err == nil {
 		t.Error("something else was restored")
+	}
+}
+
+// TestHashes: the hashes are those of the machine, also beside snapshots and entries.
+func TestHashes(t *testing.T) {
+	r := newRig(t)
+	r.Apply(entry(2, 0, 0, &command.EpochOpen{Node: "a", Name: "a", Nonce: 1}))
+	r.Apply(entry(3, 2, 1, &command.QueueDeclare{VHost: "/", Name: "q", Durable: true}))
+	publish := &command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: []byte("one")}
+	var want sync.Map // by index
+	note := func() {
+		r.View(func(m *fsm.Machine) { want.Store(m.Index(), m.Hash()) })
+	}
+	note()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for index := uint64(4); ; index++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			r.Apply(entry(index, 2, index-2, publish))
+			note()
+		}
+	}()
+	for range 20 {
+		if _, err := r.Hashes(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap, err := r.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := snap.Persist(r.sink(t, 99)); err != nil {
+		t.Fatal(err)
+	}
+	snap.Release()
+	close(stop)
+	<-done
+	got, err := r.Hashes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	history, ok := want.Load(got.Index)
+	var state uint64
+	r.View(func(m *fsm.Machine) { state = m.StateHash() })
+	if !ok || history != got.History || state != got.State {
+		t.Errorf("got %x, want history %x and state %x", got, history, state)
+	}
+	r.Apply(entry(got.Index+1, 2, got.Index-1, publish))
+	if later, err := r.Hashes(); err != nil || later.State == got.State || later.History == got.History {
+		t.Errorf("after another message: %x, %v, before %x", later, err, got)
 	}
 }
 
