@@ -156,7 +156,7 @@ func (s *session) end() {
 
 // broken writes down why a session failed, and judges it: a broker says 320 when
 // it closes connections for reasons of its own. Everything else that it says is about what the client did, and
-// these clients do nothing wrong.
+// these clients do nothing wrong. On a node to which nothing was done no session fails.
 func (s *session) broken(err error) {
 	var all []error
 	for _, c := range []chan *amqp.Error{s.chDown, s.closed} {
@@ -175,6 +175,9 @@ func (s *session) broken(err error) {
 		if errors.As(e, &said) && said.Server && said.Code != amqp.ConnectionForced {
 			s.load.complain("error", "channel %d on %s was closed with %v", s.number, s.node.Name, said)
 		}
+	}
+	if !errors.Is(err, errLeft) && s.load.quit.Err() == nil && s.load.cluster.spared(s.node) {
+		s.load.complain("error", "channel %d on %s, to which nothing was done, ended with %v %v", s.number, s.node.Name, err, all)
 	}
 	s.load.Add(history.Event{Kind: history.Broken, Channel: s.number, Note: fmt.Sprintf("%s: %v %v", s.node.Name, err, all)})
 }

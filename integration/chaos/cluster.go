@@ -40,6 +40,43 @@ type Cluster struct {
 	mu    sync.Mutex
 	nodes []*Node // members, by slot
 	young usage   // of a process, when the cluster was young
+	hurt  harm    // of this round
+}
+
+// A harm is what faults have done so far. Clients of nodes that are not hurt keep their connections,
+// as long as only processes were.
+type harm struct {
+	nodes map[string]bool // by name
+	links bool
+}
+
+// harm notes that nodes are about to be hurt, harmLinks that links are.
+func (c *Cluster) harm(nodes ...*Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range nodes {
+		c.hurt.nodes[n.Name] = true
+	}
+}
+
+func (c *Cluster) harmLinks() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurt.links = true
+}
+
+// unharmed begins a round.
+func (c *Cluster) unharmed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurt = harm{nodes: map[string]bool{}}
+}
+
+// spared says that nothing was done to a node, nor to any link.
+func (c *Cluster) spared(n *Node) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.hurt.links && !c.hurt.nodes[n.Name]
 }
 
 // NewCluster makes a network and starts so many nodes in it. It returns when they serve.
@@ -196,6 +233,7 @@ func (c *Cluster) Shrink(to int) error {
 		if err != nil {
 			return err
 		}
+		c.harm(n)
 		if err := n.Stop(); err != nil {
 			return err
 		}

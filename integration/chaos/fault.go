@@ -58,6 +58,7 @@ func (s *Strike) take(candidates []*Node) (*Node, error) {
 	for _, n := range candidates {
 		if !s.taken.nodes[n] {
 			s.taken.nodes[n], s.taken.hurt[n.Name] = true, true
+			s.harm(n)
 			s.mine = append(s.mine, n)
 			return n, nil
 		}

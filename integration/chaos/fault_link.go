@@ -44,6 +44,7 @@ func (s *Strike) with(links []link, part float64, hold func()) error {
 		}
 		return errors.Join(errs...)
 	}
+	s.harmLinks()
 	if err := set(part); err != nil {
 		return errors.Join(err, set(0))
 	}
@@ -203,6 +204,7 @@ func (s *Strike) delayed(least, vary time.Duration) error {
 	}
 	d := s.Between(time.Second, 4*time.Second)
 	s.Logf("packets between all nodes take %v to %v longer, for %v", least, least+vary, d)
+	s.harmLinks()
 	err := set(least, vary)
 	s.Hold(d)
 	err = errors.Join(err, set(0, 0))

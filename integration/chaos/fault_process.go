@@ -72,6 +72,7 @@ func killMinority(s *Strike) error {
 func killAll(s *Strike) error { return s.killTogether(s.shuffled()) }
 
 func (s *Strike) killTogether(nodes []*Node) error {
+	s.harm(nodes...)
 	errs := make(chan error, len(nodes))
 	for _, n := range nodes {
 		s.Logf("kill %s", n.Name)
@@ -121,6 +122,7 @@ func (s *Strike) pausedFor(d time.Duration) func(*Node, error) error {
 
 func rollingRestart(s *Strike) error {
 	for _, n := range s.Nodes() {
+		s.harm(n)
 		if err := s.stopped(n, nil); err != nil {
 			return fmt.Errorf("restart of %s: %w", n.Name, err)
 		}

@@ -54,6 +54,7 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	defer cancelQuit()
 	defer cancelLeave()
 	defer cancelStop()
+	c.unharmed()
 	r := &round{c: c, load: &load{
 		Recorder: history.NewRecorder(), cluster: c, prefix: prefix, seed: seed,
 		stop: stop, leave: leave, quit: quit, silences: map[string]time.Duration{}, did: map[string]int{},

@@ -95,9 +95,12 @@ type confirming struct {
 }
 
 func (c *confirming) finish() {
-	if c.failed != nil {
+	switch {
+	case c.failed != nil && c.conn.IsClosed():
 		c.broken(c.failed)
-	} else if !c.conn.IsClosed() {
+	case c.failed != nil: // the other one was lost
+		c.broken(errLeft)
+	default:
 		c.end()
 	}
 }
