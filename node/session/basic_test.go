@@ -631,6 +631,26 @@ func TestEpochLost(t *testing.T) {
 	})
 }
 
+// TestEpochLostWithSettles: a client that has settled all that it took is told, when it may not have counted: what is
+// answered behind it would say that it did.
+func TestEpochLostWithSettles(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		p := k.connect().login().open(1)
+		p.declare(1, "q")
+		p.publish(1, "", "q", "m")
+		p.flush()
+		p.send(1, &protocol.BasicGet{Queue: "q"})
+		receive[*protocol.BasicGetOk](p, 1)
+		p.content(1)
+		k.setHold(true)
+		p.send(1, &protocol.BasicAck{DeliveryTag: 1}, &protocol.QueueDeclare{Queue: "q", Passive: true})
+		synctest.Wait()
+		k.loseEpoch()
+		p.dies(320, "CONNECTION_FORCED - "+errEpochLost().Text, 0)
+		k.setHold(false)
+	})
+}
+
 func TestLostMethod(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1)

@@ -32,6 +32,7 @@ type channel struct {
 	deliveryTag uint64 // the last one given out
 	ordinal     uint64 // the last one seen
 	unacked     unackedList
+	settling    int // settles that were proposed when nothing else was left, and have no result yet
 	gathered    gathered
 	recovering  bool // a Recover is under way
 

@@ -213,7 +213,11 @@ func (c *connection) result(t token, r *command.Result) {
 		if r.Kind == command.KindCommit {
 			c.flight.land(1)
 		}
-		if ch != nil && ch.open {
+		switch {
+		case ch == nil || !ch.open:
+		case t.settles():
+			ch.settled(r)
+		default:
 			ch.answered(r)
 		}
 	case forChannelClose:

@@ -20,7 +20,7 @@ func (c *connection) epochLost() {
 		if !ch.open {
 			continue
 		}
-		if len(ch.consumers) > 0 || ch.unacked.len() > 0 || ch.tx != nil && len(ch.tx.settled) > 0 {
+		if len(ch.consumers) > 0 || ch.unacked.len() > 0 || ch.settling > 0 || ch.gathered.any || ch.tx != nil && len(ch.tx.settled) > 0 {
 			c.fail(errEpochLost())
 			return
 		}

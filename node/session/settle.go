@@ -95,5 +95,19 @@ func (ch *channel) flushSettles() {
 		ch.buffer(cmd)
 		return
 	}
-	ch.c.cfg.Proposer.Propose(cmd, nil, 0)
+	if len(ch.consumers) > 0 || ch.unacked.len() > 0 {
+		ch.c.cfg.Proposer.Propose(cmd, nil, 0)
+		return
+	}
+	// Nothing else is left by which epochLost could tell that something was lost.
+	ch.settling++
+	ch.c.cfg.Proposer.Propose(cmd, ch.c.s, uint64(newToken(ch.number, ch.incarnation, forMethod, settleOnly)))
+}
+
+// settled takes the result of a settle after which nothing was left. One that is lost is
+// for epochLost, which follows it.
+func (ch *channel) settled(r *command.Result) {
+	if !r.Lost || r.Applied {
+		ch.settling--
+	}
 }

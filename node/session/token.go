@@ -16,6 +16,10 @@ type token uint64
 
 const publishMask = 1<<30 - 1
 
+// settleOnly, in place of a publish's number, says that the command of forMethod is no method's, but a settle whose
+// outcome no client waits for: see flushSettles.
+const settleOnly = 1
+
 func newToken(channel, incarnation uint16, purpose int, publish uint64) token {
 	return token(channel)<<48 | token(incarnation)<<32 | token(purpose)<<30 | token(publish&publishMask)
 }
@@ -23,6 +27,9 @@ func newToken(channel, incarnation uint16, purpose int, publish uint64) token {
 func (t token) channel() uint16     { return uint16(t >> 48) }
 func (t token) incarnation() uint16 { return uint16(t >> 32) }
 func (t token) purpose() int        { return int(t>>30) & 3 }
+
+// settles says that the token is that of a settle alone.
+func (t token) settles() bool { return t.purpose() == forMethod && t&publishMask == settleOnly }
 
 // publish restores the number of a publish from its low bits: it is the last
 // such number not above the number of the latest publish.
