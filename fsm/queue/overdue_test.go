@@ -132,4 +132,4 @@ func BenchmarkDeliverSettle(b *testing.B) {
 // nobody takes deliveries and forgets them.
 type nobody struct{}
 
-func (nobody) Deliver(*Consumer, uint64, bool, Tries, *command.Message) {}
+func (nobody) Deliver(*Consumer, uint64, bool, Tries, *command.Message, uint32) {}
