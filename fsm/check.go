@@ -24,6 +24,11 @@ func (m *Machine) Check() (records int, err error) {
 		hidden, err = m.checkDelayed(&census)
 		queues = append(queues, hidden...)
 	}
+	if err == nil {
+		var hidden []*queue.Queue
+		hidden, err = m.checkHistories(&census)
+		queues = append(queues, hidden...)
+	}
 	m.eachEpoch(func(e *epoch) {
 		for _, number := range sortedKeys(e.connections) {
 			if err == nil {

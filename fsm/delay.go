@@ -96,21 +96,14 @@ func (m *Machine) routeLate(v *vhost, msg *command.Message) {
 	names := v.topology.RouteDead(m.routes[:0], &to)
 	m.routes = names
 	properties = command.WithoutBCC(properties)
-	if len(names) == 0 {
+	recent := v.topology.Recent()
+	if len(names) == 0 && len(recent) == 0 {
 		return
 	}
 	m.budget.Spend(len(names))
-	var k mark
-	ttl := m.expiration(properties)
 	msg = m.store.NewMessage(msg.Exchange, msg.Key, properties, msg.Body)
-	for _, name := range names {
-		q := v.queues[name]
-		if q.RejectsPublish(len(msg.Body), 0, 0) {
-			m.refuseMessage(q, msg)
-			continue
-		}
-		m.push(q, msg, ttl, &k)
-	}
+	m.remember(v, recent, msg)
+	m.pushAll(v, names, msg)
 }
 
 // negated returns properties with the header x-delay negated: who gets the message sees

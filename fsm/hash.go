@@ -48,6 +48,10 @@ func foldResult(h uint64, r *command.Result) uint64 {
 		h = mix(h, r.Ordinal)
 		h = mix(h, uint64(r.Messages)<<32|uint64(r.Consumers))
 	}
+	if r.Next != 0 || r.Kept != 0 {
+		h = mix(h, r.Next)
+		h = mix(h, uint64(r.Kept))
+	}
 	return h
 }
 

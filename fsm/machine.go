@@ -105,6 +105,7 @@ type state struct {
 	strangers bool // an epoch may be no witness; follows from epochs
 
 	limits map[string]limits // of users
+	global map[string]string // global parameters: JSON by name
 	counts counts
 	seeded bool // see command.Seed
 }
@@ -133,6 +134,7 @@ func newState(records command.Records) state {
 		epochs:  make(map[uint64]*epoch),
 		access:  access.New(),
 		limits:  make(map[string]limits),
+		global:  make(map[string]string),
 		counts:  newCounts(),
 	}
 }
@@ -312,7 +314,7 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 	if c, ok := cmd.(*command.Upgrade); ok {
 		return m.upgrade(e, c, r)
 	}
-	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) || m.applyToVHosts(e, cmd, r) || m.applyToAccess(cmd, r) {
+	if m.applyToEpochs(e, cmd, r) || !allowed(e, r) || m.applyToVHosts(e, cmd, r) || m.applyToAccess(cmd, r) || m.applyToParameters(cmd, r) {
 		return nil
 	}
 	switch c := cmd.(type) {
@@ -352,6 +354,8 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 		return m.commit(e, c, r)
 	case *command.DelayedCancel:
 		r.Err = m.cancelDelayed(c)
+	case *command.Move:
+		r.Err = m.move(e, c, r)
 	default:
 		return fmt.Errorf("%w: %d", command.ErrKind, kind)
 	}

@@ -104,6 +104,9 @@ func (m *Machine) dropVHost(v *vhost) {
 	if v.delayed != nil {
 		v.delayed.Delete()
 	}
+	for _, exchange := range sortedKeys(v.histories) {
+		v.histories[exchange].Delete()
+	}
 	delete(m.vhosts, v.name)
 	m.eachEpoch(func(e *epoch) {
 		for _, number := range sortedKeys(e.connections) {
@@ -143,7 +146,7 @@ func (m *Machine) seedVHost(c *command.Seed) {
 func (v *vhost) untouched() bool {
 	exchanges, bindings := v.topology.Count()
 	fresh, none := newVHost(v.name).topology.Count()
-	return len(v.queues) == 0 && v.delayed == nil && exchanges == fresh && bindings == none && len(v.limits) == 0
+	return len(v.queues) == 0 && v.delayed == nil && exchanges == fresh && bindings == none && len(v.limits) == 0 && len(v.parameters) == 0
 }
 
 // addDefaultType adds the vhost's queue type to the arguments of a new queue that

@@ -40,15 +40,17 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 	}
 	names, err := v.topology.Route(m.routes[:0], &m.message)
 	m.routes = names
-	if err != nil || len(names) == 0 {
+	recent := v.topology.Recent()
+	if err != nil || len(names) == 0 && len(recent) == 0 {
 		return false, err
 	}
 	var k mark
 	seen := v.seenBy(c.Exchange)
 	if seen != nil && k.look(c.Properties) && seen.Knows(k.digest, m.now) {
-		return true, nil
+		return len(names) > 0, nil
 	}
 	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body)
+	m.remember(v, recent, msg)
 	ttl := m.expiration(c.Properties)
 	for _, name := range names {
 		q := v.queues[name]
@@ -59,10 +61,10 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 		}
 		m.push(q, msg, ttl, &k)
 	}
-	if seen != nil && k.found && !r.Rejected {
+	if seen != nil && k.found && !r.Rejected && len(names) > 0 {
 		seen.Remember(k.digest, k.ttl, m.now)
 	}
-	return true, nil
+	return len(names) > 0, nil
 }
 
 // push puts a message in a queue, unless that has it already.

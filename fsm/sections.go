@@ -32,6 +32,8 @@ var sections = []section{
 	{tag: 30, late: lateCaches, read: (*loader).readCaches},
 	{tag: 31, late: lateDelays, read: (*loader).readDelays},
 	{tag: tagPolicies, write: writePolicies, read: readPolicies},
+	{tag: 42, write: writeParameters, read: readParameters},
+	{tag: 44, write: writeGlobals, read: readGlobals},
 	{tag: 50, write: writeAccess, read: readAccess},
 	{tag: 60, write: writeVHostMetadata, read: readVHostMetadata},
 	{tag: 61, write: writeUserLimits, read: readUserLimits},

@@ -9,7 +9,6 @@ import (
 	"warren/fsm/command"
 	"warren/fsm/internal/stream"
 	"warren/fsm/queue"
-	"warren/fsm/topology"
 )
 
 // The first bytes of a snapshot: what it is, and the version of its format. One
@@ -214,11 +213,15 @@ func (m *Machine) writeVHosts(w *stream.Writer, s *Snapshot) {
 	}
 }
 
-// sortedQueues returns the queues of a vhost by name, and that of its delayed messages at the end.
+// sortedQueues returns the queues of a vhost by name, and at the end those that nobody sees: of its
+// delayed messages, and of the histories of its exchanges.
 func (v *vhost) sortedQueues() []*queue.Queue {
-	all := v.byName()
+	all := slices.Clip(v.byName())
 	if v.delayed != nil {
-		all = append(slices.Clip(all), v.delayed.Queue())
+		all = append(all, v.delayed.Queue())
+	}
+	for _, name := range sortedKeys(v.histories) {
+		all = append(all, v.histories[name].Queue())
 	}
 	return all
 }
@@ -303,6 +306,9 @@ func (s *state) drop() {
 			v.delayed.Delete()
 		case v.hidden != nil: // of a snapshot that was not read to its end
 			v.hidden.Delete()
+		}
+		for _, exchange := range sortedKeys(s.vhosts[name].histories) {
+			s.vhosts[name].histories[exchange].Delete()
 		}
 	}
 }
@@ -412,7 +418,6 @@ func (l *loader) readTopology(v *vhost) {
 	if l.r.Err() != nil {
 		return
 	}
-	v.topology = topology.New(v.name)
 	rest, err := v.topology.RestoreSnapshot(b)
 	if err != nil || len(rest) > 0 {
 		l.r.Fail("topology of vhost %q: %v, %d bytes left", v.name, err, len(rest))
@@ -440,6 +445,9 @@ func (l *loader) readQueue(v *vhost) {
 			l.r.Fail("delayed messages come twice")
 		}
 		v.hidden = q
+		return
+	}
+	if l.readHistory(v, q) {
 		return
 	}
 	v.queues[q.Spec.Name], v.sorted = q, nil

@@ -16,11 +16,23 @@ import (
 //
 //	1  as it was first
 //	2  queue arguments have their effect; exchanges that choose a destination
-//	3  acknowledgements may come too late
+//	3  acknowledgements may come too late; parameters; exchanges of type x-recent-history; moving messages
 const Version = 3
 
 // firstVersion is the version of a machine whose log says nothing of it.
 const firstVersion = 1
+
+// Since returns the version of the machine from which on all nodes of a cluster know a kind of command.
+// Before the log has raised it (see Machine.Version) no such command may be proposed.
+func Since(kind command.Kind) uint64 {
+	switch kind {
+	case command.KindParameterPut, command.KindParameterClear, command.KindGlobalParameterPut, command.KindGlobalParameterClear:
+		return parametersSince
+	case command.KindMove:
+		return moveSince
+	}
+	return firstVersion
+}
 
 // ErrVersion means that the log was written for a newer version of the machine.
 var ErrVersion = errors.New("the cluster has gone on to a newer version")

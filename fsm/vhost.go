@@ -20,6 +20,8 @@ type vhost struct {
 	queues   map[string]*queue.Queue
 	policies policies
 
+	parameters map[parameterKey]string // JSON
+
 	// born holds the log index at which each non-durable exchange was declared.
 	// Names of exchanges that are gone may linger in it.
 	born     map[string]uint64
@@ -27,6 +29,8 @@ type vhost struct {
 
 	delayed *queue.Delayed // nil until there is a delayed message
 	hidden  *queue.Queue   // that delayed is made of, while a snapshot is read
+
+	histories map[string]*queue.History // of exchanges, by name
 
 	caches map[string]*queue.Dedup // what exchanges remember; some that are gone may linger
 
@@ -41,7 +45,11 @@ func newVHost(name string) *vhost {
 		queues:   make(map[string]*queue.Queue),
 		born:     make(map[string]uint64),
 		caches:   make(map[string]*queue.Dedup),
+
+		parameters: make(map[parameterKey]string),
+		histories:  make(map[string]*queue.History),
 	}
+	v.topology.OnRemove(v.forgetHistory)
 	if name == defaultVHost {
 		v.description = defaultDescription
 	}
@@ -108,6 +116,14 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 // checkNewExchange refuses an exchange that cannot be. Types and arguments that came with a version of
 // the machine are unknown before it.
 func (m *Machine) checkNewExchange(c *command.ExchangeDeclare) *command.Error {
+	if c.Type == topology.RecentHistory {
+		if m.version < historySince {
+			return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
+		}
+		if err := checkHistory(c.Args); err != nil {
+			return err
+		}
+	}
 	if m.version < 2 {
 		if c.Type == topology.Deduplication || c.Type == topology.Delayed {
 			return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
@@ -172,7 +188,14 @@ func (m *Machine) bind(e *epoch, c *command.Binding, undo bool) *command.Error {
 	if undo {
 		return v.topology.Unbind(c)
 	}
-	return v.topology.Bind(c)
+	_, before := v.topology.Count()
+	if err := v.topology.Bind(c); err != nil {
+		return err
+	}
+	if _, after := v.topology.Count(); after > before {
+		m.replay(v, c)
+	}
+	return nil
 }
 
 // locked reports whether q is the exclusive queue of another connection than this one.

@@ -93,6 +93,17 @@ func Needs(dst []Need, cmd command.Command) []Need {
 		dst = append(dst, queue(Read, c.Queue))
 	case *command.Get:
 		dst = append(dst, queue(Read, c.Queue))
+	case *command.Move:
+		dst = append(dst, queue(Read, c.Queue))
+		switch {
+		case c.To == command.ToExchange:
+			dst = append(dst, exchange(Write, c.Target))
+			if c.SetKey {
+				dst = append(dst, onTopic(Write, c.Target, c.Key))
+			}
+		case c.Target != "": // without, dead letters go to queues that are not known before
+			dst = append(dst, queue(Write, c.Target))
+		}
 	case *command.Publish:
 		name := string(c.Exchange)
 		dst = append(dst, exchange(Write, name), onTopic(Write, name, string(c.Key)))

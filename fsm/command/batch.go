@@ -216,4 +216,9 @@ var makers = [...]func() Command{
 	KindConnectionOpen:       func() Command { return new(ConnectionOpen) },
 	KindChannelOpen:          func() Command { return new(ChannelOpen) },
 	KindSeed:                 func() Command { return new(Seed) },
+	KindMove:                 func() Command { return new(Move) },
+	KindParameterPut:         func() Command { return new(ParameterPut) },
+	KindParameterClear:       func() Command { return new(ParameterClear) },
+	KindGlobalParameterPut:   func() Command { return new(GlobalParameterPut) },
+	KindGlobalParameterClear: func() Command { return new(GlobalParameterClear) },
 }

@@ -58,6 +58,14 @@ func samples() []Command {
 		&ConnectionOpen{Conn: 1 << 40, VHost: "v", User: "u", Existing: true, Channels: []uint16{1, math.MaxUint16}},
 		&ChannelOpen{Channel: ch},
 		&Seed{VHost: "v"},
+		&Move{
+			VHost: "v", Queue: "q", Parked: true, From: math.MaxUint64, Most: math.MaxUint32, To: ToLastDeath, Target: "t", SetKey: true, Key: "k",
+			Filter: Filter{ByExchange: true, ByKey: true, Exchange: "x", RoutingKey: "r", Headers: args},
+		},
+		&ParameterPut{VHost: "v", Component: "c", Name: "n", Value: "{}"},
+		&ParameterClear{VHost: "v", Component: "c", Name: "n"},
+		&GlobalParameterPut{Name: "n", Value: "1", IfMissing: true},
+		&GlobalParameterClear{Name: "n"},
 	}
 	for kind := range Kind(255) {
 		if c := New(kind); c != nil {

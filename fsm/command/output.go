@@ -29,14 +29,17 @@ type Result struct {
 	Lost, Applied bool
 
 	Unroutable  bool   // Publish: no queue took it
-	Rejected    bool   // Publish: a queue that it was for is full and refused it
+	Rejected    bool   // Publish: a queue that it was for is full and refused it; Move: it ended at such a queue
 	Name        string // QueueDeclare: the queue's name
-	Messages    uint32 // QueueDeclare: ready; QueueDelete, QueuePurge: removed; Get: left ready
+	Messages    uint32 // QueueDeclare: ready; QueueDelete, QueuePurge: removed; Get: left ready; Move: moved
 	Consumers   uint32 // QueueDeclare
 	Ordinal     uint64 // Get without NoAck: see Effect.Ordinal
 	Redelivered bool   // Get
 	Acquired    uint32 // Get: see Effect
 	Failed      uint32 // Get: see Effect
+
+	Kept uint32 // Move: messages that matched and stayed, as no queue took them
+	Next uint64 // Move: sequence of the message at which to go on, 0 when none is left
 
 	// Message is what Get found (nil: the queue is empty), or a mandatory
 	// Publish that was unroutable. Valid for as long as it is referred to.

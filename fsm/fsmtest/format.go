@@ -45,6 +45,8 @@ func formatResult(r *command.Result) string {
 		parts = append(parts, r.Name, fmt.Sprintf("messages=%d consumers=%d", r.Messages, r.Consumers))
 	case command.KindQueueDelete, command.KindQueuePurge:
 		parts = append(parts, fmt.Sprintf("messages=%d", r.Messages))
+	case command.KindMove:
+		parts = append(parts, fmt.Sprintf("moved=%d kept=%d next=%d", r.Messages, r.Kept, r.Next))
 	case command.KindGet:
 		if r.Message == nil {
 			parts = append(parts, "empty")
@@ -147,6 +149,7 @@ func Dump(m *fsm.Machine) string {
 	}
 	dumpAccess(&b, m)
 	dumpCounts(&b, m)
+	dumpParameters(&b, m.GlobalParameters(), "global parameter")
 	for _, vhost := range m.VHosts() {
 		dumpVHost(&b, m, vhost)
 	}
@@ -185,12 +188,16 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 			fmt.Fprintf(b, "  policy%s %s %q to %s, priority %d: %v\n", flagText(operator, "operator"), p.Name, p.Pattern, p.ApplyTo, p.Priority, p.Definition)
 		}
 	}
+	dumpParameters(b, m.Parameters(vhost), "  parameter")
 	for _, x := range m.Exchanges(vhost) {
 		if x.Name == "" || strings.HasPrefix(x.Name, "amq.") {
 			continue
 		}
 		fmt.Fprintf(b, "  exchange %s %s%s%s%s\n", x.Name, x.Type, flagText(x.Durable, "durable"),
 			flagText(x.AutoDelete, "auto-delete"), flagText(x.Internal, "internal"))
+		if n := m.History(vhost, x.Name); n > 0 {
+			fmt.Fprintf(b, "    keeps %d messages\n", n)
+		}
 	}
 	bindings := m.Bindings(vhost)
 	topology.SortBindings(bindings)

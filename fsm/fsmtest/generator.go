@@ -183,6 +183,10 @@ func (g *Generator) properties() []byte {
 			p.Headers = append(p.Headers, wire.Field{Name: "x-cache-ttl", Value: g.cacheTTL()})
 		}
 	}
+	if g.chance(5) {
+		p.Present |= wire.FlagHeaders
+		p.Headers = append(p.Headers, wire.Field{Name: "x-recent-history-no-store", Value: g.chance(80)})
+	}
 	b := wire.AppendProperties(nil, &p)
 	if g.chance(20) {
 		b = b[:g.r.IntN(len(b))]
@@ -332,6 +336,9 @@ func (g *Generator) declareExchange() *command.ExchangeDeclare {
 	if d.Type == "x-message-deduplication" || g.chance(10) {
 		d.Args = append(append(d.Args, g.cache()...), wire.Field{Name: "x-message-deduplication", Value: g.chance(50)})
 	}
+	if d.Type == topology.RecentHistory && g.chance(80) {
+		d.Args = append(d.Args, wire.Field{Name: "x-recent-history-length", Value: int32(g.r.IntN(6)) - 1})
+	}
 	if d.Type == "x-delayed-message" {
 		d.Args = append(d.Args, wire.Field{Name: "x-delayed-type", Value: g.pick("direct", "topic", "headers", "fanout", "odd")})
 	}
@@ -344,6 +351,12 @@ func (g *Generator) rare() command.Command {
 	}
 	if g.chance(10) {
 		return g.aboutVHosts()
+	}
+	if g.chance(3) {
+		return g.parameter()
+	}
+	if g.chance(8) {
+		return g.move()
 	}
 	switch g.r.IntN(28) {
 	case 0, 1, 2:

@@ -24,7 +24,7 @@ var flags = []string{
 	"durable", "exclusive", "auto-delete", "passive", "generated", "internal", "mandatory",
 	"no-ack", "if-unused", "if-empty", "exchange", "operator",
 	"if-new", "if-known", "all",
-	"if-missing", "if-there", "clear-all", "existing",
+	"if-missing", "if-there", "clear-all", "existing", "parked",
 }
 
 func parseLine(text string) (*line, error) {
@@ -310,11 +310,10 @@ func (l *line) command() (command.Command, error) {
 		return nil, fmt.Errorf("a line is NODE COMMAND …")
 	}
 	maker := makers[l.words[1]]
-	if maker == nil {
-		maker = accessMakers[l.words[1]]
-	}
-	if maker == nil {
-		maker = vhostMakers[l.words[1]]
+	for _, more := range []map[string]func(*line) command.Command{accessMakers, vhostMakers, parameterMakers, moveMakers} {
+		if maker == nil {
+			maker = more[l.words[1]]
+		}
 	}
 	if maker == nil {
 		return nil, fmt.Errorf("unknown command %q", l.words[1])

@@ -22,6 +22,7 @@ type Message struct {
 //
 // Routing through direct, fanout and topic exchanges allocates nothing but what dst needs.
 func (t *Topology) Route(dst []string, m *Message) ([]string, *command.Error) {
+	t.recent = t.recent[:0]
 	if len(m.Exchange) == 0 && len(m.Also) == 0 {
 		if q := t.queues[string(m.Key)]; q != nil {
 			dst = append(dst, q.name)
@@ -34,6 +35,10 @@ func (t *Topology) Route(dst []string, m *Message) ([]string, *command.Error) {
 	}
 	return t.route(dst, x, m), nil
 }
+
+// Recent returns the exchanges of type x-recent-history that the last message was routed through. It is valid until
+// the next one is.
+func (t *Topology) Recent() []Exchange { return t.recent }
 
 // Check tells whether Route would accept a message for the exchange: nil, or the
 // refusal that Route would give.
@@ -63,9 +68,13 @@ func (t *Topology) route(dst []string, first *exchange, m *Message) []string {
 	t.message = *m
 	t.headers.reset(m.Properties)
 	t.work = append(t.work[:0], first)
+	t.recent = t.recent[:0]
 	first.met = started
 	for i := 0; i < len(t.work); i++ {
 		x := t.work[i]
+		if x.Type == RecentHistory {
+			t.recent = append(t.recent, x.Exchange)
+		}
 		var matched bool
 		dst, matched = t.routeOne(dst, x, started)
 		if !matched && x.hasAlternate {

@@ -118,6 +118,7 @@ func (t *Topology) RestoreSnapshot(b []byte) (rest []byte, err error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	fresh.onRemove = t.onRemove
 	*t = *fresh
 	return r.b, nil
 }

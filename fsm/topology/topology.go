@@ -30,6 +30,9 @@ const (
 
 	// Delayed routes as the type in its argument x-delayed-type does.
 	Delayed = "x-delayed-message"
+
+	// RecentHistory routes as fanout does; what it keeps is package fsm's to know.
+	RecentHistory = "x-recent-history"
 )
 
 // argAlternate names the exchange that takes what an exchange cannot route
@@ -66,7 +69,10 @@ type Topology struct {
 
 	emptied []*exchange // auto-delete exchanges that have just lost their last binding
 
+	onRemove func(exchange string) // is called for each exchange that goes; may be nil
+
 	round   uint64      // number of the present Route, for marks
+	recent  []Exchange  // of type RecentHistory that the last Route has met
 	work    []*exchange // exchanges that the present Route has met
 	active  []*node     // scratch of the topic match
 	next    []*node
@@ -131,6 +137,9 @@ func New(vhost string) *Topology {
 	}
 	return t
 }
+
+// OnRemove sets what is called with the name of each exchange that goes.
+func (t *Topology) OnRemove(f func(exchange string)) { t.onRemove = f }
 
 func (t *Topology) add(def Exchange) {
 	x := &exchange{Exchange: def, kind: routesAs(def.Type, def.Args), out: list{kind: inSource}}
@@ -314,6 +323,9 @@ func (t *Topology) RemoveQueue(name string) {
 func (t *Topology) remove(x *exchange) {
 	x.gone = true
 	delete(t.exchanges, x.Name)
+	if t.onRemove != nil {
+		t.onRemove(x.Name)
+	}
 	t.dropAll(&x.out)
 	t.dropAll(&x.self.in)
 }
@@ -388,7 +400,7 @@ func (t *Topology) Alternate(exchange string) (string, bool) {
 
 // Types returns the names of the exchange types, sorted.
 func Types() []string {
-	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, Delayed, LocalRandom, Deduplication, ModulusHash, Random}
+	return []string{Direct, Fanout, Headers, Topic, ConsistentHash, Delayed, LocalRandom, Deduplication, ModulusHash, Random, RecentHistory}
 }
 
 func knownType(name string) bool { return slices.Contains(Types(), name) }
@@ -405,11 +417,11 @@ func StripNewlines(name string) string {
 // routesAs returns the type that an exchange routes as.
 func routesAs(kind string, args wire.Table) string {
 	switch kind {
-	case Deduplication:
+	case Deduplication, RecentHistory:
 		return Fanout
 	case Delayed:
 		v, _ := args.Get(argDelayedType)
-		if inner, ok := v.(string); ok && inner != Delayed && knownType(inner) {
+		if inner, ok := v.(string); ok && inner != Delayed && inner != RecentHistory && knownType(inner) {
 			return routesAs(inner, nil)
 		}
 		return ""
