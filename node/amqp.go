@@ -25,6 +25,7 @@ func (n *Node) serveWhenOpened(ctx context.Context) {
 	} else {
 		n.spawn(func() { n.makeFirstUser(ctx) })
 	}
+	n.spawn(func() { n.nameCluster(ctx) })
 	close(n.ready)
 	n.log.Info("serving AMQP", "addr", n.AMQPAddr())
 	if n.amqps != nil {
@@ -84,7 +85,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		MaxMessageSize:   n.cfg.MaxMessageSize,
 		Product:          "Warren",
 		Version:          n.cfg.Version,
-		ClusterName:      func() string { return n.cfg.ClusterName },
+		ClusterName:      n.clusterName,
 		Node:             n.cfg.NodeName,
 		Logger:           n.log,
 	})

@@ -65,7 +65,7 @@ func (b broker) CaughtUp() bool { return b.proposer.Began() }
 func (b broker) Cluster(context.Context) management.ClusterInfo {
 	stats := b.cluster.Stats()
 	info := management.ClusterInfo{
-		Name:          b.cfg.ClusterName,
+		Name:          b.clusterName(),
 		Node:          b.cfg.NodeName,
 		NodeID:        b.id,
 		State:         stats.State,

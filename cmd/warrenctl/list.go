@@ -33,6 +33,7 @@ type list struct {
 	name, short string
 	path        func(vhost string) string
 	inVHost     func(vhost string) string // instead of path, when a vhost is named; nil: path
+	ofVHost     bool                      // path answers for all vhosts: those of others than -p are left out
 	banner      func(o *options)          // nil: none
 	columns     []column
 	defaults    []string
@@ -42,7 +43,7 @@ func lists() []list {
 	return []list{
 		listDelayed,
 		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
-		listPolicies, listOperatorPolicies,
+		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters,
 		listUsers, listPermissions, listTopicPermissions,
 	}
 }
@@ -75,9 +76,19 @@ func (o *options) listCommand(l list) *cobra.Command {
 			if l.inVHost != nil && cmd.Flags().Changed("vhost") {
 				from = l.inVHost
 			}
-			err = o.get(ctx, from(o.vhost)+"?columns="+url.QueryEscape(fields(columns)), &items)
+			asked := columns
+			if l.ofVHost {
+				if err := o.hasVHost(ctx, o.vhost); err != nil {
+					return noVHost(err, o.vhost)
+				}
+				asked = append(slices.Clip(columns), col("vhost"))
+			}
+			err = o.get(ctx, from(o.vhost)+"?columns="+url.QueryEscape(fields(asked)), &items)
 			if err != nil {
 				return nameMissing(err, "Virtual host '%s' does not exist", o.vhost)
+			}
+			if l.ofVHost {
+				items = slices.DeleteFunc(items, func(item map[string]any) bool { return item["vhost"] != o.vhost })
 			}
 			return o.print(fill(columns, items))
 		},

@@ -121,6 +121,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)
+	root.AddCommand(o.parameterCommands()...)
 	root.AddCommand(o.userCommands()...)
 	root.AddCommand(o.permissionCommands()...)
 	root.AddCommand(o.vhostCommands()...)

@@ -152,7 +152,6 @@ var gates = []gate{
 	gateAt(policymakers, admins, "operator-policies"),
 	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published
 	gateAt(policymakers, policymakers, "parameters"),
-	gateAt(seesVHost, admins, "parameters", "vhost-limits"), // as vhost-limits
 	gateAt(policymakers, policymakers, "global-parameters"),
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"warren/fsm"
 	"warren/fsm/command"
 )
 
@@ -126,6 +127,10 @@ func (c *call) propose(cmd command.Command) (command.Result, error) {
 
 // carryOut is propose for what the user has been found to be allowed already.
 func (c *call) carryOut(cmd command.Command) (command.Result, error) {
+	var version uint64
+	if c.view(func(m *fsm.Machine) { version = m.Version() }); version < fsm.Since(cmd.Kind()) {
+		return command.Result{}, errUnavailable("a node of the cluster is of a version that does not know this: upgrade all nodes first")
+	}
 	res, err := c.cfg.Broker.Propose(c.r.Context(), cmd)
 	switch {
 	case err != nil:

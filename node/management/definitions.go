@@ -34,6 +34,7 @@ var definitionKinds = []definition{
 	{name: "users", global: true, parse: parseUserLimits}, // once they are there
 	{name: "permissions", global: true, export: exportPermissions, parse: parsePermission},
 	{name: "topic_permissions", global: true, export: exportTopicPermissions, parse: parseTopicPermission},
+	{name: "global_parameters", global: true, export: exportGlobalParameters, parse: parseGlobalParameter},
 	{name: "parameters", export: exportParameters, parse: parseParameter},
 	{name: "policies", export: exportPolicies, parse: parsePolicy},
 	{name: "exchanges", export: exportExchanges, parse: parseExchange},
@@ -263,48 +264,6 @@ func parseVHost(_ *call, raw json.RawMessage, _ string) (command.Command, error)
 		}
 	}
 	return cmd, nil
-}
-
-// limitsComponent is the component of the limits of vhosts.
-const limitsComponent = "vhost-limits"
-
-func exportParameters(m *fsm.Machine, vhosts []string) []object {
-	var list []object
-	for _, name := range vhosts {
-		if v, ok := m.VHost(name); ok && len(v.Limits) > 0 {
-			list = append(list, object{"component": limitsComponent, "name": "limits", "vhost": name, "value": limitsObject(v.Limits)})
-		}
-	}
-	return append(list, exportOperatorPolicies(m, vhosts)...)
-}
-
-func parseParameter(c *call, raw json.RawMessage, vhost string) (command.Command, error) {
-	var p struct {
-		Component, Name, VHost string
-		Value                  json.RawMessage
-	}
-	if err := item(raw, "parameter", &p); err != nil {
-		return nil, err
-	}
-	if err := nameIn("parameter", p.Name, &p.VHost, vhost); err != nil {
-		return nil, err
-	}
-	if p.Component == operatorComponent {
-		return policyCommand(p.VHost, p.Name, p.Value, true)
-	}
-	if p.Component != limitsComponent || p.Name != "limits" {
-		c.log.Warn("parameter of an unknown component was not imported", "component", p.Component, "name", p.Name)
-		return nil, nil
-	}
-	values := map[string]json.RawMessage{}
-	if err := json.Unmarshal(p.Value, &values); err != nil && string(p.Value) != "[]" { // how Erlang writes {}
-		return nil, errBadRequest("limits of vhost '%s' are no object", p.VHost)
-	}
-	change, err := parseLimits(values)
-	if err != nil {
-		return nil, err
-	}
-	return &command.VHostLimits{VHost: p.VHost, Limits: change}, nil
 }
 
 func exportExchanges(m *fsm.Machine, vhosts []string) []object {

@@ -7,9 +7,6 @@ import (
 	"warren/fsm/command"
 )
 
-// operatorComponent is the component under which RabbitMQ's files have operator policies.
-const operatorComponent = "operator_policy"
-
 func exportPolicies(m *fsm.Machine, vhosts []string) []object {
 	var list []object
 	for _, vhost := range vhosts {
@@ -20,15 +17,15 @@ func exportPolicies(m *fsm.Machine, vhosts []string) []object {
 	return list
 }
 
-// exportOperatorPolicies lists them as parameters.
-func exportOperatorPolicies(m *fsm.Machine, vhosts []string) []object {
+// policyParameters lists policies as the parameters of a component.
+func policyParameters(m *fsm.Machine, vhosts []string, component string, operator bool) []object {
 	var list []object
 	for _, vhost := range vhosts {
-		for _, p := range m.Policies(vhost, true) {
+		for _, p := range m.Policies(vhost, operator) {
 			value := policyObject(vhost, p)
 			delete(value, "vhost")
 			delete(value, "name")
-			list = append(list, object{"component": operatorComponent, "name": p.Name, "vhost": vhost, "value": value})
+			list = append(list, object{"component": component, "name": p.Name, "vhost": vhost, "value": value})
 		}
 	}
 	return list

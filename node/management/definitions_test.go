@@ -22,6 +22,9 @@ func TestDefinitions(t *testing.T) {
 		a.must(&command.PolicyPut{VHost: "v", Name: "p", Operator: operator, Pattern: "^q", ApplyTo: "queues", Priority: 3,
 			Definition: wire.Table{{Name: "max-length", Value: int64(7)}}})
 	}
+	a.must(&command.ParameterPut{VHost: "v", Component: "shovel", Name: "s", Value: `{"src-uri":"amqp://","b":1,"a":2}`})
+	a.must(&command.GlobalParameterPut{Name: "cluster_name", Value: `"rabbits"`})
+	a.must(&command.GlobalParameterPut{Name: "internal_cluster_id", Value: `"x"`})
 	for _, vhost := range []string{"/", "v"} {
 		a.must(&command.ExchangeDeclare{VHost: vhost, Name: "x", Type: "topic", Durable: true, Args: wire.Table{{Name: "alternate-exchange", Value: "y"}}})
 		a.must(&command.ExchangeDeclare{VHost: vhost, Name: "y", Type: "fanout", AutoDelete: true, Internal: true})
@@ -35,7 +38,9 @@ func TestDefinitions(t *testing.T) {
 	a.do("GET", "/api/definitions", "", 200, `{"rabbit_version":"`+apiLevel+`","vhosts":[{"name":"/"},
 		{"name":"v","description":"d","tags":["x"],"default_queue_type":"quorum","metadata":{"description":"d","tags":["x"],"protected_from_deletion":true}}],
 		"parameters":[{"component":"vhost-limits","name":"limits","vhost":"v","value":{"max-queues":10}},
-			{"component":"operator_policy","name":"p","vhost":"v","value":{"pattern":"^q","apply-to":"queues","priority":3,"definition":{"max-length":7}}}],
+			{"component":"operator_policy","name":"p","vhost":"v","value":{"pattern":"^q","apply-to":"queues","priority":3,"definition":{"max-length":7}}},
+			{"component":"shovel","name":"s","vhost":"v","value":{"src-uri":"amqp://","a":2,"b":1}}],
+		"global_parameters":[{"name":"cluster_name","value":"rabbits"}],
 		"policies":[{"vhost":"v","name":"p","pattern":"^q","apply-to":"queues","priority":3,"definition":{"max-length":7}}],
 		"exchanges":[{"name":"x","vhost":"/","type":"topic","durable":true,"auto_delete":false,"internal":false,"arguments":{"alternate-exchange":"y"}},
 			{"name":"y","auto_delete":true,"internal":true},{"name":"x","vhost":"v"},{"name":"y","vhost":"v"}],
@@ -63,6 +68,7 @@ func TestDefinitions(t *testing.T) {
 	other.do("PUT", "/api/vhosts/w", `{}`, 201, "")
 	other.do("POST", "/api/definitions/w", one, 204, "")
 	other.do("GET", "/api/queues/w?sort=name", "", 200, `[{"name":"amq.gen-1"},{"name":"q","arguments":{"x-message-ttl":1000}}]`)
+	other.do("GET", "/api/parameters/shovel/w/s", "", 200, `{"value":{"src-uri":"amqp://"},"vhost":"w"}`)
 	other.do("GET", "/api/vhost-limits/w", "", 200, `[{"value":{"max-queues":10}}]`)
 	other.do("POST", "/api/definitions/none", one, 404, notFoundBody)
 	other.do("GET", "/api/definitions/none", "", 404, notFoundBody)
@@ -73,14 +79,18 @@ func TestForeignDefinitions(t *testing.T) {
 	a := newAPI(t)
 	a.do("POST", "/api/definitions", `{"permissions":[],"bindings":[],"queues":[{"name":"q","vhost":"v1","durable":true,"auto_delete":false,"type":"quorum","arguments":{}}],
 		"parameters":[{"component":"vhost-limits","name":"limits","value":{"max-connections":0,"max-queues":1},"vhost":"v1"},
-			{"component":"shovel","name":"s","vhost":"v1","value":{}}],
+			{"component":"shovel","name":"s","vhost":"v1","value":{}},
+			{"component":"unheard-of","name":"u","vhost":"v1","value":[1, "a"]}],
 		"policies":[],"rabbitmq_version":"4.0.5","rabbit_version":"4.0.5","exchanges":[],
 		"vhosts":[{"default_queue_type":"quorum","limits":[["max-connections",0],["max-queues",1]],"metadata":{"description":"a b","tags":["a","b"],"default_queue_type":"quorum"},"name":"v1"},
 			{"default_queue_type":"classic","limits":[],"metadata":{"description":"Default virtual host","tags":[]},"name":"/"}],
-		"global_parameters":[{"name":"cluster_tags","value":[]}],"topic_permissions":[]}`, 204, "")
+		"global_parameters":[{"name":"cluster_tags","value":[]},{"name":"internal_cluster_id","value":"rabbitmq-cluster-id-x"}],"topic_permissions":[]}`, 204, "")
 	a.do("GET", "/api/vhosts/v1", "", 200, `{"description":"a b","tags":["a","b"],"default_queue_type":"quorum"}`)
 	a.do("GET", "/api/vhost-limits", "", 200, `[{"vhost":"v1","value":{"max-connections":0,"max-queues":1}}]`)
 	a.do("GET", "/api/queues/v1/q", "", 200, `{"arguments":{"x-queue-type":"quorum"}}`)
+	a.do("GET", "/api/parameters?columns=component,name,value", "", 200, `[{"component":"vhost-limits"},{"component":"shovel","name":"s","value":{}},
+		{"component":"unheard-of","name":"u","value":[1,"a"]}]`)
+	a.do("GET", "/api/global-parameters", "", 200, `[{"name":"cluster_tags","value":[]}]`)
 	for body, reason := range map[string]string{
 		`{"queues":5}`:                             "queues is no list",
 		`{"queues":[{"name":"q"}]}`:                "queue 'q' names no vhost",

@@ -63,6 +63,9 @@ func exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange) object {
 	if n := m.DelayedCount(vhost, &x.Name); n > 0 || x.Type == topology.Delayed {
 		o["messages_delayed"] = n
 	}
+	if x.Type == topology.RecentHistory {
+		o["messages_recent"] = m.History(vhost, x.Name)
+	}
 	if cache, ok := m.Cache(vhost, x.Name); ok {
 		o["cache_info"] = object{"entries": cache.Entries, "size": cache.Size}
 	}

@@ -21,6 +21,9 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/api/exchanges/%2F/amq.default/publish", `{"routing_key":"q","payload":"eA==","payload_encoding":"base64","properties":{"headers":{"h":1},"priority":9}}`},
 		{"POST", "/api/queues/%2F/q/get", `{"count":2,"ackmode":"ack_requeue_true","encoding":"auto","truncate":1}`},
 		{"DELETE", "/api/queues/%2F/q?if-empty=true", ""},
+		{"PUT", "/api/parameters/shovel/%2F/s", `{"value":{"src-uri":["amqp://"],"src-queue":"q","dest-uri":"amqp://h","publish-properties":[],"src-delete-after":1}}`},
+		{"PUT", "/api/global-parameters/g", `{"value":[1e999,{"a":null}]}`},
+		{"POST", "/api/definitions", `{"parameters":[{"component":"federation-upstream-set","name":"s","vhost":"/","value":[{}]}],"global_parameters":[{"name":"g","value":1}]}`},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}

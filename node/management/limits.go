@@ -2,7 +2,6 @@ package management
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,8 +17,6 @@ func (s *server) limitRoutes() []route {
 		handle(http.MethodGet, "vhost-limits/{vhost}", (*call).listVHostLimits),
 		handle(http.MethodPut, "vhost-limits/{vhost}/{limit}", (*call).setVHostLimit),
 		handle(http.MethodDelete, "vhost-limits/{vhost}/{limit}", (*call).clearVHostLimit),
-		handle(http.MethodPut, "parameters/vhost-limits/{vhost}/limits", (*call).replaceVHostLimits),
-		handle(http.MethodDelete, "parameters/vhost-limits/{vhost}/limits", (*call).clearVHostLimits),
 		handle(http.MethodGet, "user-limits", (*call).listUserLimits),
 		handle(http.MethodGet, "user-limits/{user}", (*call).listUserLimits),
 		handle(http.MethodPut, "user-limits/{user}/{limit}", (*call).setUserLimit),
@@ -78,11 +75,11 @@ func parseLimit(name string, raw json.RawMessage) (command.Limit, error) {
 
 // erlangText is a JSON value as RabbitMQ quotes it.
 func erlangText(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil && string(raw) != "null" {
-		return fmt.Sprintf("<<%q>>", s)
+	var v any
+	if item(raw, "value", &v) != nil {
+		return string(raw)
 	}
-	return string(raw)
+	return erlangTerm(v)
 }
 
 func (c *call) setVHostLimit() error {
@@ -101,25 +98,6 @@ func validation(err error) error {
 	return err
 }
 
-// replaceVHostLimits sets the limits that the body names and forgets all others. It
-// is how rabbitmqctl set_vhost_limits does it.
-func (c *call) replaceVHostLimits() error {
-	var body struct {
-		Value map[string]json.RawMessage `json:"value"`
-	}
-	if err := c.decode(&body); err != nil {
-		return err
-	}
-	if body.Value == nil {
-		return errBadRequest("[{key_missing,value}]")
-	}
-	change, err := parseLimits(body.Value)
-	if err != nil {
-		return err
-	}
-	return c.changeVHostLimits(change)
-}
-
 // parseLimits reads all limits of a vhost.
 func parseLimits(values map[string]json.RawMessage) (command.Limits, error) {
 	change := command.Limits{ClearAll: true}
@@ -136,16 +114,6 @@ func parseLimits(values map[string]json.RawMessage) (command.Limits, error) {
 
 func (c *call) clearVHostLimit() error {
 	return c.changeVHostLimits(command.Limits{Clear: []string{c.params["limit"]}})
-}
-
-// clearVHostLimits forgets all limits; it is an error when there are none.
-func (c *call) clearVHostLimits() error {
-	var v fsm.VHostInfo
-	c.view(func(m *fsm.Machine) { v, _ = m.VHost(c.params["vhost"]) })
-	if len(v.Limits) == 0 {
-		return errNotFound
-	}
-	return c.changeVHostLimits(command.Limits{ClearAll: true})
 }
 
 func (c *call) changeVHostLimits(change command.Limits) error {

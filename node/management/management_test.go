@@ -64,6 +64,7 @@ func newBroker(t *testing.T) *broker {
 	}
 	b.apply(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "id1", Name: "n1", Nonce: 1})
 	b.epoch = b.index
+	b.apply(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version})
 	b.must(&command.AccessInit{
 		User: "guest", Hash: guestHash, Algorithm: "rabbit_password_hashing_sha256", Tags: []string{"administrator"}, VHost: "/",
 	})

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"net/http"
 	"runtime"
 
 	"warren/fsm"
@@ -17,6 +18,7 @@ func (s *server) overviewRoutes() []route {
 		look("overview", (*call).overview),
 		look("whoami", (*call).whoami),
 		look("cluster-name", (*call).clusterName),
+		handle(http.MethodPut, "cluster-name", (*call).putClusterName),
 	}
 }
 
@@ -121,6 +123,7 @@ var exchangeTypes = []object{
 	{"name": "x-message-deduplication", "description": "Message Deduplication Exchange.", "enabled": true},
 	{"name": "x-modulus-hash", "description": "Modulus hashing exchange", "enabled": true},
 	{"name": "x-random", "description": "Picks one binding at random", "enabled": true},
+	{"name": "x-recent-history", "description": "Recent History Exchange.", "enabled": true},
 }
 
 func (c *call) listeners() []object {

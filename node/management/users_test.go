@@ -196,6 +196,23 @@ func TestTags(t *testing.T) {
 		}
 	}
 
+	for _, path := range []string{"/api/parameters/shovel/%2F/s", "/api/global-parameters/g", "/api/parameters", "/api/global-parameters"} {
+		for _, who := range []string{"management", "monitoring"} {
+			a.as(who, "GET", path, "", 401, "User not authorised to access object")
+		}
+	}
+	shovel := `{"value":{"src-uri":"amqp://","src-queue":"q","dest-uri":"amqp://"}}`
+	a.as("policymaker", "PUT", "/api/parameters/shovel/%2F/s", shovel, 201, "")
+	a.must(&command.VHostPut{Name: "closed"})
+	a.as("policymaker", "PUT", "/api/parameters/shovel/closed/s", shovel, 401, "User not authorised to access object")
+	a.as("administrator", "PUT", "/api/parameters/shovel/closed/s", shovel, 201, "")
+	a.as("policymaker", "GET", "/api/parameters?columns=name,vhost", "", 200, `[{"name":"s","vhost":"/"}]`)
+	a.as("policymaker", "PUT", "/api/parameters/operator_policy/%2F/o", `{"value":{"pattern":"","definition":{"max-length":1}}}`, 401, "Not administrator user")
+	a.as("policymaker", "PUT", "/api/global-parameters/g", `{"value":1}`, 201, "")
+	a.as("policymaker", "PUT", "/api/cluster-name", `{"name":"n"}`, 401, "Not administrator user")
+	a.as("administrator", "PUT", "/api/cluster-name", `{"name":"n"}`, 204, "")
+	a.as("management", "GET", "/api/cluster-name", "", 200, "name")
+
 	a.as("management", "PUT", "/api/queues/%2F/own", `{}`, 201, "")
 	a.as("management", "PUT", "/api/queues/%2F/other", `{}`, 401, "configure access to queue 'other' in vhost '/' refused for user 'management'")
 	a.as("management", "POST", "/api/exchanges/%2F/amq.default/publish", `{"routing_key":"own","payload":"x","properties":{},"payload_encoding":"string"}`, 200, `"routed":true`)

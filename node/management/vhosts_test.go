@@ -87,6 +87,9 @@ func TestLimits(t *testing.T) {
 	}
 	a.do("DELETE", "/api/parameters/vhost-limits/%2F/limits", "", 204, "")
 	a.do("DELETE", "/api/parameters/vhost-limits/%2F/limits", "", 404, notFoundBody)
+	a.do("PUT", "/api/parameters/vhost-limits/%2F/limits", `{"value":{"max-queues":7}}`, 201, "")
+	a.do("GET", "/api/parameters/vhost-limits/%2F/limits", "", 200, `{"component":"vhost-limits","value":{"max-queues":7}}`)
+	a.do("PUT", "/api/parameters/vhost-limits/%2F/other", `{"value":{"max-queues":7}}`, 400, `{"error":"bad_request"}`)
 
 	a.do("PUT", "/api/user-limits/guest/max-channels", `{"value":2}`, 204, "")
 	a.do("PUT", "/api/user-limits/guest/max-connections", `{"value":3}`, 204, "")

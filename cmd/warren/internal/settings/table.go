@@ -100,7 +100,7 @@ var table = []*Setting{
 	},
 	{
 		Flag: "cluster-name", Arg: "NAME", Default: "warren", Group: groupCluster,
-		Meaning: "name of the cluster, shown to clients and operators",
+		Meaning: "name of a new cluster, shown to clients and operators; warrenctl set_cluster_name changes it",
 		set:     text(func(v *Values) *string { return &v.ClusterName }),
 	},
 	{
