@@ -240,7 +240,7 @@ const (
 // for it; more says that it has not seen all and f wanted more. It panics with *Unreadable when a
 // message cannot be read.
 func (d *Delayed) First(f func(DelayedMessage) bool) (more bool) {
-	away := delayedReader{d: d, left: firstBytes, parts: make(map[command.Record]*peeker)}
+	away := newAwayReader(d.q, firstBytes)
 	next := Delayed{} // a heap of places in order, as appointments with places for numbers
 	if len(d.order) > 0 {
 		next.push(appointment{d.order[0].at, 0})
@@ -259,7 +259,10 @@ func (d *Delayed) First(f func(DelayedMessage) bool) (more bool) {
 		case !ok:
 			continue // cancelled
 		}
-		m := away.message(d.q.messages.chunks[at], slot)
+		m, err := away.message(d.q.messages.chunks[at], slot)
+		if err != nil {
+			panic(err)
+		}
 		if m == nil {
 			return true
 		}
@@ -268,38 +271,6 @@ func (d *Delayed) First(f func(DelayedMessage) bool) (more bool) {
 		}
 	}
 	return false
-}
-
-// A delayedReader reads messages that are away, each record once, up to a number of bytes.
-type delayedReader struct {
-	d     *Delayed
-	left  int
-	parts map[command.Record]*peeker
-}
-
-// message returns a message, nil when that would take another record and enough was read.
-func (r *delayedReader) message(c *page, slot int) *command.Message {
-	if m := c.at(slot); m != nil {
-		return m
-	}
-	i, err := c.partOf(slot)
-	if err == nil {
-		p := &c.parts[i]
-		k := r.parts[p.record]
-		if k == nil {
-			if len(r.parts) > 0 && int(p.record.Size) > r.left {
-				return nil
-			}
-			r.left -= int(p.record.Size)
-			k = new(peeker)
-			r.parts[p.record] = k
-		}
-		var m *command.Message
-		if m, err = k.message(r.d.q.store.records, c, slot); err == nil {
-			return m
-		}
-	}
-	panic(&Unreadable{Queue: r.d.q.Spec.Name, Err: err})
 }
 
 // put places a message under a number of the caller's.

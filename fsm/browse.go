@@ -1,0 +1,44 @@
+package fsm
+
+import (
+	"warren/fsm/command"
+	"warren/fsm/queue"
+)
+
+// The states of messages that are browsed.
+const (
+	BrowseReady   = queue.IsReady
+	BrowseUnacked = queue.IsUnacked
+	BrowseParked  = queue.IsParked
+)
+
+// BrowsedMessage is a message as it stands in a queue.
+type BrowsedMessage = queue.Browsed
+
+// A BrowseQuery says which messages of a queue to look at.
+type BrowseQuery struct {
+	From   uint64      // sequence to begin at; 0: at the head
+	States queue.State // those of messages that count
+	Most   int         // messages wanted
+	command.Filter
+}
+
+// Browse returns messages of a queue in their order, without changing anything; ok is false for a queue that is not
+// there. next is where to go on, 0 when all were looked at: a call looks at some 10,000 messages only and reads some 16 MiB, so it
+// may return fewer than are wanted. The error is an *Unreadable.
+func (m *Machine) Browse(vhost, name string, b *BrowseQuery) (all []BrowsedMessage, next uint64, ok bool, err error) {
+	v := m.vhosts[vhost]
+	if v == nil || v.queues[name] == nil {
+		return nil, 0, false, nil
+	}
+	next, err = v.queues[name].Browse(b.From, b.States, func(one queue.Browsed) bool {
+		if len(all) == b.Most {
+			return false
+		}
+		if b.Matches(one.Message) {
+			all = append(all, one)
+		}
+		return true
+	})
+	return all, next, true, err
+}
