@@ -109,7 +109,7 @@ func (s *server) table() []route {
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
 		s.policyRoutes(),
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
-		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(), s.healthRoutes(),
+		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(), s.healthRoutes(),
 	} {
 		t = append(t, part...)
 	}
