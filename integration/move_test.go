@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // page is what a node shows of a queue's messages.
@@ -218,7 +220,7 @@ func redrive(n *node, count int) (a moveAnswer) {
 		return moveAnswer{err: err}
 	}
 	req.SetBasicAuth("guest", "guest")
-	resp, err := httpClient.Do(req)
+	resp, err := proc.HTTP.Do(req)
 	if err != nil {
 		return moveAnswer{err: err}
 	}
