@@ -55,6 +55,8 @@ type Output struct {
 	// Due is a time before which nothing happens by itself, if AnyDue (see Machine.NextDue).
 	Due    int64
 	AnyDue bool
+
+	Version uint64 // of the machine, see Machine.Version
 }
 
 // Reset empties the output and keeps its memory.
@@ -217,6 +219,7 @@ func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
 	m.foldHash(out)
 	m.store.Trim()
 	out.Due, out.AnyDue = m.NextDue()
+	out.Version = m.version
 	m.out = nil
 	return nil
 }

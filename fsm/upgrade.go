@@ -31,7 +31,10 @@ func Since(kind command.Kind) uint64 {
 	case command.KindMove:
 		return moveSince
 	}
-	return firstVersion
+	if kind <= command.KindUpgrade {
+		return firstVersion
+	}
+	return effectsSince
 }
 
 // ErrVersion means that the log was written for a newer version of the machine.

@@ -48,6 +48,7 @@ type Node struct {
 	log     *slog.Logger
 	started time.Time
 	clock   *stampClock
+	version atomic.Uint64 // of the state machine, as applied so far
 
 	disk      *msgstore.Store
 	replica   *replica.Replica
@@ -125,6 +126,7 @@ func Open(cfg Config) (*Node, error) {
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
 	n.clock = newStampClock(n.log)
+	n.version.Store(1) // a log that says nothing of it
 	if err := n.open(ctx); err != nil {
 		n.abandon()
 		return nil, err
@@ -165,6 +167,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Submit:  n.submit,
 		OnStall: n.onStall,
 		Logger:  n.log,
+		Refuse:  n.tooNew,
 		// Behind others in a batch it has to fit as well.
 		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
 	})
@@ -281,6 +284,7 @@ func (n *Node) submit(batch []byte, done func(ok bool)) {
 func (n *Node) applied(out *fsm.Output) {
 	n.ticker.set(out.Due, out.AnyDue)
 	n.clock.saw(out.Header.Stamp)
+	n.version.Store(out.Version)
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
 	n.noteAccess(out)           // before anybody hears that it is done
@@ -319,6 +323,7 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.endGoneUsers()
 	n.takeDue(m)
 	n.clock.restored(m.Now())
+	n.version.Store(m.Version())
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -25,6 +26,22 @@ const (
 func (n *Node) machineVersion() (v uint64) {
 	n.replica.View(func(m *fsm.Machine) { v = m.Version() })
 	return v
+}
+
+// resourceError is AMQP's reply code for what a server cannot do for the time being.
+const resourceError = 506
+
+// tooNew refuses a kind of command that not all members know yet: nodes of the older version would stop at it.
+func (n *Node) tooNew(k command.Kind) *command.Error {
+	now := n.version.Load()
+	if now >= fsm.Since(k) {
+		return nil
+	}
+	return &command.Error{
+		Code: resourceError,
+		Text: fmt.Sprintf("the cluster is being upgraded: it agrees on version %d of the state machine, and this needs %d; "+
+			"upgrade the nodes that are left, then try again", now, fsm.Since(k)),
+	}
 }
 
 // commonVersion is the newest version of the state machine that all members know, as far

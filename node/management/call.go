@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 
-	"warren/fsm"
 	"warren/fsm/command"
 )
 
@@ -127,10 +126,6 @@ func (c *call) propose(cmd command.Command) (command.Result, error) {
 
 // carryOut is propose for what the user has been found to be allowed already.
 func (c *call) carryOut(cmd command.Command) (command.Result, error) {
-	var version uint64
-	if c.view(func(m *fsm.Machine) { version = m.Version() }); version < fsm.Since(cmd.Kind()) {
-		return command.Result{}, errUnavailable("a node of the cluster is of a version that does not know this: upgrade all nodes first")
-	}
 	res, err := c.cfg.Broker.Propose(c.r.Context(), cmd)
 	switch {
 	case err != nil:
@@ -168,6 +163,7 @@ func errUnavailable(reason string) error {
 const (
 	amqpAccessRefused = 403
 	amqpNotFound      = 404
+	amqpResourceError = 506
 )
 
 // refused turns a refusal of the state machine into an HTTP answer, as RabbitMQ does.
@@ -177,6 +173,8 @@ func refused(e *command.Error) error {
 		return &failure{http.StatusNotFound, "not_found", e.Text}
 	case amqpAccessRefused:
 		return &failure{http.StatusUnauthorized, "not_authorised", e.Text}
+	case amqpResourceError:
+		return errUnavailable(e.Text)
 	default:
 		return errBadRequest("%s", e.Text)
 	}

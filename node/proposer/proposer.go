@@ -70,6 +70,9 @@ type Config struct {
 	Window     int // batches under way at once
 	MaxBatch   int // bytes at which the open batch is closed
 	MaxCommand int // bytes of the largest command that is taken; default: no limit
+	// Refuse says why commands of a kind must not be proposed now, nil that they may. It is called with
+	// a lock held and must not block. Default: all may.
+	Refuse     func(command.Kind) *command.Error
 	MaxPending int // bytes not yet applied above which Room says wait
 	StallAfter time.Duration
 	Logger     *slog.Logger
@@ -172,15 +175,15 @@ func newNonce() uint64 { return rand.Uint64() | 1 }
 // Propose appends cmd to the open batch and returns; cmd may be reused at once. Its
 // result goes to to.Result with the token, in the order of the proposals of this
 // node. to is nil when nobody waits. A command of more than MaxCommand bytes, which no
-// log would ever take, is refused at once, before Propose returns.
+// log would ever take, and one that Refuse does not let pass are refused at once, before Propose returns.
 func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint64) {
 	p.mu.Lock()
 	before := len(p.open.buf)
 	buf := command.AppendCommand(p.open.buf, cmd)
-	if size := len(buf) - before; p.cfg.MaxCommand > 0 && size > p.cfg.MaxCommand {
+	if err := p.refusal(cmd.Kind(), len(buf)-before); err != nil {
 		p.mu.Unlock()
 		if to != nil {
-			to.Result(token, &command.Result{Kind: cmd.Kind(), Err: tooLarge(size, p.cfg.MaxCommand)})
+			to.Result(token, &command.Result{Kind: cmd.Kind(), Err: err})
 		}
 		return
 	}
@@ -190,6 +193,17 @@ func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint6
 	p.closeFull()
 	p.mu.Unlock()
 	p.signal()
+}
+
+// refusal says why a command is not taken, nil that it is.
+func (p *Proposer) refusal(k command.Kind, size int) *command.Error {
+	if p.cfg.MaxCommand > 0 && size > p.cfg.MaxCommand {
+		return tooLarge(size, p.cfg.MaxCommand)
+	}
+	if p.cfg.Refuse != nil {
+		return p.cfg.Refuse(k)
+	}
+	return nil
 }
 
 func tooLarge(size, most int) *command.Error {
