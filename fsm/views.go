@@ -19,12 +19,17 @@ type QueueInfo struct {
 	Args                           wire.Table
 	PolicyInfo
 
+	QueueStats
+	SingleActiveTag string // of the active consumer, where one at a time is active
+	ExclusiveTag    string // of the consumer that is the only one by its own wish
+}
+
+// QueueStats are the numbers of a queue.
+type QueueStats struct {
 	Ready, Unacked, Parked                int    // messages; see queue.Queue.Parked
 	ReadyBytes, UnackedBytes, ParkedBytes uint64 // sizes of their bodies
 	Consumers                             int
-	SingleActiveTag                       string // of the active consumer, where one at a time is active
-	ExclusiveTag                          string // of the consumer that is the only one by its own wish
-	queue.Counters                               // since the declaration
+	queue.Counters                        // since the declaration
 }
 
 // ConsumerInfo is what there is to know of a consumer.
@@ -80,13 +85,38 @@ func (m *Machine) Queues(vhost string) []QueueInfo {
 	return all
 }
 
-// QueueNames returns the names of the queues of a vhost, sorted; nil for an unknown vhost.
+// QueueNames returns the names of the queues of a vhost, not sorted: there may be very many,
+// and whoever asks can do that while the machine goes on. It returns nil for an unknown vhost.
 func (m *Machine) QueueNames(vhost string) []string {
 	v := m.vhosts[vhost]
 	if v == nil {
 		return nil
 	}
-	return sortedKeys(v.queues)
+	return unsortedKeys(v.queues)
+}
+
+// QueueStats returns the numbers of one queue.
+func (m *Machine) QueueStats(vhost, name string) (QueueStats, bool) {
+	v := m.vhosts[vhost]
+	if v == nil || v.queues[name] == nil {
+		return QueueStats{}, false
+	}
+	return statsOf(v.queues[name]), true
+}
+
+// Messages is how many there are, whatever their state.
+func (s *QueueStats) Messages() int { return s.Ready + s.Unacked + s.Parked }
+
+// Bytes is the size of the bodies of all of them.
+func (s *QueueStats) Bytes() uint64 { return s.ReadyBytes + s.UnackedBytes + s.ParkedBytes }
+
+func statsOf(q *queue.Queue) QueueStats {
+	return QueueStats{
+		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
+		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
+		Parked: q.Parked(), ParkedBytes: q.ParkedBytes(),
+		Consumers: q.Consumers(), Counters: q.Counters,
+	}
 }
 
 // Queue returns one queue.
@@ -104,10 +134,7 @@ func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 		VHost: s.VHost, Name: s.Name,
 		Durable: s.Durable, AutoDelete: s.AutoDelete, Exclusive: s.Exclusive,
 		Owner: q.Owner, Args: s.Args, PolicyInfo: v.policies.info(queueTarget(s)),
-		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
-		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
-		Parked: q.Parked(), ParkedBytes: q.ParkedBytes(),
-		Consumers: q.Consumers(), Counters: q.Counters,
+		QueueStats: statsOf(q),
 	}
 	if active, _ := q.SingleActive(); active != nil {
 		info.SingleActiveTag = active.Spec.Tag
@@ -174,6 +201,35 @@ func (m *Machine) Consumers(vhost string) []ConsumerInfo {
 	for _, q := range v.byName() {
 		q.EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
 	}
+	return all
+}
+
+// QueueConsumers returns the consumers of a queue, the oldest first.
+func (m *Machine) QueueConsumers(vhost, name string) []ConsumerInfo {
+	v := m.vhosts[vhost]
+	if v == nil || v.queues[name] == nil {
+		return nil
+	}
+	var all []ConsumerInfo
+	v.queues[name].EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
+	return all
+}
+
+// ChannelConsumers returns the consumers of a channel, sorted by queue and tag.
+func (m *Machine) ChannelConsumers(of command.Owner) []ConsumerInfo {
+	e := m.epochs[of.Epoch]
+	if e == nil || e.connections[of.Conn] == nil {
+		return nil
+	}
+	ch := e.connections[of.Conn].channels[of.Number]
+	if ch == nil {
+		return nil
+	}
+	var all []ConsumerInfo
+	ch.EachConsumer(func(c *queue.Consumer) { all = append(all, describeConsumer(c)) })
+	slices.SortFunc(all, func(a, b ConsumerInfo) int {
+		return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Tag, b.Tag))
+	})
 	return all
 }
 

@@ -78,6 +78,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		ChannelMax:       n.cfg.ChannelMax,
 		ConsumerMax:      n.cfg.ConsumerMax,
 		Limits:           &n.limits,
+		Tally:            &n.tally,
 		AnonymousUser:    n.cfg.AnonymousUser,
 		AnonymousPass:    n.cfg.AnonymousPass,
 		Heartbeat:        n.cfg.Heartbeat,
@@ -116,8 +117,28 @@ func (n *Node) login(ctx context.Context) func(user, password string, remote net
 	return func(user, password string, remote net.Addr) error {
 		ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.cfg.HandshakeTimeout, session.DefaultHandshakeTimeout))
 		defer cancel()
-		return n.guard.Login(ctx, user, password, remote)
+		err := n.guard.Login(ctx, user, password, remote)
+		n.noteLogin(amqpLogin, user, remote, err)
+		return err
 	}
+}
+
+// Protocols of logins, by RabbitMQ's names.
+const (
+	amqpLogin = "amqp091"
+	httpLogin = "http"
+)
+
+// noteLogin counts a login. One that nobody could check is none.
+func (n *Node) noteLogin(protocol, user string, remote net.Addr, err error) {
+	if errors.Is(err, guard.ErrBusy) {
+		return
+	}
+	address := ""
+	if remote != nil {
+		address, _, _ = net.SplitHostPort(remote.String())
+	}
+	n.attempts.Note(guard.Source{Protocol: protocol, Address: address, User: user}, err == nil)
 }
 
 // sessionAccess is the guard as sessions see it.

@@ -20,7 +20,7 @@ type broker struct{ *Node }
 func (n *Node) managementConfig() management.Config {
 	return management.Config{
 		Broker:    broker{n},
-		Access:    managementAccess{n.guard},
+		Access:    managementAccess{n.guard, n},
 		Version:   n.cfg.Version,
 		Node:      n.cfg.NodeName,
 		Started:   n.started,
@@ -28,6 +28,10 @@ func (n *Node) managementConfig() management.Config {
 		Logger:    n.log,
 
 		MaxMessageSize: n.cfg.MaxMessageSize,
+		ConnectionMax:  n.cfg.ConnectionMax,
+		TargetSize:     n.cfg.Expect,
+		Settings:       n.cfg.Settings,
+		Certificates:   n.certificates,
 	}
 }
 
@@ -107,6 +111,12 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 	return info
 }
 
+// OpenConnections is how many AMQP connections this node has.
+func (b broker) OpenConnections() int {
+	connections, _ := b.limits.Open()
+	return connections
+}
+
 // Forget removes a node from the cluster, and with it what its clients held.
 func (b broker) Forget(ctx context.Context, node string) error {
 	err := b.cluster.Remove(ctx, node)
@@ -145,11 +155,16 @@ func (b broker) State() (management.StateInfo, error) {
 }
 
 // managementAccess is the guard as the management API sees it.
-type managementAccess struct{ *guard.Guard }
+type managementAccess struct {
+	*guard.Guard
+	node *Node
+}
 
 // Login checks a password, and where the login comes from.
 func (a managementAccess) Login(ctx context.Context, user, password string, remote net.Addr) error {
-	return asBusy(a.Guard.Login(ctx, user, password, remote))
+	err := a.Guard.Login(ctx, user, password, remote)
+	a.node.noteLogin(httpLogin, user, remote, err)
+	return asBusy(err)
 }
 
 // Authenticate checks a password.

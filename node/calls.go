@@ -4,13 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"runtime"
 	"sync"
-	"time"
 
 	"warren/cluster"
-	"warren/node/alarm"
 	"warren/node/management"
 	"warren/node/session"
 )
@@ -18,10 +14,12 @@ import (
 // Names of the calls between nodes. They are part of the protocol between
 // versions: never change what one means.
 const (
-	callSessions        = "sessions"         // () -> [session.Info]
+	callSessions        = "sessions"         // () or sessionQuery -> [nodeInfo]
+	callRefs            = "session-refs"     // () or sessionQuery -> [nodeRef]
 	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
 	callAlarms          = "alarms"           // alarm.Report -> alarm.Report of the other
 	callStats           = "stats"            // () -> nodeStats
+	callAttempts        = "auth-attempts"    // attemptsQuery -> [guard.Attempts]
 	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
 	callShortcuts       = "shortcuts"        // see shortcutParcel -> a byte for each: 1 when it was taken
 )
@@ -40,8 +38,21 @@ func (n *Node) handlers() map[string]cluster.Handler {
 		callStats: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},
-		callSessions: func(context.Context, string, []byte) ([]byte, error) {
-			return json.Marshal(n.localSessions())
+		callAttempts: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
+			var q attemptsQuery
+			if err := json.Unmarshal(payload, &q); err != nil {
+				return nil, fmt.Errorf("auth-attempts: %w", err)
+			}
+			if q.Reset {
+				n.attempts.Reset()
+			}
+			return json.Marshal(n.attempts.Counts(q.BySource))
+		},
+		callSessions: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
+			return answerSessions(n, payload, func(s *session.Session) nodeInfo { return nodeInfo{n.id, s.Info()} })
+		},
+		callRefs: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
+			return answerSessions(n, payload, func(s *session.Session) nodeRef { return nodeRef{n.id, s.Ref()} })
 		},
 		callCloseConnection: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
 			var r closeRequest
@@ -61,13 +72,55 @@ func (n *Node) answerShortcuts(ctx context.Context, from string, payload []byte)
 	return n.shortcuts.answer(ctx, from, payload)
 }
 
-func (n *Node) localSessions() []session.Info {
-	all := n.sessions.All()
-	infos := make([]session.Info, 0, len(all))
-	for _, s := range all {
-		infos = append(infos, s.Info())
+// A sessionQuery says which connections of a node are meant.
+type sessionQuery struct {
+	IDs  []uint64 `json:"ids,omitempty"`  // these; nil: all
+	Name string   `json:"name,omitempty"` // the one of that name; empty: any
+}
+
+// A nodeInfo is a session.Info with the id of its node.
+type nodeInfo struct {
+	NodeID string `json:"node_id"`
+	session.Info
+}
+
+// A nodeRef is a session.Ref with the id of its node.
+type nodeRef struct {
+	NodeID string `json:"node_id"`
+	session.Ref
+}
+
+// answerSessions describes the connections of this node that are asked for.
+func answerSessions[T any](n *Node, payload []byte, describe func(*session.Session) T) ([]byte, error) {
+	var q sessionQuery
+	if len(payload) > 0 {
+		if err := json.Unmarshal(payload, &q); err != nil {
+			return nil, fmt.Errorf("sessions: %w", err)
+		}
 	}
-	return infos
+	all := []T{}
+	for _, s := range n.localSessions(q) {
+		all = append(all, describe(s))
+	}
+	return json.Marshal(all)
+}
+
+func (n *Node) localSessions(q sessionQuery) []*session.Session {
+	var some []*session.Session
+	if q.IDs != nil {
+		for _, id := range q.IDs {
+			if s, ok := n.sessions.Get(id); ok {
+				some = append(some, s)
+			}
+		}
+		return some
+	}
+	for _, s := range n.sessions.All() {
+		if q.Name == "" || s.Name() == q.Name {
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 // connectionForced is AMQP's reply code 320: an operator closes the connection.
@@ -77,7 +130,7 @@ func (n *Node) closeLocal(r closeRequest) bool {
 	found := false
 	for _, s := range n.sessions.All() {
 		_, user := s.Place()
-		if r.Name != "" && s.Info().Name == r.Name || r.Name == "" && r.User != "" && user == r.User {
+		if r.Name != "" && s.Name() == r.Name || r.Name == "" && r.User != "" && user == r.User {
 			s.Close(connectionForced, r.Reason)
 			found = true
 		}
@@ -89,11 +142,18 @@ func (n *Node) closeLocal(r closeRequest) bool {
 // each answer to take, one after the other. A node that does not answer is
 // logged and left out: operators want to see the others.
 func (n *Node) ask(ctx context.Context, method string, payload []byte, take func([]byte) error) {
+	n.askEach(ctx, method, func(string) ([]byte, bool) { return payload, true }, take)
+}
+
+// askEach is ask with a payload for each node; payloadFor gives it by the node's id, or false when
+// that node is not to be asked.
+func (n *Node) askEach(ctx context.Context, method string, payloadFor func(id string) ([]byte, bool), take func([]byte) error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	handlers := n.handlers()
 	for _, m := range n.cluster.Members() {
-		if !m.Alive {
+		payload, asked := payloadFor(m.ID)
+		if !m.Alive || !asked {
 			continue
 		}
 		wg.Add(1)
@@ -119,18 +179,57 @@ func (n *Node) ask(ctx context.Context, method string, payload []byte, take func
 	wg.Wait()
 }
 
-// Connections lists the connections of the whole cluster.
-func (n *Node) Connections(ctx context.Context) ([]management.Connection, error) {
-	all := []management.Connection{}
-	n.ask(ctx, callSessions, nil, func(answer []byte) error {
-		var some []management.Connection
+// ConnectionRefs lists the connections of the whole cluster, or those of one name.
+func (n *Node) ConnectionRefs(ctx context.Context, name string) ([]management.ConnectionRef, error) {
+	payload, err := json.Marshal(sessionQuery{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	var all []management.ConnectionRef
+	n.ask(ctx, callRefs, payload, gather(&all))
+	return all, nil
+}
+
+// Connections describes connections. Those that have gone, and those of nodes that do not
+// answer, are left out.
+func (n *Node) Connections(ctx context.Context, keys []management.ConnectionKey) ([]management.Connection, error) {
+	var all []management.Connection
+	n.askEach(ctx, callSessions, queryFor(keys), gather(&all))
+	return all, nil
+}
+
+// RefsOf returns the references of connections, as Connections does.
+func (n *Node) RefsOf(ctx context.Context, keys []management.ConnectionKey) ([]management.ConnectionRef, error) {
+	var all []management.ConnectionRef
+	n.askEach(ctx, callRefs, queryFor(keys), gather(&all))
+	return all, nil
+}
+
+// queryFor gives each node the question for its own of some connections.
+func queryFor(keys []management.ConnectionKey) func(id string) ([]byte, bool) {
+	byNode := make(map[string][]uint64)
+	for _, k := range keys {
+		byNode[k.NodeID] = append(byNode[k.NodeID], k.ID)
+	}
+	return func(id string) ([]byte, bool) {
+		if len(byNode[id]) == 0 {
+			return nil, false
+		}
+		payload, err := json.Marshal(sessionQuery{IDs: byNode[id]})
+		return payload, err == nil
+	}
+}
+
+// gather appends each answer, which is a list, to all.
+func gather[T any](all *[]T) func(answer []byte) error {
+	return func(answer []byte) error {
+		var some []T
 		if err := json.Unmarshal(answer, &some); err != nil {
 			return err
 		}
-		all = append(all, some...)
+		*all = append(*all, some...)
 		return nil
-	})
-	return all, nil
+	}
 }
 
 // CloseConnection closes the connection of that name, wherever it is, with 320
@@ -167,17 +266,6 @@ type nodeStats struct {
 	Stats management.NodeStats
 }
 
-// stats measures this node.
-func (n *Node) stats() management.NodeStats {
-	s := n.alarms.monitor.State()
-	return management.NodeStats{
-		MemoryUsed: s.MemoryUsed, MemoryLimit: s.MemoryLimit, MemoryAlarm: s.Raised&alarm.Memory != 0,
-		DiskFree: s.DiskFree, DiskFreeLimit: s.DiskLimit, DiskFreeAlarm: s.Raised&alarm.Disk != 0,
-		Uptime: time.Since(n.started).Milliseconds(), PID: os.Getpid(),
-		Processors: runtime.NumCPU(), Processes: runtime.NumGoroutine(),
-	}
-}
-
 // NodeStats asks every node that is alive for its numbers. They are listed by the
 // node's id; a node that does not answer is left out.
 func (n *Node) NodeStats(ctx context.Context) map[string]management.NodeStats {
@@ -191,4 +279,39 @@ func (n *Node) NodeStats(ctx context.Context) map[string]management.NodeStats {
 		return nil
 	})
 	return all
+}
+
+// An attemptsQuery asks for the logins that were tried.
+type attemptsQuery struct {
+	BySource bool `json:"by_source"`
+	Reset    bool `json:"reset"` // forget them first
+}
+
+// Attempts returns the logins that were tried on a node.
+func (n *Node) Attempts(ctx context.Context, nodeID string, bySource bool) ([]management.Attempts, error) {
+	return n.askAttempts(ctx, nodeID, attemptsQuery{BySource: bySource})
+}
+
+// ResetAttempts makes a node count logins anew.
+func (n *Node) ResetAttempts(ctx context.Context, nodeID string) error {
+	_, err := n.askAttempts(ctx, nodeID, attemptsQuery{Reset: true})
+	return err
+}
+
+func (n *Node) askAttempts(ctx context.Context, nodeID string, q attemptsQuery) ([]management.Attempts, error) {
+	payload, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	answered := false
+	var all []management.Attempts
+	add := gather(&all)
+	n.askEach(ctx, callAttempts, func(id string) ([]byte, bool) { return payload, id == nodeID }, func(answer []byte) error {
+		answered = true
+		return add(answer)
+	})
+	if !answered {
+		return nil, fmt.Errorf("%w, or it does not answer: %s", management.ErrUnknownNode, nodeID)
+	}
+	return all, nil
 }

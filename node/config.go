@@ -57,6 +57,9 @@ type Config struct {
 	MemoryWatermark Watermark // memory above which the alarm is raised; default 0.6 of what is available
 	DiskFreeLimit   int64     // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
 
+	// Settings are what operators are shown of all this, by the names of the settings and without secrets.
+	Settings map[string]string
+
 	Logger *slog.Logger
 }
 

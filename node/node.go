@@ -59,6 +59,8 @@ type Node struct {
 	replies   *replies
 	shortcuts *shortcuts
 	limits    session.Limits
+	tally     session.Tally
+	attempts  guard.AttemptLog
 	alarms    *alarms
 	ticker    *ticker
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"warren/node/certs"
+	"warren/node/management"
 )
 
 // certsCheck is how often the node looks whether its certificates have changed.
@@ -61,6 +62,23 @@ func (n *Node) Reload() error {
 	return n.certs.Reload()
 }
 
+// certificates are those of the listeners with TLS, as they are used now.
+func (n *Node) certificates() []management.Certificates {
+	if n.certs == nil {
+		return nil
+	}
+	cert, ca := n.certs.Expiry()
+	var all []management.Certificates
+	for _, l := range n.listeners() {
+		if l.Protocol == "amqp/ssl" || l.Protocol == "https" || l.Protocol == "clustering" && n.cfg.ClusterTLS {
+			all = append(all, management.Certificates{
+				Listener: l, CertFile: n.cfg.TLS.Cert, CAFile: n.cfg.TLS.CA, CertExpires: cert, CAExpire: ca,
+			})
+		}
+	}
+	return all
+}
+
 // external is how clients log in with their certificate; nil when none is verified.
 func (n *Node) external() func(tls.ConnectionState, net.Addr) (string, error) {
 	if n.certs == nil || !n.certs.Verifies() {
@@ -71,6 +89,8 @@ func (n *Node) external() func(tls.ConnectionState, net.Addr) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return user, n.guard.Known(user, remote)
+		err = n.guard.Known(user, remote)
+		n.noteLogin(amqpLogin, user, remote, err)
+		return user, err
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,7 @@ func (c *Config) check() error {
 type Store struct {
 	cfg    Config
 	asking atomic.Pointer[tls.Config]
+	expiry atomic.Pointer[expiry]
 	silent atomic.Pointer[tls.Config] // the same, without asking clients for a certificate
 
 	mu    sync.Mutex // one reload at a time
@@ -133,7 +135,7 @@ func (s *Store) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.look()
-	conf, err := s.cfg.read()
+	conf, ends, err := s.cfg.read()
 	s.stamp = now // what cannot be read now is not tried again before it changes
 	if err != nil {
 		return fmt.Errorf("TLS: %w", err)
@@ -142,25 +144,51 @@ func (s *Store) Reload() error {
 	silent.ClientAuth, silent.ClientCAs = tls.NoClientCert, nil
 	s.asking.Store(conf)
 	s.silent.Store(silent)
+	s.expiry.Store(ends)
 	return nil
 }
 
-func (c *Config) read() (*tls.Config, error) {
+// expiry is when the certificates end.
+type expiry struct{ cert, ca []time.Time }
+
+// Expiry returns when the certificates that were read last end: those of the node's chain, its own
+// first, and those of the authorities.
+func (s *Store) Expiry() (cert, ca []time.Time) {
+	e := s.expiry.Load()
+	return e.cert, e.ca
+}
+
+// ends appends when a certificate ends, if it is one.
+func ends(all []time.Time, der []byte) []time.Time {
+	if c, err := x509.ParseCertificate(der); err == nil {
+		all = append(all, c.NotAfter)
+	}
+	return all
+}
+
+func (c *Config) read() (*tls.Config, *expiry, error) {
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.Cert, c.Key, err)
+		return nil, nil, fmt.Errorf("certificate %s with key %s: %w", c.Cert, c.Key, err)
+	}
+	e := new(expiry)
+	for _, der := range pair.Certificate {
+		e.cert = ends(e.cert, der)
 	}
 	conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: c.MinVersion}
 	if c.CA == "" {
-		return conf, nil
+		return conf, e, nil
 	}
 	b, err := os.ReadFile(c.CA)
 	if err != nil {
-		return nil, fmt.Errorf("authorities: %w", err)
+		return nil, nil, fmt.Errorf("authorities: %w", err)
 	}
 	conf.ClientCAs = x509.NewCertPool()
 	if !conf.ClientCAs.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("authorities: no certificate in %s", c.CA)
+		return nil, nil, fmt.Errorf("authorities: no certificate in %s", c.CA)
+	}
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		e.ca = ends(e.ca, block.Bytes)
 	}
 	switch {
 	case c.FailIfNoPeerCert:
@@ -168,7 +196,7 @@ func (c *Config) read() (*tls.Config, error) {
 	case c.VerifyPeer:
 		conf.ClientAuth = tls.VerifyClientCertIfGiven
 	}
-	return conf, nil
+	return conf, e, nil
 }
 
 // stamp tells whether files have changed.

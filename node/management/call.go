@@ -28,18 +28,26 @@ type object = map[string]any
 
 // login checks HTTP Basic credentials, and that the user may use the API at all.
 func (c *call) login() error {
-	user, password, ok := c.r.BasicAuth()
-	if ok {
-		err := c.cfg.Access.Login(c.r.Context(), user, password, remoteAddr(c.r))
-		if err == nil {
-			c.user, c.tags = user, c.cfg.Access.Tags(user)
-			return when(c.tagged(tagAdministrator, tagMonitoring, tagPolicymaker, tagManagement), errNotManagement)
-		}
-		c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
-		if errors.Is(err, ErrBusy) {
-			return errUnavailable(ErrBusy.Error())
-		}
+	if user, password, ok := c.r.BasicAuth(); ok {
+		return c.loginAs(user, password)
 	}
+	return c.refuseLogin()
+}
+
+func (c *call) loginAs(user, password string) error {
+	err := c.cfg.Access.Login(c.r.Context(), user, password, remoteAddr(c.r))
+	if err == nil {
+		c.user, c.tags = user, c.cfg.Access.Tags(user)
+		return when(c.tagged(tagAdministrator, tagMonitoring, tagPolicymaker, tagManagement), errNotManagement)
+	}
+	c.log.Warn("http login refused", "user", user, "remote", c.r.RemoteAddr, "err", err)
+	if errors.Is(err, ErrBusy) {
+		return errUnavailable(ErrBusy.Error())
+	}
+	return c.refuseLogin()
+}
+
+func (c *call) refuseLogin() error {
 	c.w.Header().Set("WWW-Authenticate", `Basic realm="Warren Management"`)
 	return &failure{http.StatusUnauthorized, "not_authorized", "Not_Authorized"}
 }

@@ -1,6 +1,12 @@
 package management
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 func (s *server) channelRoutes() []route {
 	return []route{
@@ -10,74 +16,151 @@ func (s *server) channelRoutes() []route {
 	}
 }
 
+// A channelRef is a channel that may be asked for.
+type channelRef struct {
+	conn   *ConnectionRef
+	number uint16
+}
+
 // listChannels lists all channels, or those of a vhost.
 func (c *call) listChannels() error {
-	vhost, byVHost := c.params["vhost"]
-	if byVHost {
-		if err := c.needVHost(vhost); err != nil {
-			return err
-		}
-	}
-	connections, err := c.connections()
+	refs, err := c.refsAsked()
 	if err != nil {
 		return err
 	}
-	var list []object
-	for i := range connections {
-		if !c.owns(connections[i].User, false) || byVHost && connections[i].VHost != vhost {
-			continue
-		}
-		if list, err = appendChannels(list, &connections[i]); err != nil {
-			return err
-		}
-	}
-	return c.list(list)
+	return c.listChannelsOf(refs)
 }
 
-func appendChannels(list []object, conn *Connection) ([]object, error) {
-	for _, ch := range conn.ChannelInfos {
-		o, err := toObject(ch)
-		if err != nil {
-			return nil, err
+func (c *call) connectionChannels() error {
+	r, err := c.findRef()
+	if err != nil {
+		return err
+	}
+	return c.listChannelsOf([]ConnectionRef{r})
+}
+
+// listChannelsOf lists the channels of connections. Nodes are asked to describe the connections of those
+// on the page only.
+func (c *call) listChannelsOf(refs []ConnectionRef) error {
+	var all []channelRef
+	for i := range refs {
+		for _, number := range refs[i].Channels {
+			all = append(all, channelRef{&refs[i], number})
 		}
-		o["user_who_performed_action"] = ch.User
-		list = append(list, o)
+	}
+	return c.listFrom(source{
+		n:    len(all),
+		name: func(i int) string { return channelName(all[i].conn.Name, all[i].number) },
+		key:  func(path []string) func(i int) any { return channelKey(all, path) },
+		build: func(which []int) ([]object, error) {
+			some := make([]channelRef, len(which))
+			for k, i := range which {
+				some[k] = all[i]
+			}
+			return c.channelList(some)
+		},
+	})
+}
+
+func channelKey(all []channelRef, path []string) func(i int) any {
+	switch strings.Join(path, ".") {
+	case "name":
+		return func(i int) any { return channelName(all[i].conn.Name, all[i].number) }
+	case "number":
+		return func(i int) any { return all[i].number }
+	case "user":
+		return func(i int) any { return all[i].conn.User }
+	case "vhost":
+		return func(i int) any { return all[i].conn.VHost }
+	case "node":
+		return func(i int) any { return all[i].conn.Node }
+	}
+	return nil
+}
+
+// channelList describes channels, nil for those that have gone.
+func (c *call) channelList(some []channelRef) ([]object, error) {
+	var keys []ConnectionKey
+	for _, r := range some {
+		if len(keys) == 0 || keys[len(keys)-1] != r.conn.ConnectionKey {
+			keys = append(keys, r.conn.ConnectionKey)
+		}
+	}
+	slices.SortFunc(keys, func(a, b ConnectionKey) int {
+		return cmp.Or(cmp.Compare(a.NodeID, b.NodeID), cmp.Compare(a.ID, b.ID))
+	}) // a list that is sorted otherwise may name one twice
+	byKey, err := c.describe(slices.Compact(keys))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]object, len(some))
+	for i, r := range some {
+		conn := byKey[r.conn.ConnectionKey]
+		if conn == nil {
+			continue
+		}
+		if ch := conn.channel(r.number); ch != nil {
+			if list[i], err = channelObject(ch); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return list, nil
 }
 
-func (c *call) connectionChannels() error {
+// channel returns the channel of a number, nil when it is not open.
+func (c *Connection) channel(number uint16) *Channel {
+	i, ok := slices.BinarySearchFunc(c.ChannelInfos, number, func(ch Channel, n uint16) int { return int(ch.Number) - int(n) })
+	if !ok {
+		return nil
+	}
+	return &c.ChannelInfos[i]
+}
+
+func channelObject(ch *Channel) (object, error) {
+	o, err := toObject(ch)
+	if err != nil {
+		return nil, err
+	}
+	delete(o, "counts")
+	delete(o, "rates")
+	o["user_who_performed_action"] = ch.User
+	if len(ch.Counts) > 0 {
+		o["message_stats"] = channelStats(ch)
+	}
+	return o, nil
+}
+
+// splitChannelName parts "connection (number)".
+func splitChannelName(name string) (connection string, number uint16, ok bool) {
+	at := strings.LastIndex(name, " (")
+	if at < 0 || !strings.HasSuffix(name, ")") {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(name[at+2:len(name)-1], 10, 16)
+	return name[:at], uint16(n), err == nil
+}
+
+func (c *call) channel() error {
+	name, number, ok := splitChannelName(c.params["channel"])
+	if !ok {
+		return errNotFound
+	}
+	c.params["connection"] = name
 	conn, err := c.findConnection()
 	if err != nil {
 		return err
 	}
-	list, err := appendChannels(nil, &conn)
+	ch := conn.channel(number)
+	if ch == nil {
+		return errNotFound
+	}
+	o, err := channelObject(ch)
 	if err != nil {
 		return err
 	}
-	return c.list(list)
-}
-
-func (c *call) channel() error {
-	connections, err := c.connections()
-	if err != nil {
+	if o["consumer_details"], err = c.consumersOf(conn, number); err != nil {
 		return err
 	}
-	for i := range connections {
-		for _, ch := range connections[i].ChannelInfos {
-			if ch.Name != c.params["channel"] {
-				continue
-			}
-			if !c.owns(ch.User, false) {
-				return errNotObject
-			}
-			o, err := toObject(ch)
-			if err != nil {
-				return err
-			}
-			o["consumer_details"] = c.consumersOf(&connections[i], ch.Number)
-			return c.one(o)
-		}
-	}
-	return errNotFound
+	return c.one(o)
 }

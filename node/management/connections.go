@@ -14,71 +14,156 @@ func (s *server) connectionRoutes() []route {
 		handle(http.MethodGet, "connections/{connection}", (*call).connection),
 		handle(http.MethodDelete, "connections/{connection}", (*call).closeConnection),
 		handle(http.MethodGet, "connections/{connection}/channels", (*call).connectionChannels),
+		handle(http.MethodGet, "connections/{connection}/sessions", (*call).connectionSessions),
 		handle(http.MethodGet, "connections/username/{user}", (*call).listConnections),
 		handle(http.MethodDelete, "connections/username/{user}", (*call).closeUserConnections),
 		handle(http.MethodGet, "vhosts/{vhost}/connections", (*call).listConnections),
 	}
 }
 
-// connections returns those of the whole cluster, sorted by name.
-func (c *call) connections() ([]Connection, error) {
-	all, err := c.cfg.Broker.Connections(c.r.Context())
+// connectionRefs returns the connections of the whole cluster, or those of one name, as far as the
+// user may see them, sorted by name.
+func (c *call) connectionRefs(name string) ([]ConnectionRef, error) {
+	all, err := c.cfg.Broker.ConnectionRefs(c.r.Context(), name)
 	if err != nil {
 		return nil, errUnavailable(fmt.Sprintf("list connections: %v", err))
 	}
-	slices.SortFunc(all, func(a, b Connection) int { return strings.Compare(a.Name, b.Name) })
+	all = slices.DeleteFunc(all, func(r ConnectionRef) bool { return !c.owns(r.User, false) })
+	slices.SortFunc(all, func(a, b ConnectionRef) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
 }
 
-// listConnections lists all connections, or those of a user or a vhost.
-func (c *call) listConnections() error {
+// refsAsked returns the connections of the user or the vhost of the path, or all.
+func (c *call) refsAsked() ([]ConnectionRef, error) {
 	vhost, byVHost := c.params["vhost"]
 	if byVHost {
 		if err := c.needVHost(vhost); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	user, byUser := c.params["user"]
-	connections, err := c.connections()
+	refs, err := c.connectionRefs("")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(refs, func(r ConnectionRef) bool {
+		return byUser && r.User != user || byVHost && r.VHost != vhost
+	}), nil
+}
+
+// describe describes connections; those that have gone since are missing.
+func (c *call) describe(keys []ConnectionKey) (map[ConnectionKey]*Connection, error) {
+	some, err := c.cfg.Broker.Connections(c.r.Context(), keys)
+	if err != nil {
+		return nil, errUnavailable(fmt.Sprintf("describe connections: %v", err))
+	}
+	byKey := make(map[ConnectionKey]*Connection, len(some))
+	for i := range some {
+		byKey[some[i].ConnectionKey] = &some[i]
+	}
+	return byKey, nil
+}
+
+// listConnections lists all connections, or those of a user or a vhost. Nodes are asked to describe
+// only those of the page.
+func (c *call) listConnections() error {
+	refs, err := c.refsAsked()
 	if err != nil {
 		return err
 	}
-	var list []object
-	for _, conn := range connections {
-		if !c.owns(conn.User, false) || byUser && conn.User != user || byVHost && conn.VHost != vhost {
-			continue
-		}
-		o, err := connectionObject(conn)
-		if err != nil {
-			return err
-		}
-		list = append(list, o)
-	}
-	return c.list(list)
+	return c.listFrom(source{
+		n:    len(refs),
+		name: func(i int) string { return refs[i].Name },
+		key:  func(path []string) func(i int) any { return connectionKey(refs, path) },
+		build: func(which []int) ([]object, error) {
+			keys := make([]ConnectionKey, len(which))
+			for k, i := range which {
+				keys[k] = refs[i].ConnectionKey
+			}
+			return c.connectionList(keys)
+		},
+	})
 }
 
-func connectionObject(conn Connection) (object, error) {
+func connectionKey(refs []ConnectionRef, path []string) func(i int) any {
+	switch strings.Join(path, ".") {
+	case "name":
+		return func(i int) any { return refs[i].Name }
+	case "user":
+		return func(i int) any { return refs[i].User }
+	case "vhost":
+		return func(i int) any { return refs[i].VHost }
+	case "node":
+		return func(i int) any { return refs[i].Node }
+	case "channels":
+		return func(i int) any { return len(refs[i].Channels) }
+	case "connected_at":
+		return func(i int) any { return refs[i].ConnectedAt }
+	}
+	return nil
+}
+
+// connectionList describes connections in the order of the keys, nil for those that have gone.
+func (c *call) connectionList(keys []ConnectionKey) ([]object, error) {
+	byKey, err := c.describe(keys)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]object, len(keys))
+	for i, key := range keys {
+		if conn := byKey[key]; conn != nil {
+			if list[i], err = connectionObject(conn); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
+}
+
+func connectionObject(conn *Connection) (object, error) {
 	o, err := toObject(conn)
 	if err != nil {
 		return nil, err
 	}
-	delete(o, "id")
-	delete(o, "channel_infos")
+	for _, ours := range []string{"id", "node_id", "channel_infos", "rates"} {
+		delete(o, ours)
+	}
+	for name, rate := range map[string]float64{
+		"recv_oct": conn.Rates.ReceivedBytes, "recv_cnt": conn.Rates.ReceivedPackets,
+		"send_oct": conn.Rates.SentBytes, "send_cnt": conn.Rates.SentPackets,
+	} {
+		o[name+"_details"] = object{"rate": rate}
+	}
 	o["user_who_performed_action"] = conn.User
 	return o, nil
 }
 
-func (c *call) findConnection() (Connection, error) {
-	connections, err := c.connections()
+// findRef returns the connection of the path.
+func (c *call) findRef() (ConnectionRef, error) {
+	all, err := c.cfg.Broker.ConnectionRefs(c.r.Context(), c.params["connection"])
+	switch {
+	case err != nil:
+		return ConnectionRef{}, errUnavailable(fmt.Sprintf("list connections: %v", err))
+	case len(all) == 0:
+		return ConnectionRef{}, errNotFound
+	}
+	return all[0], when(c.owns(all[0].User, c.r.Method == http.MethodDelete), errNotObject)
+}
+
+// findConnection describes the connection of the path.
+func (c *call) findConnection() (*Connection, error) {
+	r, err := c.findRef()
 	if err != nil {
-		return Connection{}, err
+		return nil, err
 	}
-	for _, conn := range connections {
-		if conn.Name == c.params["connection"] {
-			return conn, when(c.owns(conn.User, c.r.Method == http.MethodDelete), errNotObject)
-		}
+	byKey, err := c.describe([]ConnectionKey{r.ConnectionKey})
+	if err != nil {
+		return nil, err
 	}
-	return Connection{}, errNotFound
+	if conn := byKey[r.ConnectionKey]; conn != nil {
+		return conn, nil
+	}
+	return nil, errNotFound
 }
 
 func (c *call) connection() error {
@@ -93,8 +178,16 @@ func (c *call) connection() error {
 	return c.one(o)
 }
 
+// connectionSessions lists the sessions of AMQP 1.0, which no connection has here.
+func (c *call) connectionSessions() error {
+	if _, err := c.findRef(); err != nil {
+		return err
+	}
+	return errBadRequest("connection %s does not use AMQP 1.0: it has channels, not sessions", c.params["connection"])
+}
+
 func (c *call) closeConnection() error {
-	if _, err := c.findConnection(); err != nil {
+	if _, err := c.findRef(); err != nil {
 		return err
 	}
 	reason := c.closeReason()

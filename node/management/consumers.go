@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"warren/fsm"
+	"warren/fsm/command"
 )
 
 func (s *server) consumerRoutes() []route {
@@ -18,49 +19,60 @@ func (c *call) listConsumers() error {
 	if err != nil {
 		return err
 	}
-	connections, err := c.connections()
-	if err != nil {
-		return err
-	}
-	var list []object
+	var all []fsm.ConsumerInfo
 	for _, vhost := range vhosts {
-		list = append(list, c.consumersThat(connections, vhost, func(*fsm.ConsumerInfo, string) bool { return true })...)
+		c.view(func(m *fsm.Machine) { all = append(all, m.Consumers(vhost)...) })
 	}
-	return c.list(list)
+	return c.listFrom(source{n: len(all), build: func(which []int) ([]object, error) {
+		some := make([]fsm.ConsumerInfo, len(which))
+		for k, i := range which {
+			some[k] = all[i]
+		}
+		return c.consumerObjects(some)
+	}})
 }
 
-func (c *call) consumersOfQueue(connections []Connection, vhost, queue string) []object {
-	return c.consumersThat(connections, vhost, func(i *fsm.ConsumerInfo, _ string) bool { return i.Queue == queue })
+// consumersOfQueue describes the consumers of a queue.
+func (c *call) consumersOfQueue(vhost, queue string) ([]object, error) {
+	var all []fsm.ConsumerInfo
+	c.view(func(m *fsm.Machine) { all = m.QueueConsumers(vhost, queue) })
+	return c.consumerObjects(all)
 }
 
-func (c *call) consumersOf(conn *Connection, channel uint16) []object {
-	return c.consumersThat([]Connection{*conn}, conn.VHost, func(i *fsm.ConsumerInfo, node string) bool {
-		return node == conn.Node && i.Owner.Conn == conn.ID && i.Owner.Number == channel
-	})
-}
-
-// consumersThat describes the consumers of a vhost that keep holds for; keep gets
-// the name of the consumer's node too.
-func (c *call) consumersThat(connections []Connection, vhost string, keep func(*fsm.ConsumerInfo, string) bool) []object {
-	list := []object{}
+// consumersOf describes the consumers of a channel.
+func (c *call) consumersOf(conn *Connection, number uint16) ([]object, error) {
+	var some []fsm.ConsumerInfo
 	c.view(func(m *fsm.Machine) {
-		names := nodeNames(m)
-		consumers := m.Consumers(vhost)
-		for i := range consumers {
-			consumer := &consumers[i]
-			if node := names[consumer.Owner.Epoch]; keep(consumer, node) {
-				list = append(list, consumerObject(vhost, consumer, node, connections))
+		for _, e := range m.Epochs() {
+			if e.Node == conn.NodeID {
+				some = append(some, m.ChannelConsumers(command.Owner{Epoch: e.Epoch, Channel: command.Channel{Conn: conn.ID, Number: number}})...)
 			}
 		}
 	})
-	return list
+	return c.consumerObjects(some)
 }
 
-func consumerObject(vhost string, i *fsm.ConsumerInfo, node string, connections []Connection) object {
+func (c *call) consumerObjects(all []fsm.ConsumerInfo) ([]object, error) {
+	channels := make([]command.Owner, len(all))
+	for i := range all {
+		channels[i] = all[i].Owner
+	}
+	who, err := c.whose(channels)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]object, len(all))
+	for i := range all {
+		list[i] = consumerObject(&all[i], who)
+	}
+	return list, nil
+}
+
+func consumerObject(i *fsm.ConsumerInfo, who *owners) object {
 	return object{
 		"consumer_tag":     i.Tag,
-		"queue":            object{"name": i.Queue, "vhost": vhost},
-		"channel_details":  channelDetails(connections, node, i.Owner.Conn, i.Owner.Number),
+		"queue":            object{"name": i.Queue, "vhost": i.VHost},
+		"channel_details":  who.channelDetails(i.Owner),
 		"ack_required":     i.AckRequired,
 		"exclusive":        i.Exclusive,
 		"prefetch_count":   i.Prefetch,
@@ -81,36 +93,4 @@ func activityStatus(i *fsm.ConsumerInfo) string {
 	default:
 		return "waiting"
 	}
-}
-
-// channelDetails names a channel; of a connection that is not in the list (it has
-// just gone, or its node does not answer) only node and number are known.
-func channelDetails(connections []Connection, node string, conn uint64, number uint16) object {
-	for i := range connections {
-		if connections[i].Node != node || connections[i].ID != conn {
-			continue
-		}
-		o := object{
-			"node": node, "number": number, "user": connections[i].User,
-			"connection_name": connections[i].Name,
-			"peer_host":       connections[i].PeerHost, "peer_port": connections[i].PeerPort,
-		}
-		for _, ch := range connections[i].ChannelInfos {
-			if ch.Number == number {
-				o["name"] = ch.Name
-			}
-		}
-		return o
-	}
-	return object{"node": node, "number": number}
-}
-
-// connectionDetails names a connection, nil where it is not in the list.
-func connectionDetails(connections []Connection, node string, conn uint64) object {
-	for _, c := range connections {
-		if c.Node == node && c.ID == conn {
-			return object{"name": c.Name, "peer_host": c.PeerHost, "peer_port": c.PeerPort}
-		}
-	}
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 // TestDefinitions exports what there is, and imports it into an empty broker: the export of
 // that is the same.
+//
+// row: 1.8 definitions
 func TestDefinitions(t *testing.T) {
 	a := newAPI(t)
 	a.must(&command.VHostPut{Name: "v", SetDescription: true, Description: "d", SetTags: true, Tags: []string{"x"}, SetType: true, DefaultType: "quorum", SetProtected: true, Protected: true})
@@ -75,6 +77,8 @@ func TestDefinitions(t *testing.T) {
 }
 
 // TestForeignDefinitions imports what RabbitMQ 4.0.5 wrote, and things that are wrong.
+//
+// row: 1.8 definitions
 func TestForeignDefinitions(t *testing.T) {
 	a := newAPI(t)
 	a.do("POST", "/api/definitions", `{"permissions":[],"bindings":[],"queues":[{"name":"q","vhost":"v1","durable":true,"auto_delete":false,"type":"quorum","arguments":{}}],

@@ -35,15 +35,30 @@ func (c *call) listExchanges() error {
 	if err != nil {
 		return err
 	}
-	var list []object
-	c.view(func(m *fsm.Machine) {
-		for _, vhost := range vhosts {
-			for _, x := range m.Exchanges(vhost) {
-				list = append(list, exchangeObject(m, vhost, x))
-			}
+	type placedExchange struct {
+		vhost string
+		topology.Exchange
+	}
+	var all []placedExchange
+	for _, vhost := range vhosts {
+		var some []topology.Exchange
+		c.view(func(m *fsm.Machine) { some = m.Exchanges(vhost) })
+		for _, x := range some {
+			all = append(all, placedExchange{vhost, x})
 		}
+	}
+	return c.listFrom(source{
+		n:    len(all),
+		name: func(i int) string { return all[i].Name },
+		build: func(which []int) ([]object, error) {
+			list := make([]object, len(which))
+			c.viewEach(len(which), func(m *fsm.Machine, k int) {
+				x := &all[which[k]]
+				list[k] = exchangeObject(m, x.vhost, x.Exchange)
+			})
+			return list, nil
+		},
 	})
-	return c.list(list)
 }
 
 func exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange) object {

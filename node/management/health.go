@@ -1,22 +1,36 @@
 package management
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"warren/fsm/command"
 )
 
 func (s *server) healthRoutes() []route {
+	const check = "health/checks/"
+	const leaders = check + "quorum-queues-without-elected-leaders/"
 	return []route{
-		look("health/checks/alarms", (*call).checkAlarms),
-		look("health/checks/local-alarms", (*call).checkLocalAlarms),
-		look("health/checks/virtual-hosts", (*call).checkNothing),
-		look("health/checks/port-listener/{port}", (*call).checkPort),
-		look("health/checks/node-is-quorum-critical", (*call).checkQuorumCritical),
-		look("health/checks/ready-to-serve-clients", (*call).checkReady),
+		look(check+"alarms", (*call).checkAlarms),
+		look(check+"local-alarms", (*call).checkLocalAlarms),
+		look(check+"virtual-hosts", (*call).checkNothing),
+		look(check+"node-is-mirror-sync-critical", (*call).checkNothing), // of RabbitMQ before 4.0; some clients ask
+		look(check+"port-listener/{port}", (*call).checkPort),
+		look(check+"protocol-listener/{protocol}", (*call).checkProtocol),
+		look(check+"certificate-expiration/{within}/{unit}", (*call).checkCertificates),
+		look(check+"node-is-quorum-critical", (*call).checkQuorumCritical),
+		look(check+"metadata-store/initialized", (*call).checkInitialized),
+		look(check+"metadata-store/initialized/with-data", (*call).checkInitialized),
+		look(leaders+"all-vhosts", (*call).checkLeaders),
+		look(leaders+"all-vhosts/pattern/{pattern}", (*call).checkLeaders),
+		handle(http.MethodGet, leaders+"vhost/{vhost}", (*call).checkLeaders),
+		handle(http.MethodGet, leaders+"vhost/{vhost}/pattern/{pattern}", (*call).checkLeaders),
+		open(check+"ready-to-serve-clients", (*call).checkReady),
+		open(check+"is-in-service", (*call).checkInService),
+		open(check+"below-node-connection-limit", (*call).checkConnectionLimit),
+		open(check+"reached-target-cluster-size", (*call).checkClusterSize),
+		look("healthchecks/node", (*call).checkNode),
+		look("healthchecks/node/{node}", (*call).checkNode),
 		handle(http.MethodGet, "aliveness-test/{vhost}", (*call).aliveness),
 	}
 }
@@ -74,51 +88,6 @@ func (c *call) checkNothing() error { return c.ok(object{"status": "ok"}) }
 func (c *call) failed(o object) error {
 	o["status"] = "failed"
 	return c.json(http.StatusServiceUnavailable, o)
-}
-
-func (c *call) checkPort() error {
-	port, err := strconv.Atoi(c.params["port"])
-	if err != nil {
-		return errBadRequest("port must be a number, not %q", c.params["port"])
-	}
-	ports := []int{}
-	for _, l := range c.cfg.Listeners {
-		if l.Port == port {
-			return c.ok(object{"status": "ok", "port": port})
-		}
-		ports = append(ports, l.Port)
-	}
-	return c.failed(object{"reason": "No active listener", "missing": port, "ports": ports})
-}
-
-// checkQuorumCritical fails when the cluster would lose its quorum with this node.
-// A cluster of one cannot do better and is fine.
-func (c *call) checkQuorumCritical() error {
-	info := c.cluster()
-	voters, running, mine := 0, 0, false
-	for _, m := range info.Members {
-		if !m.Voter {
-			continue
-		}
-		voters++
-		if m.Running {
-			running++
-		}
-		mine = mine || m.ID == info.NodeID
-	}
-	if voters > 1 && mine && running-1 < voters/2+1 {
-		return c.failed(object{"reason": fmt.Sprintf(
-			"without this node %d of %d voters would run, which is no quorum", running-1, voters)})
-	}
-	return c.ok(object{"status": "ok"})
-}
-
-func (c *call) checkReady() error {
-	info := c.cluster()
-	if reason := notReady(&info); reason != "" {
-		return c.failed(object{"reason": reason})
-	}
-	return c.ok(object{"status": "ok"})
 }
 
 const alivenessQueue = "aliveness-test"

@@ -1,8 +1,6 @@
 package management
 
 import (
-	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"warren/fsm"
 )
 
 // Page sizes, as RabbitMQ has them.
@@ -27,14 +27,17 @@ type query struct {
 	keep       func(name string) bool // nil: all
 	sort       []string               // path of a field; nil: as listed
 	reverse    bool
-	columns    [][]string // paths of fields; nil: all
+	columns    columns // nil: all
 }
 
 func parseQuery(v url.Values) (query, error) {
 	q := query{paged: v.Has("page") || v.Get("pagination") == "true"}
 	var err error
+	if q.page, q.size, err = parsePage(v); err != nil {
+		return q, err
+	}
 	if q.paged {
-		if q.page, q.size, err = parsePage(v); err != nil {
+		if err := checkPage(q.page, q.size); err != nil {
 			return q, err
 		}
 		if name := v.Get("name"); name != "" {
@@ -47,11 +50,7 @@ func parseQuery(v url.Values) (query, error) {
 		q.sort = strings.Split(s, ".")
 	}
 	q.reverse = v.Get("sort_reverse") == "true"
-	if s := v.Get("columns"); s != "" {
-		for column := range strings.SplitSeq(s, ",") {
-			q.columns = append(q.columns, strings.Split(strings.TrimSpace(column), "."))
-		}
-	}
+	q.columns = parseColumns(v.Get("columns"))
 	return q, nil
 }
 
@@ -59,17 +58,21 @@ func parseQuery(v url.Values) (query, error) {
 func parsePage(v url.Values) (page, size int, err error) {
 	page, size = 1, defaultPageSize
 	for name, n := range map[string]*int{"page": &page, "page_size": &size} {
-		if s := v.Get(name); s != "" {
-			if *n, err = strconv.Atoi(s); err != nil {
+		if v.Has(name) {
+			if *n, err = strconv.Atoi(v.Get(name)); err != nil {
 				return 0, 0, errBadRequest("Pagination parameters are invalid")
 			}
 		}
 	}
-	if page < 1 || size < 1 || size > maxPageSize {
-		return 0, 0, &failure{http.StatusBadRequest, "invalid_pagination_parameters",
-			fmt.Sprintf("Invalid pagination parameters: page number %d, page size %d", page, size)}
-	}
 	return page, size, nil
+}
+
+func checkPage(page, size int) error {
+	if page >= 1 && size >= 1 && size <= maxPageSize {
+		return nil
+	}
+	return &failure{http.StatusBadRequest, "invalid_pagination_parameters",
+		fmt.Sprintf("Invalid pagination parameters: page number %d, page size %d", page, size)}
 }
 
 // nameFilter matches a part of the name or a regular expression, in any case.
@@ -96,94 +99,160 @@ type page struct {
 	Objects  []object `json:"items"`
 }
 
+// A source is a list that is not built yet, in its order by default. Of very many items only those of
+// the page that is asked for are built, where the query needs no others.
+type source struct {
+	n int
+	// name is what items are filtered by; nil: the field of that name, for which they are built.
+	name func(i int) string
+	// key returns the field of an item that the list is to be sorted by, when that can be had
+	// without building it. It is asked for all items or none. nil: it cannot.
+	key func(path []string) func(i int) any
+	// build describes items. One that has gone meanwhile is nil.
+	build func(which []int) ([]object, error)
+}
+
 // list answers with items as the query parameters ask: filtered by name, sorted,
 // cut to one page and to some columns.
 func (c *call) list(items []object) error {
 	return c.listEach(len(items), func(i int) object { return items[i] })
 }
 
-// listEach is list for n items that build makes. Where the query needs no others, only those of
-// the page are built.
+// listEach is list for n items that build makes one by one.
 func (c *call) listEach(n int, build func(i int) object) error {
+	return c.listFrom(source{n: n, build: eachOf(build)})
+}
+
+// eachOf is the build of a source whose items are built one by one.
+func eachOf(build func(i int) object) func([]int) ([]object, error) {
+	return func(which []int) ([]object, error) {
+		items := make([]object, len(which))
+		for k, i := range which {
+			items[k] = build(i)
+		}
+		return items, nil
+	}
+}
+
+// listFrom is list for a source.
+func (c *call) listFrom(s source) error {
 	q, err := parseQuery(c.r.URL.Query())
 	if err != nil {
 		return err
 	}
-	if q.needsPage() && q.keep == nil {
-		return c.page(&q, n, n, func(from, to int) ([]object, error) { return buildAll(from, to, build), nil })
-	}
-	items := buildAll(0, n, build)
-	if q.keep != nil {
-		items = slices.DeleteFunc(items, func(o object) bool {
-			name, _ := o["name"].(string)
-			return !q.keep(name)
-		})
-	}
-	q.order(items)
-	if !q.paged {
-		return c.ok(q.project(items))
-	}
-	return c.page(&q, n, len(items), func(from, to int) ([]object, error) { return items[from:to], nil })
-}
-
-func buildAll(from, to int, build func(i int) object) []object {
-	items := make([]object, 0, to-from)
-	for i := from; i < to; i++ {
-		items = append(items, build(i))
-	}
-	return items
-}
-
-// needsPage tells whether a page is asked for that can be found without looking into the items.
-func (q *query) needsPage() bool { return q.paged && q.sort == nil && !q.reverse }
-
-// page answers with a page of n items, out of a total before filtering. build gives
-// those of the page.
-func (c *call) page(q *query, total, n int, build func(from, to int) ([]object, error)) error {
-	p := page{Total: total, Filtered: n, Page: q.page, Size: q.size}
-	p.Pages = max(1, (n+q.size-1)/q.size)
-	if q.page > p.Pages {
-		return &failure{http.StatusBadRequest, "page_out_of_range",
-			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, n)}
-	}
-	start := (q.page - 1) * q.size
-	items, err := build(start, min(start+q.size, n))
+	total := s.n
+	which, err := q.arrange(&s)
 	if err != nil {
 		return err
 	}
+	if !q.paged {
+		items, err := s.build(which)
+		if err != nil {
+			return err
+		}
+		return c.ok(q.project(items))
+	}
+	return c.page(&q, &s, total, which)
+}
+
+// arrange returns the items that the query asks for, in its order. If that needs the items, they are
+// built, and the source gives them from then on.
+func (q *query) arrange(s *source) ([]int, error) {
+	which := make([]int, s.n)
+	for i := range which {
+		which[i] = i
+	}
+	if q.keep != nil {
+		if s.name == nil {
+			if err := s.buildAll(which); err != nil {
+				return nil, err
+			}
+			s.name = func(i int) string {
+				name, _ := s.field(i, []string{"name"}).(string)
+				return name
+			}
+		}
+		which = slices.DeleteFunc(which, func(i int) bool { return !q.keep(s.name(i)) })
+	}
+	if q.sort != nil {
+		if err := s.sort(which, q.sort); err != nil {
+			return nil, err
+		}
+	}
+	if q.reverse {
+		slices.Reverse(which)
+	}
+	return which, nil
+}
+
+// sort sorts items by a field.
+func (s *source) sort(which []int, path []string) error {
+	var key func(i int) any
+	if s.key != nil {
+		key = s.key(path)
+	}
+	if key == nil {
+		if err := s.buildAll(which); err != nil {
+			return err
+		}
+		key = func(i int) any { return s.field(i, path) }
+	}
+	keys := make([]any, s.n)
+	for _, i := range which {
+		keys[i] = key(i)
+	}
+	slices.SortStableFunc(which, func(a, b int) int { return compare(keys[a], keys[b]) })
+	return nil
+}
+
+// buildAll builds items now, for a query that needs to look into all of them.
+func (s *source) buildAll(which []int) error {
+	items, err := s.build(which)
+	if err != nil {
+		return err
+	}
+	built := make([]object, s.n)
+	for k, i := range which {
+		built[i] = items[k]
+	}
+	s.build = eachOf(func(i int) object { return built[i] })
+	return nil
+}
+
+// field returns a field of an item that is built.
+func (s *source) field(i int, path []string) any {
+	item, err := s.build([]int{i})
+	if err != nil || item[0] == nil {
+		return nil
+	}
+	v, _ := lookup(item[0], path)
+	return v
+}
+
+// page answers with a page of the items, out of a total before filtering.
+func (c *call) page(q *query, s *source, total int, which []int) error {
+	n := len(which)
+	start := (q.page - 1) * q.size
+	if start > n {
+		return &failure{http.StatusBadRequest, "page_out_of_range",
+			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, n)}
+	}
+	items, err := s.build(which[start:min(start+q.size, n)])
+	if err != nil {
+		return err
+	}
+	p := page{Total: total, Filtered: n, Page: q.page, Size: q.size, Pages: (n + q.size - 1) / q.size}
 	p.Objects = q.project(items)
 	p.Items = len(p.Objects)
 	return c.ok(p)
 }
 
-func (q *query) order(items []object) {
-	if q.sort != nil {
-		slices.SortStableFunc(items, func(a, b object) int {
-			x, _ := lookup(a, q.sort)
-			y, _ := lookup(b, q.sort)
-			return compare(x, y)
-		})
-	}
-	if q.reverse {
-		slices.Reverse(items)
-	}
-}
-
-// project cuts objects to the columns. A list is never null.
+// project takes out what has gone, and cuts the others to the columns. A list is never null.
 func (q *query) project(items []object) []object {
-	if items == nil {
-		items = []object{}
-	}
-	if q.columns == nil {
-		return items
-	}
-	cut := make([]object, len(items))
-	for i, o := range items {
-		cut[i] = object{}
-		for _, path := range q.columns {
-			if v, ok := lookup(o, path); ok {
-				place(cut[i], path, v)
-			}
+	cut := make([]object, 0, len(items))
+	for _, o := range items {
+		if o != nil {
+			cut = append(cut, q.columns.cut(o))
 		}
 	}
 	return cut
@@ -191,116 +260,19 @@ func (q *query) project(items []object) []object {
 
 // one answers with a single object, cut to columns.
 func (c *call) one(o object) error {
-	q, err := parseQuery(c.r.URL.Query())
-	if err != nil {
-		return err
-	}
-	return c.ok(q.project([]object{o})[0])
+	return c.ok(parseColumns(c.r.URL.Query().Get("columns")).cut(o))
 }
 
-func lookup(o object, path []string) (any, bool) {
-	v, ok := o[path[0]]
-	if !ok || len(path) == 1 {
-		return v, ok
-	}
-	inner, ok := v.(object)
-	if !ok {
-		return nil, false
-	}
-	return lookup(inner, path[1:])
-}
+// viewChunk is how many objects are read of the machine at once: it stands still meanwhile.
+const viewChunk = 256
 
-func place(o object, path []string, v any) {
-	for _, name := range path[:len(path)-1] {
-		inner, ok := o[name].(object)
-		if !ok {
-			inner = object{}
-			o[name] = inner
-		}
-		o = inner
+// viewEach calls f for 0 to n-1 with the machine under its lock, which is let go now and then.
+func (c *call) viewEach(n int, f func(m *fsm.Machine, i int)) {
+	for from := 0; from < n; from += viewChunk {
+		c.view(func(m *fsm.Machine) {
+			for i := from; i < min(from+viewChunk, n); i++ {
+				f(m, i)
+			}
+		})
 	}
-	o[path[len(path)-1]] = v
-}
-
-// compare orders values of fields: what is missing first, then false and true,
-// numbers, strings; other kinds are all the same.
-func compare(a, b any) int {
-	ka, kb := kindOf(a), kindOf(b)
-	if ka != kb {
-		return cmp.Compare(ka, kb)
-	}
-	switch ka {
-	case kindBool:
-		x, y := a.(bool), b.(bool)
-		switch {
-		case x == y:
-			return 0
-		case y:
-			return -1
-		}
-		return 1
-	case kindNumber:
-		return cmp.Compare(number(a), number(b))
-	case kindString:
-		return cmp.Compare(a.(string), b.(string))
-	}
-	return 0
-}
-
-const (
-	kindNone = iota
-	kindBool
-	kindNumber
-	kindString
-	kindOther
-)
-
-func kindOf(v any) int {
-	switch v.(type) {
-	case nil:
-		return kindNone
-	case bool:
-		return kindBool
-	case int, int64, uint16, uint32, uint64, float64, json.Number:
-		return kindNumber
-	case string:
-		return kindString
-	}
-	return kindOther
-}
-
-func number(v any) float64 {
-	switch v := v.(type) {
-	case int:
-		return float64(v)
-	case int64:
-		return float64(v)
-	case uint16:
-		return float64(v)
-	case uint32:
-		return float64(v)
-	case uint64:
-		return float64(v)
-	case float64:
-		return v
-	case json.Number:
-		f, _ := v.Float64() // what JSON calls a number parses
-		return f
-	}
-	return 0
-}
-
-// toObject turns a struct into an object, by its JSON.
-func toObject(v any) (object, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	d.UseNumber()
-	var o object
-	if err := d.Decode(&o); err != nil {
-		return nil, err
-	}
-	return o, nil
 }

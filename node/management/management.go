@@ -28,8 +28,15 @@ type Broker interface {
 	// CaughtUp reports whether the node knows by now what the cluster had decided when it
 	// started: before, users, passwords and permissions may be those of long ago.
 	CaughtUp() bool
-	// Connections lists the connections of the whole cluster, in any order.
-	Connections(ctx context.Context) ([]Connection, error)
+	// ConnectionRefs lists the connections of the whole cluster, in any order, or those of
+	// one name.
+	ConnectionRefs(ctx context.Context, name string) ([]ConnectionRef, error)
+	// RefsOf lists some connections, as far as they are still there, in any order.
+	RefsOf(ctx context.Context, keys []ConnectionKey) ([]ConnectionRef, error)
+	// Connections describes some connections, as far as they are still there, in any order.
+	Connections(ctx context.Context, keys []ConnectionKey) ([]Connection, error)
+	// OpenConnections is how many AMQP connections this node has.
+	OpenConnections() int
 	// CloseConnection closes the connection of that name, on whichever node it
 	// is, with AMQP's 320 and the reason; false when there is none.
 	CloseConnection(ctx context.Context, name, reason string) (bool, error)
@@ -40,6 +47,11 @@ type Broker interface {
 	// NodeStats asks the nodes for their numbers, by id; those that do not answer
 	// are left out.
 	NodeStats(ctx context.Context) map[string]NodeStats
+	// Attempts returns the logins that were tried on a node, by protocol or by source.
+	// ErrUnknownNode: it does not answer.
+	Attempts(ctx context.Context, nodeID string, bySource bool) ([]Attempts, error)
+	// ResetAttempts makes a node count logins anew.
+	ResetAttempts(ctx context.Context, nodeID string) error
 	// Forget removes a node, given by id or name, from the cluster for good.
 	// Unknown nodes give ErrUnknownNode, those that may not be removed
 	// ErrNodeRunning.
@@ -67,6 +79,12 @@ type Config struct {
 	Logger    *slog.Logger // default: slog.Default()
 
 	MaxMessageSize int // bytes of a payload that is published; 0: no limit
+	ConnectionMax  int // AMQP connections of this node; 0: no limit
+	TargetSize     int // how many nodes the cluster is to have; 0: nobody has said
+	// Settings are those in force, by name, without secrets.
+	Settings map[string]string
+	// Certificates returns those of the listeners with TLS; nil: there are none.
+	Certificates func() []Certificates
 }
 
 // Limits of one request.
@@ -101,15 +119,16 @@ func New(cfg Config) http.Handler {
 	return mux
 }
 
-// table lists the resources. The order of the routes has no meaning: no two
-// match the same path and method.
+// table lists the resources. The order of the routes has no meaning.
 func (s *server) table() []route {
 	var t []route
 	for _, part := range [][]route{
 		s.overviewRoutes(), s.nodeRoutes(), s.connectionRoutes(), s.channelRoutes(), s.exchangeRoutes(),
 		s.policyRoutes(),
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
-		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(), s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(), s.healthRoutes(),
+		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(),
+		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(),
+		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(),
 	} {
 		t = append(t, part...)
 	}
@@ -139,8 +158,10 @@ func (s *server) handle(c *call) error {
 	if behind && rt != nil && !rt.look {
 		return c.notYet()
 	}
-	if err := c.login(); err != nil {
-		return err
+	if rt == nil || !rt.open {
+		if err := c.login(); err != nil {
+			return err
+		}
 	}
 	if behind {
 		c.onlyLook()
@@ -152,6 +173,9 @@ func (s *server) handle(c *call) error {
 			if text, ok := params[name]; ok {
 				params[name] = topology.StripNewlines(text)
 			}
+		}
+		if rt.open {
+			return rt.serve(c)
 		}
 		if err := c.authorise(rt); err != nil {
 			c.log.Warn("http request refused", "user", c.user, "method", c.r.Method, "path", c.r.URL.Path, "err", err)

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,21 +29,23 @@ import (
 type broker struct {
 	t *testing.T
 
-	mu          sync.Mutex
-	machine     *fsm.Machine
-	index       uint64
-	epoch       uint64
-	sequence    uint64
-	connections []Connection
-	stats       map[string]NodeStats
-	cluster     ClusterInfo
-	closed      string // name and reason of the connection closed last
-	forgotten   string
-	leader      string // whom leadership was handed to last
-	hashing     error  // what State fails with
-	down        error  // what Propose fails with
-	behind      bool
-	guard       *guard.Guard
+	mu            sync.Mutex
+	machine       *fsm.Machine
+	index         uint64
+	epoch         uint64
+	sequence      uint64
+	connections   []Connection
+	resetAttempts string
+	described     []ConnectionKey // those that Connections was asked for
+	stats         map[string]NodeStats
+	cluster       ClusterInfo
+	closed        string // name and reason of the connection closed last
+	forgotten     string
+	down          error // what Propose fails with
+	behind        bool
+	guard         *guard.Guard
+	leader        string // whom leadership was handed to last
+	hashing       error  // what State fails with
 }
 
 // guestHash is RabbitMQ's hash of the password "guest", with the salt "salt".
@@ -117,7 +120,56 @@ func (b *broker) View(f func(*fsm.Machine)) {
 
 func (b *broker) CaughtUp() bool { return !b.behind }
 
-func (b *broker) Connections(context.Context) ([]Connection, error) { return b.connections, nil }
+func (b *broker) ConnectionRefs(_ context.Context, name string) ([]ConnectionRef, error) {
+	var refs []ConnectionRef
+	for _, c := range b.connections {
+		if name != "" && c.Name != name {
+			continue
+		}
+		r := ConnectionRef{
+			ConnectionKey: c.ConnectionKey, Node: c.Node, Name: c.Name, User: c.User, VHost: c.VHost,
+			PeerHost: c.PeerHost, PeerPort: c.PeerPort, ConnectedAt: c.ConnectedAt,
+		}
+		for _, ch := range c.ChannelInfos {
+			r.Channels = append(r.Channels, ch.Number)
+		}
+		refs = append(refs, r)
+	}
+	return refs, nil
+}
+
+func (b *broker) RefsOf(ctx context.Context, keys []ConnectionKey) ([]ConnectionRef, error) {
+	refs, err := b.ConnectionRefs(ctx, "")
+	return slices.DeleteFunc(refs, func(r ConnectionRef) bool { return !slices.Contains(keys, r.ConnectionKey) }), err
+}
+
+func (b *broker) Connections(_ context.Context, keys []ConnectionKey) ([]Connection, error) {
+	b.described = append(b.described, keys...)
+	var some []Connection
+	for _, c := range b.connections {
+		if slices.Contains(keys, c.ConnectionKey) {
+			some = append(some, c)
+		}
+	}
+	return some, nil
+}
+
+func (b *broker) OpenConnections() int { return len(b.connections) }
+
+func (b *broker) Attempts(_ context.Context, nodeID string, bySource bool) ([]Attempts, error) {
+	switch {
+	case nodeID == "id3":
+		return nil, ErrUnknownNode
+	case bySource:
+		return []Attempts{{"amqp091", "10.0.0.1", "u", 1, 2}}, nil
+	}
+	return []Attempts{{"amqp091", "", "", 1, 2}}, nil
+}
+
+func (b *broker) ResetAttempts(_ context.Context, nodeID string) error {
+	b.resetAttempts = nodeID
+	return nil
+}
 
 func (b *broker) CloseConnection(_ context.Context, name, reason string) (bool, error) {
 	for _, c := range b.connections {
@@ -231,6 +283,18 @@ func (a *api) do(method, path, body string, status int, want string) {
 	}
 }
 
+// get reads the answer to a GET into v.
+func (a *api) get(path string, v any) {
+	a.t.Helper()
+	w := a.request("GET", path, "")
+	if w.Code != 200 {
+		a.t.Fatalf("GET %s: %d %s", path, w.Code, w.Body)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
+		a.t.Fatalf("GET %s: %v in %s", path, err, w.Body)
+	}
+}
+
 // missing says what of want is not in got.
 func missing(path string, got, want any) string {
 	switch w := want.(type) {
@@ -298,7 +362,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestRoutesDiffer checks that no request fits two routes.
+// TestRoutesDiffer checks that no request fits two routes, unless one names more of the path.
 func TestRoutesDiffer(t *testing.T) {
 	routes := (&server{}).table()
 	for i, r := range routes {
@@ -307,7 +371,8 @@ func TestRoutesDiffer(t *testing.T) {
 			path[j] = strings.Trim(p, "{}")
 		}
 		for _, other := range routes[i+1:] {
-			if _, ok := match(other.pattern, path); ok && other.method == r.method {
+			p, _ := match(r.pattern, path)
+			if o, ok := match(other.pattern, path); ok && other.method == r.method && len(o) == len(p) {
 				t.Errorf("%s %v and %v", r.method, r.pattern, other.pattern)
 			}
 		}
@@ -343,6 +408,7 @@ func TestLoginWhenBusy(t *testing.T) {
 	a.do("GET", "/api/overview", "", 503, `{"error":"service_unavailable"}`)
 }
 
+// row: 1.8 errors
 func TestUnknownAndMethod(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/nothing", "", 404, notFoundBody)
@@ -390,6 +456,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// row: 1.8 health checks
 func TestHealthChecks(t *testing.T) {
 	a := newAPI(t)
 	for _, name := range []string{"alarms", "local-alarms", "virtual-hosts"} {
@@ -398,9 +465,18 @@ func TestHealthChecks(t *testing.T) {
 	a.do("GET", "/api/health/checks/port-listener/5672", "", 200, `{"status":"ok","port":5672}`)
 	a.do("GET", "/api/health/checks/port-listener/1", "", 503, `{"status":"failed","reason":"No active listener","missing":1,"ports":[5672,15672]}`)
 	a.do("GET", "/api/health/checks/port-listener/x", "", 400, `{"error":"bad_request"}`)
-	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 503, `{"status":"failed"}`)
-	a.cluster.Members[2].Running = true
-	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 200, `{"status":"ok"}`)
+	const critical = "/api/health/checks/node-is-quorum-critical"
+	part := func(state string, term uint64) NodeStats {
+		return NodeStats{RaftStats: RaftStats{State: state, Term: term}}
+	}
+	a.stats = map[string]NodeStats{"id1": part("Follower", 3), "id2": part("Leader", 3)}
+	a.do("GET", critical, "", 503, `{"status":"failed","queues":[]}`)
+	a.stats["id3"] = part("Candidate", 3)
+	a.do("GET", critical, "", 503, `{"status":"failed"}`)
+	a.stats["id3"] = part("Follower", 2) // it runs, but has not heard of the leader yet
+	a.do("GET", critical, "", 503, `{"status":"failed"}`)
+	a.stats["id3"] = part("Follower", 3)
+	a.do("GET", critical, "", 200, `{"status":"ok"}`)
 	a.cluster.Members = a.cluster.Members[:1]
 	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 200, `{"status":"ok"}`)
 	a.do("GET", "/api/aliveness-test/%2F", "", 200, `{"status":"ok"}`)
@@ -435,6 +511,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
+// row: 1.8 overview
 func TestOverview(t *testing.T) {
 	a := newAPI(t)
 	a.fill()
@@ -460,7 +537,7 @@ func (a *api) fill() {
 		a.must(&command.Publish{VHost: []byte("/"), Key: []byte("jobs"), Properties: []byte{0, 0}, Body: fmt.Append(nil, "message ", i)})
 	}
 	a.connections = []Connection{{
-		ID: 7, Name: "127.0.0.1:4000 -> 127.0.0.1:5672", User: "guest", VHost: "/", State: "running", Node: "n1",
+		ConnectionKey: ConnectionKey{"id1", 7}, Name: "127.0.0.1:4000 -> 127.0.0.1:5672", User: "guest", VHost: "/", State: "running", Node: "n1",
 		Protocol: "AMQP 0-9-1", PeerHost: "127.0.0.1", PeerPort: 4000, Channels: 1,
 		ClientProperties: map[string]any{"connection_name": "tester"}, UserProvidedName: "tester",
 		ChannelInfos: []Channel{{
@@ -470,10 +547,11 @@ func (a *api) fill() {
 	}}
 }
 
+// row: 1.8 nodes
 func TestNodes(t *testing.T) {
 	a := newAPI(t)
 	a.stats = map[string]NodeStats{
-		"id1": {MemoryUsed: 5, MemoryLimit: 10, DiskFree: 1, DiskFreeLimit: 2, DiskFreeAlarm: true, Processors: 4},
+		"id1": {RaftStats: RaftStats{State: "Follower", Term: 3, CommitIndex: 12}, MemoryUsed: 5, MemoryLimit: 10, DiskFree: 1, DiskFreeLimit: 2, DiskFreeAlarm: true, Processors: 4},
 		"id2": {MemoryUsed: 11, MemoryLimit: 10, MemoryAlarm: true, DiskFree: 3, DiskFreeLimit: 2, Uptime: 1000, PID: 42},
 	}
 	a.do("GET", "/api/nodes", "", 200, `[
@@ -514,6 +592,7 @@ func TestState(t *testing.T) {
 	a.do("GET", "/api/cluster/state", "", 503, `{"error":"service_unavailable","reason":"the state is being hashed for another request: try again later"}`)
 }
 
+// row: 1.8 connections and channels
 func TestConnectionsAndChannels(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/connections", "", 200, `[]`)
@@ -541,6 +620,7 @@ func TestConnectionsAndChannels(t *testing.T) {
 	}
 }
 
+// row: 1.8 exchanges
 func TestExchanges(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/exchanges/%2F?columns=name,type", "", 200, `[{"name":"","type":"direct"},{"name":"amq.direct"},{"name":"amq.fanout"},{"name":"amq.headers"},{"name":"amq.match"},{"name":"amq.rabbitmq.trace"},{"name":"amq.topic"}]`)
@@ -560,6 +640,7 @@ func TestExchanges(t *testing.T) {
 	a.do("DELETE", "/api/exchanges/%2F/x", "", 204, "")
 }
 
+// row: 1.8 queues
 func TestQueues(t *testing.T) {
 	a := newAPI(t)
 	a.fill()
@@ -588,6 +669,7 @@ func TestQueues(t *testing.T) {
 	a.do("DELETE", "/api/queues/%2F/jobs/contents", "", 404, notFoundBody)
 }
 
+// row: 1.8 bindings
 func TestBindings(t *testing.T) {
 	a := newAPI(t)
 	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
@@ -631,6 +713,7 @@ func TestBindings(t *testing.T) {
 	a.do("POST", "/api/bindings/%2F/e/amq.default/q/q", `{}`, 401, `{"reason":"operation not permitted on the default exchange"}`)
 }
 
+// row: 1.8 queues; 1.8 exchanges
 func TestPublishAndGet(t *testing.T) {
 	a := newAPI(t)
 	a.do("PUT", "/api/queues/%2F/q", "", 201, "")
@@ -679,6 +762,7 @@ func TestProposeFails(t *testing.T) {
 	a.do("PUT", "/api/queues/%2F/q", "", 503, `{"error":"service_unavailable","reason":"no quorum"}`)
 }
 
+// row: 1.8 list parameters
 func TestLists(t *testing.T) {
 	a := newAPI(t)
 	for i := range 25 {
@@ -691,13 +775,16 @@ func TestLists(t *testing.T) {
 	a.do("GET", "/api/queues?page=1&name=%5Eq0%5B12%5D$&use_regex=true&columns=name&sort=name&sort_reverse=true", "", 200, `{"items":[{"name":"q02"},{"name":"q01"}]}`)
 	a.do("GET", "/api/queues?page=1&page_size=1&sort=message_stats.publish&sort_reverse=true&columns=name,message_stats.publish", "", 200, `{"items":[{"name":"q07","message_stats":{"publish":1}}]}`)
 	a.do("GET", "/api/queues?page=1&page_size=1&sort=auto_delete&sort_reverse=true&columns=name", "", 200, `{"items":[{"name":"Other"}]}`)
-	a.do("GET", "/api/queues?page=1&name=nothing", "", 200, `{"filtered_count":0,"page_count":1,"items":[]}`)
+	a.do("GET", "/api/queues?page=1&name=nothing", "", 200, `{"filtered_count":0,"page_count":0,"items":[]}`)
+	a.do("GET", "/api/queues?page=3&page_size=13", "", 200, `{"item_count":0,"page_count":2,"items":[]}`) // one behind the last is empty, as in RabbitMQ
 	a.do("GET", "/api/queues?page=4&page_size=10", "", 400, `{"error":"page_out_of_range","reason":"Page out of range, page: 4 page size: 10, len: 26"}`)
 	for query, want := range map[string]string{
 		"page=0":                       "invalid_pagination_parameters",
 		"page=1&page_size=501":         "invalid_pagination_parameters",
 		"page=1&page_size=0":           "invalid_pagination_parameters",
 		"page=x":                       "bad_request",
+		"page=":                        "bad_request",
+		"page_size=x":                  "bad_request",
 		"page=1&name=(&use_regex=true": "bad_request",
 	} {
 		a.do("GET", "/api/queues?"+query, "", 400, `{"error":"`+want+`"}`)

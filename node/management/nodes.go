@@ -10,6 +10,8 @@ func (s *server) nodeRoutes() []route {
 	return []route{
 		look("nodes", (*call).nodes),
 		look("nodes/{node}", (*call).node),
+		look("nodes/{node}/memory", func(c *call) error { return c.nodeMemory(false) }),
+		look("nodes/{node}/memory/relative", func(c *call) error { return c.nodeMemory(true) }),
 		look("cluster", (*call).clusterInfo),
 		handle(http.MethodDelete, "cluster/nodes/{node}", (*call).forgetNode),
 		handle(http.MethodPost, "cluster/leader", (*call).transferLeadership),
@@ -35,17 +37,16 @@ func (c *call) nodes() error {
 }
 
 func (c *call) node() error {
-	info := c.cluster()
-	for _, m := range info.Members {
-		if m.Name == c.params["node"] || m.ID == c.params["node"] {
-			o, err := c.nodeObject(m, &info, c.cfg.Broker.NodeStats(c.r.Context()))
-			if err != nil {
-				return err
-			}
-			return c.one(o)
-		}
+	m, err := c.nodeAsked()
+	if err != nil {
+		return err
 	}
-	return errNotFound
+	info := c.cluster()
+	o, err := c.nodeObject(m, &info, c.cfg.Broker.NodeStats(c.r.Context()))
+	if err != nil {
+		return err
+	}
+	return c.one(o)
 }
 
 // nodeObject describes a member. What only a node itself knows stands there for
@@ -56,22 +57,25 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 		return nil, err
 	}
 	o["type"] = "disc"
-	o["partitions"] = []string{}
+	for _, none := range []string{"partitions", "cluster_links", "log_files", "config_files", "enabled_plugins", "ra_open_file_metrics"} {
+		o[none] = []string{}
+	}
 	o["being_drained"] = false
+	o["run_queue"], o["net_ticktime"] = 0, 0
+	o["rates_mode"] = ratesMode
 	o["mem_alarm"], o["disk_free_alarm"] = false, false
 	if s, ok := stats[m.ID]; ok {
 		numbers, err := toObject(s)
 		if err != nil {
 			return nil, err
 		}
+		delete(numbers, "memory") // nodes/{node}/memory shows it
 		maps.Copy(o, numbers)
 		o["mem_calculation_strategy"] = "rss"
 	}
 	if m.ID != info.NodeID {
 		return o, nil
 	}
-	o["run_queue"] = 0
-	o["rates_mode"] = "none"
 	o["auth_mechanisms"] = []object{
 		{"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},
 		{"name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true},
@@ -79,9 +83,6 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 	o["exchange_types"] = exchangeTypes
 	o["applications"] = []object{{"name": productName, "description": productName, "version": c.cfg.Version}}
 	o["contexts"] = c.contexts()
-	o["raft_state"], o["raft_term"] = info.State, info.Term
-	o["raft_commit_index"], o["raft_applied_index"] = info.CommitIndex, info.AppliedIndex
-	o["raft_last_index"], o["raft_snapshot_index"] = info.LastIndex, info.SnapshotIndex
 	return o, nil
 }
 

@@ -11,6 +11,9 @@ import (
 // tools choose what they use by it. The server's own version stands beside it.
 const apiLevel = "4.2.0"
 
+// ratesMode is RabbitMQ's word for how closely rates are kept.
+const ratesMode = "basic"
+
 const productName = "Warren"
 
 func (s *server) overviewRoutes() []route {
@@ -35,29 +38,26 @@ func (c *call) cluster() ClusterInfo { return c.cfg.Broker.Cluster(c.r.Context()
 // overview is what the user may see of the whole: who may not see all sees the sums of
 // the vhosts that are open to it, its own connections, and nothing of the nodes.
 func (c *call) overview() error {
-	all, err := c.connections()
+	refs, err := c.connectionRefs("")
 	if err != nil {
 		return err
 	}
-	connections, channels := 0, 0
-	for i := range all {
-		if c.owns(all[i].User, false) {
-			connections++
-			channels += len(all[i].ChannelInfos)
-		}
+	channels := 0
+	for i := range refs {
+		channels += len(refs[i].Channels)
 	}
 	info := c.cluster()
 	t := c.totals()
 	o := object{
 		"management_version":            c.cfg.Version,
-		"rates_mode":                    "none",
+		"rates_mode":                    ratesMode,
 		"product_name":                  productName,
 		"product_version":               c.cfg.Version,
 		"rabbitmq_version":              apiLevel,
 		"go_version":                    runtime.Version(),
 		"cluster_name":                  info.Name,
-		"cluster_tags":                  []string{},
-		"node_tags":                     []string{},
+		"cluster_tags":                  object{},
+		"node_tags":                     object{},
 		"node":                          info.Node,
 		"default_queue_type":            "classic",
 		"exchange_types":                exchangeTypes,
@@ -66,7 +66,7 @@ func (c *call) overview() error {
 		"enable_queue_totals":           false,
 		"statistics_db_event_queue":     0,
 		"churn_rates":                   object{},
-		"message_stats":                 messageStats(&fsm.QueueInfo{Counters: t.Counters}),
+		"message_stats":                 messageStats(&fsm.QueueStats{Counters: t.Counters}),
 		"queue_totals": object{
 			"messages":                t.Ready + t.Unacked + t.Parked,
 			"messages_ready":          t.Ready,
@@ -75,7 +75,7 @@ func (c *call) overview() error {
 			"messages_delayed":        t.Delayed,
 		},
 		"object_totals": object{
-			"connections": connections,
+			"connections": len(refs),
 			"channels":    channels,
 			"exchanges":   t.Exchanges,
 			"queues":      t.Queues,

@@ -2,6 +2,7 @@ package management
 
 import "testing"
 
+// row: 1.8 policies and limits
 func TestPolicies(t *testing.T) {
 	for _, kind := range []string{"policies", "operator-policies"} {
 		a := newAPI(t)

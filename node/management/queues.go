@@ -1,8 +1,8 @@
 package management
 
 import (
-	"cmp"
 	"net/http"
+	"slices"
 	"strings"
 
 	"warren/fsm"
@@ -12,6 +12,7 @@ import (
 func (s *server) queueRoutes() []route {
 	return []route{
 		handle(http.MethodGet, "queues", (*call).listQueues),
+		handle(http.MethodGet, "queues/detailed", (*call).listQueues),
 		handle(http.MethodGet, "queues/{vhost}", (*call).listQueues),
 		handle(http.MethodGet, "queues/{vhost}/{queue}", (*call).queue),
 		handle(http.MethodPut, "queues/{vhost}/{queue}", (*call).declareQueue),
@@ -20,67 +21,101 @@ func (s *server) queueRoutes() []route {
 	}
 }
 
+// A queueName is a queue's place in the cluster.
+type queueName struct{ vhost, name string }
+
 func (c *call) listQueues() error {
 	vhosts, err := c.vhostsAsked()
 	if err != nil {
 		return err
 	}
-	q, err := parseQuery(c.r.URL.Query())
-	if err != nil {
-		return err
-	}
-	if q.needsPage() {
-		return c.queuePage(&q, vhosts)
-	}
-	var all []fsm.QueueInfo
-	c.view(func(m *fsm.Machine) {
-		for _, vhost := range vhosts {
-			all = append(all, m.Queues(vhost)...)
-		}
+	names := c.queueNames(vhosts)
+	return c.listFrom(source{
+		n:     len(names),
+		name:  func(i int) string { return names[i].name },
+		key:   func(path []string) func(i int) any { return c.queueKey(names, path) },
+		build: func(which []int) ([]object, error) { return c.queueList(names, which) },
 	})
-	list, err := c.queueObjects(all)
-	if err != nil {
-		return err
-	}
-	return c.list(list)
 }
 
-// queuePage answers with a page of the queues. Of the others only the names are looked at: with
-// very many queues the machine would stand still for too long.
-func (c *call) queuePage(q *query, vhosts []string) error {
-	type queueName struct{ vhost, name string }
-	var names []queueName
-	total := 0
+// queueNames returns the queues of vhosts, those of each sorted by name.
+func (c *call) queueNames(vhosts []string) []queueName {
+	var all []queueName
 	for _, vhost := range vhosts {
-		var all []string
-		c.view(func(m *fsm.Machine) { all = m.QueueNames(vhost) })
-		total += len(all)
-		for _, name := range all {
-			if q.keep == nil || q.keep(name) {
-				names = append(names, queueName{vhost, name})
-			}
+		var names []string
+		c.view(func(m *fsm.Machine) { names = m.QueueNames(vhost) })
+		slices.Sort(names)
+		for _, name := range names {
+			all = append(all, queueName{vhost, name})
 		}
 	}
-	return c.page(q, total, len(names), func(from, to int) ([]object, error) {
-		var some []fsm.QueueInfo
-		c.view(func(m *fsm.Machine) {
-			for _, n := range names[from:to] {
-				if info, ok := m.Queue(n.vhost, n.name); ok { // else it has gone since
-					some = append(some, info)
-				}
-			}
-		})
-		return c.queueObjects(some)
-	})
+	return all
 }
 
-func (c *call) queueObjects(all []fsm.QueueInfo) ([]object, error) {
-	where := c.placement()
-	list := make([]object, len(all))
+// queueKey returns a number of queues by its path in their objects, and nil for what is no number: then
+// the queues have to be described to be sorted.
+func (c *call) queueKey(names []queueName, path []string) func(i int) any {
+	field := strings.Join(path, ".")
+	if field == "name" {
+		return func(i int) any { return names[i].name }
+	}
+	of := queueNumber(field)
+	if of == nil {
+		return nil
+	}
+	keys := make([]any, len(names))
+	c.viewEach(len(names), func(m *fsm.Machine, i int) {
+		if s, ok := m.QueueStats(names[i].vhost, names[i].name); ok {
+			keys[i] = of(&s)
+		}
+	})
+	return func(i int) any { return keys[i] }
+}
+
+// queueNumber returns what gives a number of a queue, by its name in the API; nil for what is none.
+func queueNumber(field string) func(*fsm.QueueStats) any {
+	switch field {
+	case "messages":
+		return func(s *fsm.QueueStats) any { return s.Messages() }
+	case "messages_ready":
+		return func(s *fsm.QueueStats) any { return s.Ready }
+	case "messages_unacknowledged":
+		return func(s *fsm.QueueStats) any { return s.Unacked }
+	case "messages_parked":
+		return func(s *fsm.QueueStats) any { return s.Parked }
+	case "message_bytes":
+		return func(s *fsm.QueueStats) any { return s.Bytes() }
+	case "message_bytes_ready":
+		return func(s *fsm.QueueStats) any { return s.ReadyBytes }
+	case "message_bytes_unacknowledged":
+		return func(s *fsm.QueueStats) any { return s.UnackedBytes }
+	case "consumers":
+		return func(s *fsm.QueueStats) any { return s.Consumers }
+	}
+	return nil
+}
+
+// queueList describes queues; those that have gone since they were listed are nil.
+func (c *call) queueList(names []queueName, which []int) ([]object, error) {
+	infos := make([]fsm.QueueInfo, len(which))
+	c.viewEach(len(which), func(m *fsm.Machine, k int) {
+		n := names[which[k]]
+		infos[k], _ = m.Queue(n.vhost, n.name)
+	})
+	return c.queueObjects(infos)
+}
+
+// queueObjects describes queues. What has no name is nil.
+func (c *call) queueObjects(infos []fsm.QueueInfo) ([]object, error) {
+	d := c.newQueueDescriber()
+	list := make([]object, len(infos))
 	var owned []ownedQueue
-	for i := range all {
-		q := &all[i]
-		list[i] = where.queueObject(q.VHost, q)
+	for i := range infos {
+		q := &infos[i]
+		if q.Name == "" {
+			continue
+		}
+		list[i] = d.object(q)
 		if q.Exclusive {
 			owned = append(owned, ownedQueue{list[i], q.Owner})
 		}
@@ -95,79 +130,27 @@ type ownedQueue struct {
 }
 
 // addOwners says whose exclusive queues are, unless the columns asked for leave
-// it out: all nodes have to be asked for that.
+// it out: other nodes have to be asked for that.
 func (c *call) addOwners(queues []ownedQueue) error {
 	const field = "owner_pid_details"
-	columns := c.r.URL.Query().Get("columns")
-	if len(queues) == 0 || columns != "" && !strings.Contains(columns, field) {
+	if len(queues) == 0 || !parseColumns(c.r.URL.Query().Get("columns")).has(field) {
 		return nil
 	}
-	connections, err := c.connections()
+	owners := make([]command.Owner, len(queues))
+	for i := range queues {
+		owners[i] = queues[i].owner
+	}
+	who, err := c.whose(owners)
 	if err != nil {
 		return err
 	}
-	var nodes map[uint64]string
-	c.view(func(m *fsm.Machine) { nodes = nodeNames(m) })
 	for _, q := range queues {
-		q.object[field] = connectionDetails(connections, nodes[q.owner.Epoch], q.owner.Conn)
+		q.object[field] = nil
+		if r := who.ref(q.owner); r != nil {
+			q.object[field] = object{"name": r.Name, "peer_host": r.PeerHost, "peer_port": r.PeerPort}
+		}
 	}
 	return nil
-}
-
-// placement is where queues live: every voter has a replica, the leader leads all.
-type placement struct {
-	leader          string
-	members, online []string
-}
-
-func (c *call) placement() placement {
-	info := c.cluster()
-	p := placement{leader: cmp.Or(info.Leader, info.Node), members: []string{}, online: []string{}}
-	for _, m := range info.Members {
-		p.members = append(p.members, m.Name)
-		if m.Running {
-			p.online = append(p.online, m.Name)
-		}
-	}
-	return p
-}
-
-func (p *placement) queueObject(vhost string, q *fsm.QueueInfo) object {
-	kind := "classic"
-	if v, ok := q.Args.Get("x-queue-type"); ok {
-		if s, ok := v.(string); ok {
-			kind = s
-		}
-	}
-	return object{
-		"name":                         q.Name,
-		"vhost":                        vhost,
-		"type":                         kind,
-		"state":                        "running",
-		"node":                         p.leader,
-		"leader":                       p.leader,
-		"members":                      p.members,
-		"online":                       p.online,
-		"durable":                      q.Durable,
-		"auto_delete":                  q.AutoDelete,
-		"exclusive":                    q.Exclusive,
-		"arguments":                    tableToJSON(q.Args),
-		"policy":                       orNil(q.Policy),
-		"operator_policy":              orNil(q.OperatorPolicy),
-		"effective_policy_definition":  tableToJSON(q.Effective),
-		"consumers":                    q.Consumers,
-		"messages":                     q.Ready + q.Unacked + q.Parked,
-		"messages_ready":               q.Ready,
-		"messages_unacknowledged":      q.Unacked,
-		"messages_parked":              q.Parked,
-		"message_bytes":                q.ReadyBytes + q.UnackedBytes + q.ParkedBytes,
-		"message_bytes_ready":          q.ReadyBytes,
-		"message_bytes_unacknowledged": q.UnackedBytes,
-		"message_bytes_parked":         q.ParkedBytes,
-		"message_stats":                messageStats(q),
-		"single_active_consumer_tag":   tagOrNull(q.SingleActiveTag),
-		"exclusive_consumer_tag":       tagOrNull(q.ExclusiveTag),
-	}
 }
 
 // tagOrNull returns a consumer tag as it stands in the API.
@@ -193,17 +176,13 @@ func (c *call) queue() error {
 	if err != nil {
 		return err
 	}
-	connections, err := c.connections()
+	list, err := c.queueObjects([]fsm.QueueInfo{q})
 	if err != nil {
 		return err
 	}
-	where := c.placement()
-	o := where.queueObject(c.params["vhost"], &q)
-	o["consumer_details"] = c.consumersOfQueue(connections, c.params["vhost"], q.Name)
-	if q.Exclusive {
-		if err := c.addOwners([]ownedQueue{{o, q.Owner}}); err != nil {
-			return err
-		}
+	o := list[0]
+	if o["consumer_details"], err = c.consumersOfQueue(q.VHost, q.Name); err != nil {
+		return err
 	}
 	return c.one(o)
 }

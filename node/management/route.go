@@ -13,6 +13,7 @@ type route struct {
 	pattern []string
 	serve   func(*call) error
 	look    bool // it can be had from a node that is not up to date: see onlyLook
+	open    bool // it needs no login
 }
 
 func handle(method, pattern string, serve func(*call) error) route {
@@ -23,6 +24,13 @@ func handle(method, pattern string, serve func(*call) error) route {
 func look(pattern string, serve func(*call) error) route {
 	r := handle(http.MethodGet, pattern, serve)
 	r.look = true
+	return r
+}
+
+// open is a resource that tells of the node itself to everybody, as RabbitMQ's does.
+func open(pattern string, serve func(*call) error) route {
+	r := look(pattern, serve)
+	r.open = true
 	return r
 }
 
@@ -42,7 +50,8 @@ func split(escapedPath string) ([]string, error) {
 }
 
 // find returns the route for a path and its parameters, or the methods that the
-// path allows when the method is none of them. GET serves HEAD too.
+// path allows when the method is none of them. GET serves HEAD too. Of two routes that fit
+// ("queues/{vhost}" and "queues/detailed") the one with fewer parameters is meant.
 func find(routes []route, method string, path []string) (rt *route, params map[string]string, allowed string) {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -53,13 +62,13 @@ func find(routes []route, method string, path []string) (rt *route, params map[s
 		if !ok {
 			continue
 		}
-		if routes[i].method == method {
-			return &routes[i], p, ""
+		if routes[i].method == method && (rt == nil || len(p) < len(params)) {
+			rt, params = &routes[i], p
 		}
 		methods = append(methods, routes[i].method)
 	}
-	if len(methods) == 0 {
-		return nil, nil, ""
+	if rt != nil || len(methods) == 0 {
+		return rt, params, ""
 	}
 	return nil, nil, strings.Join(append(methods, http.MethodOptions), ", ")
 }

@@ -1,6 +1,9 @@
 package management
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Errors that Broker.Forget returns, wrapped or not.
 var (
@@ -74,6 +77,49 @@ type NodeStats struct {
 	PID           int   `json:"os_pid"`
 	Processors    int   `json:"processors"`
 	Processes     int   `json:"proc_used"` // goroutines
+	FDUsed        int   `json:"fd_used"`   // 0, as FDTotal: not known
+	FDTotal       int   `json:"fd_total"`
+	SocketsUsed   int   `json:"sockets_used"` // AMQP connections
+	Channels      int   `json:"channels"`     // open ones
+	RaftStats
+	Memory Memory `json:"memory"`
+}
+
+// RaftStats are the state of a node in the Raft group.
+type RaftStats struct {
+	State         string `json:"raft_state"` // Leader, Follower, Candidate or Shutdown
+	Term          uint64 `json:"raft_term"`
+	CommitIndex   uint64 `json:"raft_commit_index"`
+	AppliedIndex  uint64 `json:"raft_applied_index"`
+	LastIndex     uint64 `json:"raft_last_index"`
+	SnapshotIndex uint64 `json:"raft_snapshot_index"`
+}
+
+// Memory is what the memory of a node is used for, in bytes.
+type Memory struct {
+	Messages  int64 `json:"messages"`  // bodies and what belongs to them
+	Heap      int64 `json:"heap"`      // other objects, those too that are garbage
+	Stacks    int64 `json:"stacks"`    // of goroutines
+	Runtime   int64 `json:"runtime"`   // what the Go runtime needs for itself
+	Unused    int64 `json:"unused"`    // kept for objects to come
+	Allocated int64 `json:"allocated"` // the sum of these
+	Resident  int64 `json:"resident"`  // as MemoryUsed
+}
+
+// Attempts are logins that were tried, on one node by one protocol, or from one source.
+type Attempts struct {
+	Protocol  string `json:"protocol"`       // amqp091 or http
+	Address   string `json:"remote_address"` // of a source
+	User      string `json:"username"`       // of a source
+	Succeeded uint64 `json:"auth_attempts_succeeded"`
+	Failed    uint64 `json:"auth_attempts_failed"`
+}
+
+// Certificates are those of a listener, with the times at which they expire.
+type Certificates struct {
+	Listener
+	CertFile, CAFile      string
+	CertExpires, CAExpire []time.Time
 }
 
 // Listener is a port that the node listens on.
@@ -83,10 +129,30 @@ type Listener struct {
 	Port     int    `json:"port"`
 }
 
+// A ConnectionKey tells a connection from all others of the cluster.
+type ConnectionKey struct {
+	NodeID string `json:"node_id"` // of its node
+	ID     uint64 `json:"id"`      // number in its node's process
+}
+
+// ConnectionRef is what a connection and its channels are looked for by. It is cheap to have
+// of very many.
+type ConnectionRef struct {
+	ConnectionKey
+	Node        string   `json:"node"`
+	Name        string   `json:"name"`
+	User        string   `json:"user"` // empty before the login
+	VHost       string   `json:"vhost"`
+	PeerHost    string   `json:"peer_host"`
+	PeerPort    int      `json:"peer_port"`
+	ConnectedAt int64    `json:"connected_at"` // milliseconds since the Unix epoch
+	Channels    []uint16 `json:"channels"`     // numbers of the open ones, sorted
+}
+
 // Connection is one AMQP connection. The JSON names are RabbitMQ's; nodes send
-// each other connections in the same form, with ID and ChannelInfos.
+// each other connections in the same form, with the key, Rates and ChannelInfos.
 type Connection struct {
-	ID               uint64         `json:"id"` // number in its node's process
+	ConnectionKey
 	Name             string         `json:"name"`
 	User             string         `json:"user"`
 	VHost            string         `json:"vhost"`
@@ -117,6 +183,7 @@ type Connection struct {
 	ReceivedPackets  uint64         `json:"recv_cnt"`
 	SentBytes        uint64         `json:"send_oct"`
 	SentPackets      uint64         `json:"send_cnt"`
+	Rates            TrafficRates   `json:"rates"`
 	SendPending      int            `json:"send_pend"`    // bytes
 	ConnectedAt      int64          `json:"connected_at"` // milliseconds since the Unix epoch
 	ChannelInfos     []Channel      `json:"channel_infos"`
@@ -140,6 +207,17 @@ type Channel struct {
 	Consumers     int               `json:"consumer_count"`
 	Confirm       bool              `json:"confirm"`
 	Transactional bool              `json:"transactional"`
+
+	Counts map[string]uint64  `json:"counts"` // what happened to messages, by RabbitMQ's names
+	Rates  map[string]float64 `json:"rates"`  // of that, in a second
+}
+
+// TrafficRates are how much goes over the socket of a connection in a second.
+type TrafficRates struct {
+	ReceivedBytes   float64 `json:"recv_oct"`
+	ReceivedPackets float64 `json:"recv_cnt"`
+	SentBytes       float64 `json:"send_oct"`
+	SentPackets     float64 `json:"send_cnt"`
 }
 
 // ConnectionDetails names a channel's connection.

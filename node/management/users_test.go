@@ -50,6 +50,7 @@ func TestNotUpToDate(t *testing.T) {
 	a.do("GET", "/api/whoami", "", 200, `{"tags":["administrator"]}`)
 }
 
+// row: 1.8 users
 func TestUsers(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/users", "", 200, `[{"name":"guest","tags":["administrator"],"hashing_algorithm":"rabbit_password_hashing_sha256"}]`)
@@ -126,6 +127,7 @@ func TestLineBreaksInNames(t *testing.T) {
 	}
 }
 
+// row: 1.8 users
 func TestPermissionsOverHTTP(t *testing.T) {
 	a := newAPI(t)
 	all := `{"configure":"^u","write":".*","read":""}`
@@ -173,7 +175,10 @@ func TestTags(t *testing.T) {
 		}
 	}
 	a.must(&command.UserPut{Name: "stranger", SetPassword: true, Hash: hash, Algorithm: algorithm, SetTags: true, Tags: []string{"management"}})
-	a.connections = []Connection{{Name: "c1", User: "management", VHost: "/"}, {Name: "c2", User: "guest", VHost: "/"}}
+	a.connections = []Connection{
+		{ConnectionKey: ConnectionKey{"id1", 1}, Name: "c1", User: "management", VHost: "/"},
+		{ConnectionKey: ConnectionKey{"id1", 2}, Name: "c2", User: "guest", VHost: "/"},
+	}
 
 	a.as("none", "GET", "/api/whoami", "", 401, `{"error":"not_authorised","reason":"Not management user"}`)
 	a.as("management", "GET", "/api/whoami", "", 200, `"tags":["management"]`)

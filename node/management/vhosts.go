@@ -107,7 +107,7 @@ func (c *call) vhostObject(name string, state object) object {
 		"metadata": object{"description": v.Description, "tags": tags, "default_queue_type": kind},
 		"messages": sum.Ready + sum.Unacked + sum.Parked, "messages_ready": sum.Ready,
 		"messages_unacknowledged": sum.Unacked, "messages_parked": sum.Parked,
-		"message_stats": messageStats(&fsm.QueueInfo{Counters: sum.Counters}),
+		"message_stats": messageStats(&fsm.QueueStats{Counters: sum.Counters}),
 	}
 }
 

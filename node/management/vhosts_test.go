@@ -7,6 +7,7 @@ import (
 	"warren/fsm/command"
 )
 
+// row: 1.8 vhosts
 func TestVHosts(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/vhosts", "", 200, `[{"name":"/","description":"Default virtual host","tags":[],"default_queue_type":"classic"}]`)
@@ -57,6 +58,7 @@ func TestVHostNames(t *testing.T) {
 	}
 }
 
+// row: 1.8 policies and limits
 func TestLimits(t *testing.T) {
 	a := newAPI(t)
 	a.do("GET", "/api/vhost-limits", "", 200, `[]`)

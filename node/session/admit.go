@@ -23,6 +23,9 @@ func (s *Session) Place() (vhost, user string) {
 	return "", ""
 }
 
+// Name is the name of the connection: "peer:port -> host:port".
+func (s *Session) Name() string { return s.base.Name }
+
 // Count asks the connection to make itself and its channels known to the machine,
 // because a limit is in force that they count for (see command.ConnectionOpen).
 func (s *Session) Count() { s.inbox.ask(func(r *requests) { r.count = true }) }

@@ -29,6 +29,11 @@ func (ch *channel) basicMethod(m protocol.Method) error {
 // publish sends on the publish whose content is complete.
 func (ch *channel) publish(body []byte) {
 	t := &ch.content
+	ch.count(CountPublished, 1)
+	if ch.confirms.on {
+		ch.count(CountPublishedChecked, 1)
+	}
+	ch.c.sizes.note(len(body))
 	switch {
 	case t.keyed && len(t.exchange) == 0:
 		ch.publishKeyed(body)
@@ -99,6 +104,7 @@ func (ch *channel) publishResult(t token, r *command.Result) {
 
 // giveBack sends basic.return for a mandatory message that no queue took.
 func (ch *channel) giveBack(m *command.Message) {
+	ch.count(CountReturned, 1)
 	ch.c.out.Return(ch.number, protocol.NoRoute, protocol.CodeName(protocol.NoRoute), m.Exchange, m.Key)
 	ch.c.out.Content(ch.number, m.Properties, m.Body)
 }
@@ -122,10 +128,23 @@ func (ch *channel) deliver(e *event) {
 	case k == nil:
 		return
 	}
+	ch.countDelivery(e.ordinal, e.redelivered, CountDelivered, CountDeliveredAuto)
 	tag := ch.record(e.ordinal)
 	ch.c.out.Deliver(ch.number, k.tag, tag, e.redelivered, e.message.Exchange, e.message.Key)
 	ch.c.out.Content(ch.number, withTries(e.message.Properties, e.acquired, e.failed), e.message.Body)
 	ch.topUp(k, len(e.message.Body))
+}
+
+// countDelivery counts a message as one of two kinds: with an ordinal it is to be acknowledged.
+func (ch *channel) countDelivery(ordinal uint64, redelivered bool, acknowledged, auto Count) {
+	if ordinal > 0 {
+		ch.count(acknowledged, 1)
+	} else {
+		ch.count(auto, 1)
+	}
+	if redelivered {
+		ch.count(CountRedelivered, 1)
+	}
 }
 
 // sendBack returns a delivery for which there is no consumer any more.
@@ -198,6 +217,7 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 	ch.keeps()
 	ch.call(m.ID(), cmd, func(*command.Result) {
 		ch.consumers[tag] = k
+		ch.c.cfg.Tally.consumers.Add(1)
 		ch.reply(m.NoWait, &protocol.BasicConsumeOk{ConsumerTag: tag})
 	})
 	return nil
@@ -216,9 +236,16 @@ func (ch *channel) cancel(m *protocol.BasicCancel) {
 		return
 	}
 	ch.call(m.ID(), &command.Cancel{Channel: ch.name(), Tag: m.ConsumerTag}, func(*command.Result) {
-		delete(ch.consumers, m.ConsumerTag)
+		ch.removeConsumer(m.ConsumerTag)
 		ch.reply(m.NoWait, ok)
 	})
+}
+
+func (ch *channel) removeConsumer(tag string) {
+	if ch.consumers[tag] != nil {
+		delete(ch.consumers, tag)
+		ch.c.cfg.Tally.consumers.Add(-1)
+	}
 }
 
 // cancelled takes note that the broker ended a consumer, and tells the client if
@@ -227,7 +254,7 @@ func (ch *channel) cancelled(tag string) {
 	if ch.consumers[tag] == nil {
 		return
 	}
-	delete(ch.consumers, tag)
+	ch.removeConsumer(tag)
 	if ch.c.can.cancelNotify {
 		ch.send(&protocol.BasicCancel{ConsumerTag: tag, NoWait: true})
 	}
@@ -262,9 +289,11 @@ func (ch *channel) get(m *protocol.BasicGet) error {
 // got takes what basic.get found.
 func (ch *channel) got(r *command.Result) {
 	if r.Message == nil {
+		ch.count(CountGotEmpty, 1)
 		ch.send(&protocol.BasicGetEmpty{})
 		return
 	}
+	ch.countDelivery(r.Ordinal, r.Redelivered, CountGot, CountGotAuto)
 	if r.Ordinal > 0 {
 		ch.ordinal = r.Ordinal
 	}

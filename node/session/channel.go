@@ -43,6 +43,9 @@ type channel struct {
 	tx       *transaction
 
 	unresolved *Shortcut // is late with its answer; nil: none is
+
+	counts Counts
+	noted  noted[Counts]
 }
 
 // waiting is the synchronous method whose result the channel waits for.
@@ -188,6 +191,7 @@ func (c *connection) openChannel(f protocol.Frame) {
 	c.incarnation++
 	ch := &channel{c: c, number: f.Channel, incarnation: c.incarnation, open: true, consumers: make(map[string]*consumer)}
 	c.channels[f.Channel] = ch
+	c.s.open.add(f.Channel)
 	if c.counted {
 		ch.countChannel()
 		return
@@ -328,6 +332,7 @@ func (ch *channel) drop() {
 	}
 	ch.awaitNone()
 	ch.gathered = gathered{}
+	ch.c.cfg.Tally.consumers.Add(-int64(len(ch.consumers)))
 	ch.consumers = nil
 	ch.unacked.clear()
 }

@@ -39,6 +39,7 @@ func (ch *channel) published(t token, count uint64) {
 		return // sent before confirm.select
 	}
 	first, last = max(first, f.before+1)-f.before, last-f.before
+	ch.count(CountConfirmed, last-first+1)
 	ch.touch()
 	if first <= f.done+1 {
 		f.done = max(f.done, last)

@@ -105,6 +105,11 @@ type connection struct {
 
 	channels    map[uint16]*channel
 	incarnation uint16
+	turn        Counts // what this turn of the loop counts
+	sizes       sizes  // of what it publishes
+	counting    bool   // it does
+	span        span
+	traffic     noted[traffic]
 	dirty       []*channel // have acks or confirms gathered, or an unfinished content
 
 	publisher  bool   // has published

@@ -38,6 +38,7 @@ type event struct {
 	delivered   bool   // evReplied
 	channel     uint16 // evDeliver, evCancel, evOverdue
 	count       uint32 // evPublished
+	unroutable  uint32 // evPublished: of them, those that no queue took
 	token       token  // evPublished, evResult
 	ordinal     uint64 // evDeliver
 	acquired    uint32 // evDeliver
@@ -113,19 +114,20 @@ func (b *inbox) append(e event) bool {
 }
 
 // addPublished appends the event that one publish is done, or counts it in the
-// event before, when that is of the publish before.
-func (b *inbox) addPublished(t token) {
+// event before, when that is of the publish before. unroutable is 1 when no queue took it.
+func (b *inbox) addPublished(t token, unroutable uint32) {
 	b.mu.Lock()
 	if n := len(b.events); n > 0 && !b.closed {
 		e := &b.events[n-1]
 		if e.kind == evPublished && e.token+token(e.count) == t && uint64(t)&publishMask != 0 {
 			e.count++
+			e.unroutable += unroutable
 			b.mu.Unlock()
 			return
 		}
 	}
 	b.mu.Unlock()
-	b.add(event{kind: evPublished, token: t, count: 1})
+	b.add(event{kind: evPublished, token: t, count: 1, unroutable: unroutable})
 }
 
 // ask changes the requests. It reports whether the loop still runs.
@@ -174,7 +176,11 @@ func (b *inbox) close() ([]event, requests) {
 func (s *Session) Result(t uint64, r *command.Result) {
 	tok := token(t)
 	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied) && !r.Rejected && r.Message == nil {
-		s.inbox.addPublished(tok)
+		unroutable := uint32(0)
+		if r.Unroutable {
+			unroutable = 1
+		}
+		s.inbox.addPublished(tok, unroutable)
 		return
 	}
 	kept := *r

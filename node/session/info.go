@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -42,6 +43,7 @@ type Info struct {
 	ReceivedPackets  uint64         `json:"recv_cnt"`
 	SentBytes        uint64         `json:"send_oct"`
 	SentPackets      uint64         `json:"send_cnt"`
+	Rates            Rates          `json:"rates"`
 	SendPending      int            `json:"send_pend"`    // bytes
 	ConnectedAt      int64          `json:"connected_at"` // milliseconds since the Unix epoch
 	ChannelInfos     []ChannelInfo  `json:"channel_infos"`
@@ -65,6 +67,69 @@ type ChannelInfo struct {
 	Consumers     int               `json:"consumer_count"`
 	Confirm       bool              `json:"confirm"`
 	Transactional bool              `json:"transactional"`
+
+	Counts map[string]uint64  `json:"counts"` // by the names of Count; those that are not 0
+	Rates  map[string]float64 `json:"rates"`  // of them, in a second
+}
+
+// Rates are how much goes over a socket in a second.
+type Rates struct {
+	ReceivedBytes   float64 `json:"recv_oct"`
+	ReceivedPackets float64 `json:"recv_cnt"`
+	SentBytes       float64 `json:"send_oct"`
+	SentPackets     float64 `json:"send_cnt"`
+}
+
+// A Ref names a connection and what it is looked for by. Unlike Info it asks nobody.
+type Ref struct {
+	ID          uint64   `json:"id"`
+	Node        string   `json:"node"`
+	Name        string   `json:"name"`
+	User        string   `json:"user"` // empty before connection.open, as VHost
+	VHost       string   `json:"vhost"`
+	PeerHost    string   `json:"peer_host"`
+	PeerPort    int      `json:"peer_port"`
+	ConnectedAt int64    `json:"connected_at"` // milliseconds since the Unix epoch
+	Channels    []uint16 `json:"channels"`     // numbers, sorted
+}
+
+// Ref returns the reference to the connection as it is now.
+func (s *Session) Ref() Ref {
+	i := &s.base
+	r := Ref{
+		ID: i.ID, Node: i.Node, Name: i.Name, PeerHost: i.PeerHost, PeerPort: i.PeerPort, ConnectedAt: i.ConnectedAt,
+		Channels: s.open.list(),
+	}
+	r.VHost, r.User = s.Place()
+	return r
+}
+
+// openChannels are the numbers of the channels of a connection, for any goroutine.
+type openChannels struct {
+	mu      sync.Mutex
+	numbers []uint16 // sorted
+}
+
+func (o *openChannels) list() []uint16 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.numbers)
+}
+
+func (o *openChannels) add(number uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at, there := slices.BinarySearch(o.numbers, number); !there {
+		o.numbers = slices.Insert(o.numbers, at, number)
+	}
+}
+
+func (o *openChannels) remove(number uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at, there := slices.BinarySearch(o.numbers, number); there {
+		o.numbers = slices.Delete(o.numbers, at, at+1)
+	}
 }
 
 // ConnectionDetails names a channel's connection.
@@ -190,6 +255,11 @@ func (c *connection) info() Info {
 	i.UserProvidedName = c.providedName()
 	i.SendPending = c.out.Buffered()
 	c.s.addStats(&i)
+	now, before := c.s.stats.traffic(), &c.traffic.before
+	i.Rates = Rates{
+		ReceivedBytes: c.span.perSecond(before[0], now[0]), ReceivedPackets: c.span.perSecond(before[1], now[1]),
+		SentBytes: c.span.perSecond(before[2], now[2]), SentPackets: c.span.perSecond(before[3], now[3]),
+	}
 	for _, n := range slices.Sorted(maps.Keys(c.channels)) {
 		i.ChannelInfos = append(i.ChannelInfos, c.channels[n].info(&i))
 	}
@@ -220,6 +290,7 @@ func (ch *channel) info(conn *Info) ChannelInfo {
 		Prefetch:   int(ch.prefetch), GlobalQos: int(ch.global),
 		Unacked: ch.unacked.len(), Unconfirmed: ch.unconfirmed(), Consumers: len(ch.consumers),
 		Confirm: ch.confirms.on, Transactional: ch.tx != nil,
+		Counts: ch.counts.Named(), Rates: ch.rates(),
 	}
 	if !ch.open {
 		i.State = "closing"

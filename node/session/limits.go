@@ -31,6 +31,7 @@ func (c *connection) join() error {
 			"connection refused: node connection limit (%d) is reached", l.Connections)
 	}
 	c.joined = true
+	c.cfg.Tally.connectionsOpened.Add(1)
 	return nil
 }
 
@@ -39,6 +40,7 @@ func (c *connection) exit() {
 	if c.joined {
 		c.joined = false
 		c.cfg.Limits.connections.Add(-1)
+		c.cfg.Tally.connectionsClosed.Add(1)
 	}
 }
 
@@ -52,13 +54,24 @@ func (c *connection) addChannel() *protocol.Error {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
 			"number of channels opened on node '%s' has reached the maximum allowed limit of (%d)", c.cfg.Node, l.Channels)
 	}
+	c.cfg.Tally.channelsOpened.Add(1)
 	return nil
+}
+
+// Open returns how many connections and channels are open.
+func (l *Limits) Open() (connections, channels int) {
+	return int(l.connections.Load()), int(l.channels.Load())
 }
 
 // dropChannel takes a channel off the list; nothing of it is left.
 func (c *connection) dropChannel(number uint16) {
+	if c.channels[number].counts[CountPublished] > 0 {
+		c.cfg.Tally.publishers.Add(-1)
+	}
 	delete(c.channels, number)
+	c.s.open.remove(number)
 	c.cfg.Limits.channels.Add(-1)
+	c.cfg.Tally.channelsClosed.Add(1)
 }
 
 // mayConsume refuses a consumer more than ConsumerMax.

@@ -75,9 +75,11 @@ func (c *connection) loop(ctx context.Context) {
 
 // work handles all that is at hand: requests, what the log brought, frames.
 func (c *connection) work() {
+	c.note(time.Now())
 	c.handleEvents()
 	c.handleFrames()
 	c.finishGathered()
+	c.tally()
 	if c.state == stateDraining && c.gone && c.idle() {
 		c.ended = true
 	}
@@ -155,6 +157,9 @@ func (c *connection) event(e *event) {
 		if ch := c.channelOf(e.token); ch != nil {
 			ch.logged -= int(e.count)
 			ch.published(e.token, uint64(e.count))
+			if e.unroutable > 0 {
+				ch.count(CountDropped, uint64(e.unroutable))
+			}
 		}
 	case evResult:
 		c.result(e.token, e.result)

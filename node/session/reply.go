@@ -255,6 +255,7 @@ func (c *connection) deliverReply(r *Reply) {
 	if ch == nil || !ch.open || ch.awaiting == nil || ch.awaiting.to != r.To {
 		return
 	}
+	ch.count(CountDeliveredAuto, 1)
 	c.out.Deliver(ch.number, ch.awaiting.tag, ch.record(0), false, "", r.Name)
 	c.out.Content(ch.number, r.Properties, r.Body)
 }

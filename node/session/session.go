@@ -95,6 +95,8 @@ type Config struct {
 
 	// Limits are those of the node; nil: there are none.
 	Limits *Limits
+	// Tally counts for the node; nil: nobody wants to know.
+	Tally *Tally
 	// AnonymousUser and AnonymousPass are how a client logs in that uses ANONYMOUS. With
 	// no user the mechanism is not offered.
 	AnonymousUser, AnonymousPass string
@@ -131,6 +133,9 @@ func (c Config) withDefaults() Config {
 	if c.Limits == nil {
 		c.Limits = new(Limits)
 	}
+	if c.Tally == nil {
+		c.Tally = new(Tally)
+	}
 	if c.ClusterName == nil {
 		c.ClusterName = func() string { return "" }
 	}
@@ -155,6 +160,7 @@ type Session struct {
 	done  chan struct{} // closed when Serve is about to return
 	stats stats
 	place atomic.Pointer[place] // see Place
+	open  openChannels
 
 	conn connection // the loop's
 }

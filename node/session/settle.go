@@ -34,6 +34,9 @@ func (ch *channel) settleFrame(payload []byte) error {
 	if !ok {
 		return unknownTag(v.ID, v.DeliveryTag)
 	}
+	if outcome == command.Ack {
+		ch.count(CountAcked, 1)
+	}
 	if ch.tx != nil {
 		ch.tx.settled = append(ch.tx.settled, u)
 	}
@@ -43,12 +46,16 @@ func (ch *channel) settleFrame(payload []byte) error {
 
 // settleTo settles all deliveries up to a tag; 0 means all.
 func (ch *channel) settleTo(id protocol.ID, tag uint64, outcome command.Outcome) error {
+	live := ch.unacked.len()
 	taken, ok := ch.unacked.takeTo(tag)
 	if !ok {
 		return unknownTag(id, tag)
 	}
 	if len(taken) == 0 {
 		return nil
+	}
+	if outcome == command.Ack {
+		ch.count(CountAcked, uint64(live-ch.unacked.len()))
 	}
 	if ch.tx != nil {
 		for _, u := range taken {

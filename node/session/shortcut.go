@@ -153,6 +153,7 @@ func (c *connection) deliverShortcut(e *event) {
 	if ch == nil || !ch.open || ch.consumers[e.tag] == nil {
 		return // as any message for a consumer without acknowledgements that has just gone
 	}
+	ch.count(CountDeliveredAuto, 1)
 	c.out.Deliver(ch.number, e.tag, ch.record(0), false, "", m.Key)
 	c.out.Content(ch.number, m.Properties, m.Body)
 }

@@ -1,0 +1,89 @@
+package management
+
+import (
+	"cmp"
+
+	"warren/fsm"
+)
+
+// placement is where queues live: every voter has a replica, the leader leads all.
+type placement struct {
+	leader          string
+	members, online []string
+}
+
+func (c *call) placement() placement {
+	info := c.cluster()
+	p := placement{leader: cmp.Or(info.Leader, info.Node), members: []string{}, online: []string{}}
+	for _, m := range info.Members {
+		p.members = append(p.members, m.Name)
+		if m.Running {
+			p.online = append(p.online, m.Name)
+		}
+	}
+	return p
+}
+
+// A queueDescriber makes the objects of queues as a request wants them.
+type queueDescriber struct {
+	placement
+	bare   bool // without what changes all the time (disable_stats)
+	totals bool // but with how many messages there are (enable_queue_totals)
+}
+
+func (c *call) newQueueDescriber() *queueDescriber {
+	return &queueDescriber{placement: c.placement(), bare: c.flag("disable_stats"), totals: c.flag("enable_queue_totals")}
+}
+
+// queueType is the type that a queue was declared with.
+func queueType(q *fsm.QueueInfo) string {
+	if v, ok := q.Args.Get("x-queue-type"); ok {
+		if s, ok := v.(string); ok {
+			return s
+		}
+	}
+	return "classic"
+}
+
+func (d *queueDescriber) object(q *fsm.QueueInfo) object {
+	o := object{
+		"name":                        q.Name,
+		"vhost":                       q.VHost,
+		"type":                        queueType(q),
+		"state":                       "running",
+		"node":                        d.leader,
+		"leader":                      d.leader,
+		"members":                     d.members,
+		"online":                      d.online,
+		"durable":                     q.Durable,
+		"auto_delete":                 q.AutoDelete,
+		"exclusive":                   q.Exclusive,
+		"arguments":                   tableToJSON(q.Args),
+		"policy":                      orNil(q.Policy),
+		"operator_policy":             orNil(q.OperatorPolicy),
+		"effective_policy_definition": tableToJSON(q.Effective),
+	}
+	if !d.bare || d.totals {
+		o["messages"] = q.Messages()
+		o["messages_ready"] = q.Ready
+		o["messages_unacknowledged"] = q.Unacked
+	}
+	if !d.bare {
+		d.addStats(o, q)
+	}
+	return o
+}
+
+func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
+	o["consumers"] = q.Consumers
+	o["messages_parked"] = q.Parked
+	// All messages are in the log, those too that were not published as persistent.
+	o["messages_persistent"], o["message_bytes_persistent"] = q.Messages(), q.Bytes()
+	o["message_bytes"] = q.Bytes()
+	o["message_bytes_ready"] = q.ReadyBytes
+	o["message_bytes_unacknowledged"] = q.UnackedBytes
+	o["message_bytes_parked"] = q.ParkedBytes
+	o["message_stats"] = messageStats(&q.QueueStats)
+	o["single_active_consumer_tag"] = tagOrNull(q.SingleActiveTag)
+	o["exclusive_consumer_tag"] = tagOrNull(q.ExclusiveTag)
+}

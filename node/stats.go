@@ -1,0 +1,64 @@
+package node
+
+import (
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"time"
+
+	"warren/node/alarm"
+	"warren/node/management"
+)
+
+// stats measures this node.
+func (n *Node) stats() management.NodeStats {
+	s := n.alarms.monitor.State()
+	raft := n.cluster.Stats()
+	connections, channels := n.limits.Open()
+	used, most := fileDescriptors()
+	return management.NodeStats{
+		MemoryUsed: s.MemoryUsed, MemoryLimit: s.MemoryLimit, MemoryAlarm: s.Raised&alarm.Memory != 0,
+		DiskFree: s.DiskFree, DiskFreeLimit: s.DiskLimit, DiskFreeAlarm: s.Raised&alarm.Disk != 0,
+		Uptime: time.Since(n.started).Milliseconds(), PID: os.Getpid(),
+		Processors: runtime.NumCPU(), Processes: runtime.NumGoroutine(),
+		FDUsed: used, FDTotal: most, SocketsUsed: connections, Channels: channels,
+		RaftStats: management.RaftStats{
+			State: raft.State, Term: raft.Term, CommitIndex: raft.CommitIndex, AppliedIndex: raft.AppliedIndex,
+			LastIndex: raft.LastLogIndex, SnapshotIndex: raft.SnapshotIndex,
+		},
+		Memory: n.memory(s.MemoryUsed),
+	}
+}
+
+// What the Go runtime tells of its memory, in bytes.
+const (
+	heapObjects  = "/memory/classes/heap/objects:bytes"
+	heapFree     = "/memory/classes/heap/free:bytes"
+	heapUnused   = "/memory/classes/heap/unused:bytes"
+	stacks       = "/memory/classes/heap/stacks:bytes"
+	released     = "/memory/classes/heap/released:bytes"
+	runtimeTotal = "/memory/classes/total:bytes"
+)
+
+// memory parts the memory of the process by what it is for.
+func (n *Node) memory(resident int64) management.Memory {
+	samples := []metrics.Sample{
+		{Name: heapObjects}, {Name: heapFree}, {Name: heapUnused}, {Name: stacks}, {Name: released}, {Name: runtimeTotal},
+	}
+	metrics.Read(samples)
+	of := make(map[string]int64, len(samples))
+	for _, s := range samples {
+		if s.Value.Kind() == metrics.KindUint64 {
+			of[s.Name] = int64(s.Value.Uint64())
+		}
+	}
+	messages := min(n.replica.MessageMemory(), of[heapObjects])
+	total := of[runtimeTotal] - of[released]
+	m := management.Memory{
+		Messages: messages, Heap: of[heapObjects] - messages, Stacks: of[stacks],
+		Unused:   of[heapFree] + of[heapUnused],
+		Resident: resident, Allocated: total,
+	}
+	m.Runtime = max(0, total-of[heapObjects]-m.Stacks-m.Unused)
+	return m
+}
