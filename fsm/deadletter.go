@@ -53,6 +53,7 @@ func (m *Machine) deadLetter(d queue.Dead) {
 	}
 	names := v.topology.RouteDead(m.deadRoutes[:0], &to)
 	m.deadRoutes = names
+	m.seen.died(d.Reason)
 	msg := m.store.NewMessage(s.DeadExchange, key, properties, d.Message.Body)
 	m.remember(v, v.topology.Recent(), msg)
 	m.budget.Spend(len(names))

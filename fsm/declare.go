@@ -26,6 +26,7 @@ func (m *Machine) declareQueue(e *epoch, c *command.QueueDeclare, r *command.Res
 	} else {
 		q.Use()
 	}
+	m.seen.Declared++
 	r.Name = c.Name
 	r.Messages = uint32(q.Ready())
 	r.Consumers = uint32(q.Consumers())
@@ -79,6 +80,7 @@ func (m *Machine) checkNewQueue(c *command.QueueDeclare) *command.Error {
 
 func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Queue {
 	m.ids++
+	m.seen.Created++
 	q := m.store.NewQueue(m.ids, *c)
 	q.Created = m.index
 	if m.version >= 2 {
@@ -108,6 +110,7 @@ func (m *Machine) dropQueue(v *vhost, q *queue.Queue) int {
 	if q.Spec.Exclusive {
 		m.disown(q)
 	}
+	m.seen.Deleted++
 	delete(v.queues, q.Spec.Name)
 	v.sorted = nil
 	v.topology.RemoveQueue(q.Spec.Name)

@@ -89,6 +89,8 @@ type Machine struct {
 	seeds      uint64 // given out by seed within the entry
 
 	metaSize, holds int // of the last capture, to make room for the next
+
+	seen Seen
 }
 
 // state is what a snapshot holds and Restore replaces.

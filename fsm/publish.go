@@ -40,6 +40,7 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 	}
 	names, err := v.topology.Route(m.routes[:0], &m.message)
 	m.routes = names
+	m.seen.Routed += uint64(len(names))
 	recent := v.topology.Recent()
 	if err != nil || len(names) == 0 && len(recent) == 0 {
 		return false, err

@@ -325,13 +325,19 @@ func (m *Machine) Totals() Totals {
 }
 
 func (t *Totals) add(q *queue.Queue) {
+	s := statsOf(q)
+	t.AddQueue(&s)
+}
+
+// AddQueue adds the numbers of one queue.
+func (t *Totals) AddQueue(s *QueueStats) {
 	t.Queues++
-	t.Consumers += q.Consumers()
-	t.Ready += q.Ready()
-	t.ReadyBytes += q.ReadyBytes()
-	t.Unacked += q.Unacked()
-	t.UnackedBytes += q.UnackedBytes()
-	t.Parked += q.Parked()
-	t.ParkedBytes += q.ParkedBytes()
-	t.Counters.Add(&q.Counters)
+	t.Consumers += s.Consumers
+	t.Ready += s.Ready
+	t.ReadyBytes += s.ReadyBytes
+	t.Unacked += s.Unacked
+	t.UnackedBytes += s.UnackedBytes
+	t.Parked += s.Parked
+	t.ParkedBytes += s.ParkedBytes
+	t.Counters.Add(&s.Counters)
 }

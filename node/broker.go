@@ -12,6 +12,7 @@ import (
 	"warren/fsm/command"
 	"warren/node/guard"
 	"warren/node/management"
+	"warren/node/session"
 )
 
 // broker is what the management API sees of the node.
@@ -197,11 +198,43 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 		if r.Lost && !r.Applied {
 			return r, errLost
 		}
+		b.count(cmd, &r)
 		return r, nil
 	case <-ctx.Done():
 		return command.Result{}, fmt.Errorf("the cluster did not answer, it may do it yet: %w", ctx.Err())
 	case <-b.stopped:
 		return command.Result{}, errors.New("the node is stopping")
+	}
+}
+
+// count counts a message that comes or goes over HTTP, as on a channel.
+func (b broker) count(cmd command.Command, r *command.Result) {
+	if r.Err != nil {
+		return
+	}
+	t := &b.tally
+	switch cmd := cmd.(type) {
+	case *command.Publish:
+		t.Add(session.CountPublished, 1)
+		if r.Unroutable {
+			t.Add(session.CountDropped, 1)
+		}
+	case *command.Get:
+		switch {
+		case r.Message == nil:
+			t.Add(session.CountGotEmpty, 1)
+		case cmd.NoAck:
+			t.Add(session.CountGotAuto, 1)
+		default:
+			t.Add(session.CountGot, 1)
+		}
+		if r.Redelivered {
+			t.Add(session.CountRedelivered, 1)
+		}
+	case *command.Settle:
+		if cmd.Outcome == command.Ack {
+			t.Add(session.CountAcked, cmd.To-cmd.From+1)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	callCloseConnection = "close-connection" // closeRequest -> bool: it was here
 	callAlarms          = "alarms"           // alarm.Report -> alarm.Report of the other
 	callStats           = "stats"            // () -> nodeStats
+	callHistory         = "history"          // management.HistoryQuery -> nodeHistory
 	callAttempts        = "auth-attempts"    // attemptsQuery -> [guard.Attempts]
 	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
 	callShortcuts       = "shortcuts"        // see shortcutParcel -> a byte for each: 1 when it was taken
@@ -38,6 +39,7 @@ func (n *Node) handlers() map[string]cluster.Handler {
 		callStats: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},
+		callHistory: n.answerHistory,
 		callAttempts: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
 			var q attemptsQuery
 			if err := json.Unmarshal(payload, &q); err != nil {
@@ -264,6 +266,44 @@ func (n *Node) closeConnections(ctx context.Context, r closeRequest) (bool, erro
 type nodeStats struct {
 	ID    string
 	Stats management.NodeStats
+}
+
+// nodeHistory is what one node has counted over time.
+type nodeHistory struct {
+	ID      string
+	History management.HistoryAnswer
+}
+
+// answerHistory waits for the parts that are made after the cluster.
+func (n *Node) answerHistory(_ context.Context, _ string, payload []byte) ([]byte, error) {
+	var q management.HistoryQuery
+	if err := json.Unmarshal(payload, &q); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	if !n.waitWired() {
+		return nil, cluster.ErrClosed
+	}
+	return json.Marshal(nodeHistory{n.id, n.api.History(q)})
+}
+
+// History asks every node that is alive for what it has counted over time. The answers are listed by the
+// node's id; a node that does not answer is left out.
+func (n *Node) History(ctx context.Context, q management.HistoryQuery) map[string]management.HistoryAnswer {
+	all := make(map[string]management.HistoryAnswer)
+	payload, err := json.Marshal(q)
+	if err != nil {
+		n.log.Error("question for statistics", "err", err)
+		return all
+	}
+	n.ask(ctx, callHistory, payload, func(answer []byte) error {
+		var one nodeHistory
+		if err := json.Unmarshal(answer, &one); err != nil {
+			return err
+		}
+		all[one.ID] = one.History
+		return nil
+	})
+	return all
 }
 
 // NodeStats asks every node that is alive for its numbers. They are listed by the

@@ -67,6 +67,7 @@ type Node struct {
 	certs *certs.Store // nil without TLS
 	amqp  net.Listener
 	amqps net.Listener // nil without TLS; its connections make their handshake themselves
+	api   *management.Server
 	http  *http.Server
 	web   net.Listener
 	webs  net.Listener // nil without TLS
@@ -177,10 +178,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.cluster, err = cluster.Open(n.clusterConfig()); err != nil {
 		return fmt.Errorf("open cluster: %w", err)
 	}
+	n.api = management.New(n.managementConfig())
 	close(n.wired)
 	// Operators may look before clients are served.
 	n.http = &http.Server{
-		Handler:           management.New(n.managementConfig()),
+		Handler:           n.api,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
@@ -198,6 +200,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.certs != nil {
 		n.spawn(func() { n.certs.Watch(ctx, certsCheck, n.log) })
 	}
+	n.spawn(func() { n.api.Run(ctx) })
 	n.spawn(func() { n.snapshots(ctx) })
 	n.spawn(func() { n.upgrades(ctx) })
 	n.spawn(func() { n.ticks(ctx) })

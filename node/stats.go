@@ -30,6 +30,18 @@ func (n *Node) stats() management.NodeStats {
 	}
 }
 
+// LocalStats are the numbers of this node.
+func (n *Node) LocalStats() management.NodeStats { return n.stats() }
+
+// Counted is what this node has counted since it started, by RabbitMQ's names.
+func (n *Node) Counted() map[string]uint64 {
+	t := n.tally.Totals()
+	counted := t.Counts.Named()
+	counted["connection_created"], counted["connection_closed"] = t.ConnectionsOpened, t.ConnectionsClosed
+	counted["channel_created"], counted["channel_closed"] = t.ChannelsOpened, t.ChannelsClosed
+	return counted
+}
+
 // What the Go runtime tells of its memory, in bytes.
 const (
 	heapObjects  = "/memory/classes/heap/objects:bytes"

@@ -37,10 +37,18 @@ signal cut the stop short.`,
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
+			shown, err := settings.InForce(cmd.Flags(), os.LookupEnv)
+			if err != nil {
+				return &exitError{exitUsage, err}
+			}
+			open := func(cfg node.Config) (broker, error) {
+				cfg.Settings = shown
+				return openNode(cfg)
+			}
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 			defer signal.Stop(signals)
-			return serve(values, newLogger(cmd.ErrOrStderr(), values), signals, openNode)
+			return serve(values, newLogger(cmd.ErrOrStderr(), values), signals, open)
 		},
 	}
 	settings.AddFlags(cmd.Flags())

@@ -24,7 +24,9 @@ type Message struct {
 func (t *Topology) Route(dst []string, m *Message) ([]string, *command.Error) {
 	t.recent = t.recent[:0]
 	if len(m.Exchange) == 0 && len(m.Also) == 0 {
+		t.byDefault.In++
 		if q := t.queues[string(m.Key)]; q != nil {
+			t.byDefault.Out++
 			dst = append(dst, q.name)
 		}
 		return dst, nil
@@ -33,7 +35,11 @@ func (t *Topology) Route(dst []string, m *Message) ([]string, *command.Error) {
 	if x == nil || x.Internal {
 		return dst, t.refusePublish(x, m.Exchange)
 	}
-	return t.route(dst, x, m), nil
+	before := len(dst)
+	dst = t.route(dst, x, m)
+	x.traffic.In++
+	x.traffic.Out += uint64(len(dst) - before)
+	return dst, nil
 }
 
 // Recent returns the exchanges of type x-recent-history that the last message was routed through. It is valid until

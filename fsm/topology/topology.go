@@ -70,6 +70,7 @@ type Topology struct {
 	emptied []*exchange // auto-delete exchanges that have just lost their last binding
 
 	onRemove func(exchange string) // is called for each exchange that goes; may be nil
+	byDefault Traffic // of the default exchange, but for messages with further keys
 
 	round   uint64      // number of the present Route, for marks
 	recent  []Exchange  // of type RecentHistory that the last Route has met
@@ -98,6 +99,7 @@ type exchange struct {
 	hashHeader, hashProperty string // what x-consistent-hash looks at instead of the key
 	gone                     bool
 	met                      uint64 // Route that has met it
+	traffic                  Traffic
 }
 
 // destination is a queue, or the side of an exchange that bindings lead to.

@@ -35,6 +35,10 @@ func (c *call) listExchanges() error {
 	if err != nil {
 		return err
 	}
+	rates, err := c.sampleRange("msg_rates")
+	if err != nil {
+		return err
+	}
 	type placedExchange struct {
 		vhost string
 		topology.Exchange
@@ -54,14 +58,14 @@ func (c *call) listExchanges() error {
 			list := make([]object, len(which))
 			c.viewEach(len(which), func(m *fsm.Machine, k int) {
 				x := &all[which[k]]
-				list[k] = exchangeObject(m, x.vhost, x.Exchange)
+				list[k] = c.exchangeObject(m, x.vhost, x.Exchange, rates)
 			})
 			return list, nil
 		},
 	})
 }
 
-func exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange) object {
+func (c *call) exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange, rates *sampleRange) object {
 	p := m.ExchangePolicy(vhost, x.Name)
 	o := object{
 		"name":                        x.Name,
@@ -74,6 +78,14 @@ func exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange) object {
 		"policy":                      orNil(p.Policy),
 		"operator_policy":             orNil(p.OperatorPolicy),
 		"effective_policy_definition": tableToJSON(p.Effective),
+	}
+	if !c.flag("disable_stats") {
+		t := m.Traffic(vhost, x.Name)
+		stats := c.sampler.survey.exchange(entityName{vhost, x.Name}, rates != nil)
+		o["message_stats"] = object{
+			"publish_in": t.In, "publish_in_details": stats.details(rates, 0),
+			"publish_out": t.Out, "publish_out_details": stats.details(rates, 1),
+		}
 	}
 	if n := m.DelayedCount(vhost, &x.Name); n > 0 || x.Type == topology.Delayed {
 		o["messages_delayed"] = n
@@ -102,8 +114,12 @@ func (c *call) exchange() error {
 	if err != nil {
 		return err
 	}
+	rates, err := c.sampleRange("msg_rates")
+	if err != nil {
+		return err
+	}
 	var o object
-	c.view(func(m *fsm.Machine) { o = exchangeObject(m, c.params["vhost"], x) })
+	c.view(func(m *fsm.Machine) { o = c.exchangeObject(m, c.params["vhost"], x, rates) })
 	return c.one(o)
 }
 

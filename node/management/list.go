@@ -266,13 +266,18 @@ func (c *call) one(o object) error {
 // viewChunk is how many objects are read of the machine at once: it stands still meanwhile.
 const viewChunk = 256
 
-// viewEach calls f for 0 to n-1 with the machine under its lock, which is let go now and then.
-func (c *call) viewEach(n int, f func(m *fsm.Machine, i int)) {
+// A viewer calls f with the state machine under its lock.
+type viewer func(f func(m *fsm.Machine))
+
+// each calls f for 0 to n-1 with the machine under its lock, which is let go now and then.
+func (v viewer) each(n int, f func(m *fsm.Machine, i int)) {
 	for from := 0; from < n; from += viewChunk {
-		c.view(func(m *fsm.Machine) {
+		v(func(m *fsm.Machine) {
 			for i := from; i < min(from+viewChunk, n); i++ {
 				f(m, i)
 			}
 		})
 	}
 }
+
+func (c *call) viewEach(n int, f func(m *fsm.Machine, i int)) { viewer(c.view).each(n, f) }

@@ -35,6 +35,14 @@ type Broker interface {
 	RefsOf(ctx context.Context, keys []ConnectionKey) ([]ConnectionRef, error)
 	// Connections describes some connections, as far as they are still there, in any order.
 	Connections(ctx context.Context, keys []ConnectionKey) ([]Connection, error)
+	// History asks the nodes for what they have counted over time, by id; those that do
+	// not answer are left out.
+	History(ctx context.Context, q HistoryQuery) map[string]HistoryAnswer
+	// Counted is what this node has counted since it started: what happened to messages on its
+	// channels, by RabbitMQ's names of message_stats, and connections and channels opened and closed, by those of churn_rates.
+	Counted() map[string]uint64
+	// LocalStats are the numbers of this node.
+	LocalStats() NodeStats
 	// OpenConnections is how many AMQP connections this node has.
 	OpenConnections() int
 	// CloseConnection closes the connection of that name, on whichever node it
@@ -94,29 +102,42 @@ const (
 	maxGetBytes = 64 << 20         // of payloads in one answer to get
 )
 
+// A Server serves all that a node has over HTTP, and keeps its statistics.
+type Server struct {
+	http.Handler
+	sampler *sampler
+}
+
+// Run keeps statistics until ctx ends. Without it there are no rates.
+func (s *Server) Run(ctx context.Context) { s.sampler.run(ctx) }
+
+// History answers for this node what another one, or this one, asks for with Broker.History.
+func (s *Server) History(q HistoryQuery) HistoryAnswer { return s.sampler.answer(q) }
+
 type server struct {
-	cfg    Config
-	log    *slog.Logger
-	routes []route
+	cfg     Config
+	log     *slog.Logger
+	routes  []route
+	sampler *sampler
 
 	mu      sync.Mutex
 	scratch map[uint16]bool // channels of connection 0 that are in use
 	last    uint16
 }
 
-// New returns the handler of everything that the node serves over HTTP.
-func New(cfg Config) http.Handler {
+// New returns a server.
+func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &server{cfg: cfg, log: cfg.Logger, scratch: make(map[uint16]bool)}
+	s := &server{cfg: cfg, log: cfg.Logger, sampler: newSampler(cfg.Broker), scratch: make(map[uint16]bool)}
 	s.routes = s.table()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/", s.serveAPI)
 	mux.HandleFunc(profilesPath, s.serveProfiles)
 	mux.HandleFunc("GET /health", s.serveHealth)
 	mux.HandleFunc("GET /{$}", s.servePage)
-	return mux
+	return &Server{mux, s.sampler}
 }
 
 // table lists the resources. The order of the routes has no meaning.

@@ -36,6 +36,9 @@ type broker struct {
 	sequence      uint64
 	connections   []Connection
 	resetAttempts string
+	server        *Server
+	histories     map[string]HistoryAnswer // of other nodes
+	counted       map[string]uint64
 	described     []ConnectionKey // those that Connections was asked for
 	stats         map[string]NodeStats
 	cluster       ClusterInfo
@@ -156,6 +159,21 @@ func (b *broker) Connections(_ context.Context, keys []ConnectionKey) ([]Connect
 
 func (b *broker) OpenConnections() int { return len(b.connections) }
 
+func (b *broker) History(_ context.Context, q HistoryQuery) map[string]HistoryAnswer {
+	if b.server == nil {
+		return nil
+	}
+	all := map[string]HistoryAnswer{"id1": b.server.History(q)}
+	for id, a := range b.histories {
+		all[id] = a
+	}
+	return all
+}
+
+func (b *broker) Counted() map[string]uint64 { return b.counted }
+
+func (b *broker) LocalStats() NodeStats { return b.NodeStats(context.Background())["id1"] }
+
 func (b *broker) Attempts(_ context.Context, nodeID string, bySource bool) ([]Attempts, error) {
 	switch {
 	case nodeID == "id3":
@@ -188,7 +206,16 @@ func (b *broker) CloseUserConnections(_ context.Context, user, reason string) er
 
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
 
-func (b *broker) NodeStats(context.Context) map[string]NodeStats { return b.stats }
+func (b *broker) NodeStats(context.Context) map[string]NodeStats {
+	if b.stats == nil && b.connections != nil {
+		own := NodeStats{SocketsUsed: len(b.connections)}
+		for i := range b.connections {
+			own.Channels += len(b.connections[i].ChannelInfos)
+		}
+		return map[string]NodeStats{"id1": own}
+	}
+	return b.stats
+}
 
 func (b *broker) Forget(_ context.Context, node string) error {
 	for _, m := range b.cluster.Members {
@@ -239,11 +266,12 @@ type api struct {
 
 func newAPI(t *testing.T) *api {
 	b := newBroker(t)
-	return &api{b, t, New(Config{
+	b.server = New(Config{
 		Broker: b, Access: b.access(), Version: "1.2.3", Node: "n1", Started: time.Now(),
 		Listeners: []Listener{{"amqp", "0.0.0.0", 5672}, {"http", "0.0.0.0", 15672}},
 		Logger:    slog.New(slog.DiscardHandler), MaxMessageSize: 1 << 20,
-	})}
+	})
+	return &api{b, t, b.server}
 }
 
 func (a *api) request(method, path, body string, edit ...func(*http.Request)) *httptest.ResponseRecorder {
@@ -515,11 +543,12 @@ func TestProfiles(t *testing.T) {
 func TestOverview(t *testing.T) {
 	a := newAPI(t)
 	a.fill()
+	a.counted = map[string]uint64{"publish": 3, "deliver": 1, "get": 1, "connection_created": 5}
 	a.do("GET", "/api/overview", "", 200, `{
 		"product_name":"Warren","product_version":"1.2.3","cluster_name":"test","node":"n1",
 		"queue_totals":{"messages":3,"messages_ready":2,"messages_unacknowledged":1},
 		"object_totals":{"connections":1,"channels":1,"exchanges":7,"queues":2,"consumers":1},
-		"message_stats":{"publish":3,"deliver":1},
+		"message_stats":{"publish":3,"publish_details":{"rate":0},"deliver_get":2},"churn_rates":{"connection_created":5,"queue_created":2},
 		"listeners":[{"protocol":"amqp","port":5672,"node":"n1"},{"protocol":"http","port":15672}]}`)
 	a.do("GET", "/api/overview?columns=node,queue_totals.messages", "", 200, `{"node":"n1","queue_totals":{"messages":3}}`)
 	a.do("GET", "/api/cluster-name", "", 200, `{"name":"test"}`)

@@ -25,9 +25,13 @@ func (c *call) clusterInfo() error { return c.ok(c.cluster()) }
 func (c *call) nodes() error {
 	info := c.cluster()
 	stats := c.cfg.Broker.NodeStats(c.r.Context())
+	over, err := c.nodesOverTime()
+	if err != nil {
+		return err
+	}
 	all := make([]object, 0, len(info.Members))
 	for _, m := range info.Members {
-		o, err := c.nodeObject(m, &info, stats)
+		o, err := c.nodeObject(m, &info, stats, over)
 		if err != nil {
 			return err
 		}
@@ -41,17 +45,30 @@ func (c *call) node() error {
 	if err != nil {
 		return err
 	}
+	over, err := c.nodesOverTime()
+	if err != nil {
+		return err
+	}
 	info := c.cluster()
-	o, err := c.nodeObject(m, &info, c.cfg.Broker.NodeStats(c.r.Context()))
+	o, err := c.nodeObject(m, &info, c.cfg.Broker.NodeStats(c.r.Context()), over)
 	if err != nil {
 		return err
 	}
 	return c.one(o)
 }
 
+// nodesOverTime asks the nodes for their numbers over time.
+func (c *call) nodesOverTime() (*clusterStats, error) {
+	r, err := c.sampleRange("node_stats")
+	if err != nil {
+		return nil, err
+	}
+	return c.clusterStats(r), nil
+}
+
 // nodeObject describes a member. What only a node itself knows stands there for
 // those that have answered; the rest of it, in the row of the node that answers.
-func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStats) (object, error) {
+func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStats, over *clusterStats) (object, error) {
 	o, err := toObject(m)
 	if err != nil {
 		return nil, err
@@ -72,6 +89,12 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 		delete(numbers, "memory") // nodes/{node}/memory shows it
 		maps.Copy(o, numbers)
 		o["mem_calculation_strategy"] = "rss"
+	}
+	if h, ok := over.all[m.ID]; ok {
+		for i, name := range nodeGauges {
+			of := seriesNode + series(i)
+			o[name+"_details"] = over.span.details(h.rate(of), func(k int) uint64 { return h.sample(of, k) })
+		}
 	}
 	if m.ID != info.NodeID {
 		return o, nil

@@ -38,78 +38,124 @@ func (c *call) cluster() ClusterInfo { return c.cfg.Broker.Cluster(c.r.Context()
 // overview is what the user may see of the whole: who may not see all sees the sums of
 // the vhosts that are open to it, its own connections, and nothing of the nodes.
 func (c *call) overview() error {
-	refs, err := c.connectionRefs("")
-	if err != nil {
-		return err
-	}
-	channels := 0
-	for i := range refs {
-		channels += len(refs[i].Channels)
-	}
 	info := c.cluster()
-	t := c.totals()
+	bare := c.flag("disable_stats")
 	o := object{
 		"management_version":            c.cfg.Version,
 		"rates_mode":                    ratesMode,
+		"sample_retention_policies":     retention,
 		"product_name":                  productName,
 		"product_version":               c.cfg.Version,
 		"rabbitmq_version":              apiLevel,
 		"go_version":                    runtime.Version(),
+		"erlang_version":                runtime.Version(), // tools want something to show
 		"cluster_name":                  info.Name,
 		"cluster_tags":                  object{},
 		"node_tags":                     object{},
 		"node":                          info.Node,
 		"default_queue_type":            "classic",
 		"exchange_types":                exchangeTypes,
-		"disable_stats":                 false,
+		"disable_stats":                 bare,
 		"is_op_policy_updating_enabled": true,
-		"enable_queue_totals":           false,
+		"enable_queue_totals":           c.flag("enable_queue_totals"),
 		"statistics_db_event_queue":     0,
-		"churn_rates":                   object{},
-		"message_stats":                 messageStats(&fsm.QueueStats{Counters: t.Counters}),
-		"queue_totals": object{
-			"messages":                t.Ready + t.Unacked + t.Parked,
-			"messages_ready":          t.Ready,
-			"messages_unacknowledged": t.Unacked,
-			"messages_parked":         t.Parked,
-			"messages_delayed":        t.Delayed,
-		},
-		"object_totals": object{
-			"connections": len(refs),
-			"channels":    channels,
-			"exchanges":   t.Exchanges,
-			"queues":      t.Queues,
-			"consumers":   t.Consumers,
-		},
 	}
+	t := c.totals()
+	o["object_totals"] = object{"exchanges": t.Exchanges, "queues": t.Queues, "consumers": t.Consumers}
 	if c.isMonitor() {
 		o["listeners"], o["contexts"] = c.listeners(), c.contexts()
+	}
+	if err := c.addTotals(o, &t, bare); err != nil {
+		return err
 	}
 	return c.one(o)
 }
 
+// addTotals adds what changes all the time.
+func (c *call) addTotals(o object, t *fsm.Totals, bare bool) error {
+	rates, err := c.sampleRange("msg_rates")
+	if err != nil {
+		return err
+	}
+	lengths, err := c.sampleRange("lengths")
+	if err != nil {
+		return err
+	}
+	objects := o["object_totals"].(object)
+	if !c.isMonitor() {
+		objects["connections"], objects["channels"], err = c.ownConnections()
+	} else {
+		objects["connections"], objects["channels"] = c.openOnAll()
+	}
+	if err != nil || bare {
+		return err
+	}
+	queues := object{
+		"messages": t.Ready + t.Unacked + t.Parked, "messages_ready": t.Ready, "messages_unacknowledged": t.Unacked,
+		"messages_parked": t.Parked, "messages_delayed": t.Delayed,
+	}
+	o["queue_totals"] = queues
+	if !c.isMonitor() { // the sums of its vhosts, of which there are no samples
+		counts := countsOf(&fsm.QueueStats{Ready: t.Ready, Unacked: t.Unacked, Parked: t.Parked, Counters: t.Counters})
+		o["message_stats"] = messageStats(&counts, &objectStats{}, nil)
+		o["churn_rates"] = object{}
+		return nil
+	}
+	stats := c.clusterStats(rates)
+	o["message_stats"] = stats.messages()
+	o["churn_rates"] = stats.object(seriesChurn, churnCounts[:])
+	if lengths != nil {
+		stats = c.clusterStats(lengths)
+	}
+	for name, v := range stats.object(seriesQueues, queueTotals[:]) {
+		if _, live := queues[name]; !live {
+			queues[name] = v
+		}
+	}
+	return nil
+}
+
+// ownConnections counts the connections and channels of the user.
+func (c *call) ownConnections() (connections, channels int, err error) {
+	refs, err := c.connectionRefs("")
+	for i := range refs {
+		channels += len(refs[i].Channels)
+	}
+	return len(refs), channels, err
+}
+
+// openOnAll counts the connections and channels of all nodes.
+func (c *call) openOnAll() (connections, channels int) {
+	for _, s := range c.cfg.Broker.NodeStats(c.r.Context()) {
+		connections += s.SocketsUsed
+		channels += s.Channels
+	}
+	return connections, channels
+}
+
 // totals are the sums over what the user may see.
 func (c *call) totals() (t fsm.Totals) {
-	visible := c.visible()
+	for _, vhost := range c.visible() {
+		c.addVHost(&t, vhost)
+	}
+	return t
+}
+
+// addVHost adds the sums of a vhost.
+func (c *call) addVHost(t *fsm.Totals, vhost string) {
+	var names []string
 	c.view(func(m *fsm.Machine) {
-		if c.isMonitor() {
-			t = m.Totals()
-			return
-		}
-		for _, vhost := range visible {
-			t.Exchanges += len(m.Exchanges(vhost))
-			queues := m.Queues(vhost)
-			t.Queues += len(queues)
-			for i := range queues {
-				q := &queues[i]
-				t.Ready += q.Ready
-				t.Unacked += q.Unacked
-				t.Consumers += q.Consumers
-				t.Counters.Add(&q.Counters)
-			}
+		exchanges, bindings, delayed := m.EntityCounts(vhost)
+		t.Exchanges += exchanges
+		t.Bindings += bindings
+		t.Delayed += delayed
+		names = m.QueueNames(vhost)
+	})
+	c.viewEach(len(names), func(m *fsm.Machine, i int) {
+		if s, ok := m.QueueStats(vhost, names[i]); ok {
+			t.AddQueue(&s)
 		}
 	})
-	return t
 }
 
 var exchangeTypes = []object{

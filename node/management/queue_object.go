@@ -27,12 +27,19 @@ func (c *call) placement() placement {
 // A queueDescriber makes the objects of queues as a request wants them.
 type queueDescriber struct {
 	placement
-	bare   bool // without what changes all the time (disable_stats)
-	totals bool // but with how many messages there are (enable_queue_totals)
+	c              *call
+	bare           bool // without what changes all the time (disable_stats)
+	totals         bool // but with how many messages there are (enable_queue_totals)
+	rates, lengths *sampleRange
 }
 
-func (c *call) newQueueDescriber() *queueDescriber {
-	return &queueDescriber{placement: c.placement(), bare: c.flag("disable_stats"), totals: c.flag("enable_queue_totals")}
+func (c *call) newQueueDescriber() (d *queueDescriber, err error) {
+	d = &queueDescriber{c: c, placement: c.placement(), bare: c.flag("disable_stats"), totals: c.flag("enable_queue_totals")}
+	if d.rates, err = c.sampleRange("msg_rates"); err != nil {
+		return nil, err
+	}
+	d.lengths, err = c.sampleRange("lengths")
+	return d, err
 }
 
 // queueType is the type that a queue was declared with.
@@ -63,13 +70,13 @@ func (d *queueDescriber) object(q *fsm.QueueInfo) object {
 		"operator_policy":             orNil(q.OperatorPolicy),
 		"effective_policy_definition": tableToJSON(q.Effective),
 	}
-	if !d.bare || d.totals {
+	switch {
+	case !d.bare:
+		d.addStats(o, q)
+	case d.totals:
 		o["messages"] = q.Messages()
 		o["messages_ready"] = q.Ready
 		o["messages_unacknowledged"] = q.Unacked
-	}
-	if !d.bare {
-		d.addStats(o, q)
 	}
 	return o
 }
@@ -83,7 +90,10 @@ func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
 	o["message_bytes_ready"] = q.ReadyBytes
 	o["message_bytes_unacknowledged"] = q.UnackedBytes
 	o["message_bytes_parked"] = q.ParkedBytes
-	o["message_stats"] = messageStats(&q.QueueStats)
+	now, name := countsOf(&q.QueueStats), entityName{q.VHost, q.Name}
+	stats := d.c.sampler.survey.queue(name, d.rates != nil || d.lengths != nil)
+	o["message_stats"] = messageStats(&now, &stats, d.rates)
+	addLengths(o, &now, &stats, d.lengths)
 	o["single_active_consumer_tag"] = tagOrNull(q.SingleActiveTag)
 	o["exclusive_consumer_tag"] = tagOrNull(q.ExclusiveTag)
 }

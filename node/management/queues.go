@@ -56,8 +56,11 @@ func (c *call) queueNames(vhosts []string) []queueName {
 // the queues have to be described to be sorted.
 func (c *call) queueKey(names []queueName, path []string) func(i int) any {
 	field := strings.Join(path, ".")
-	if field == "name" {
+	switch {
+	case field == "name":
 		return func(i int) any { return names[i].name }
+	case strings.HasSuffix(field, "_details.rate"):
+		return c.queueRateKey(names, strings.TrimSuffix(field, "_details.rate"))
 	}
 	of := queueNumber(field)
 	if of == nil {
@@ -70,6 +73,28 @@ func (c *call) queueKey(names []queueName, path []string) func(i int) any {
 		}
 	})
 	return func(i int) any { return keys[i] }
+}
+
+// queueRateKey returns the rate of a number of queues, by its path without the end; nil for what has none.
+func (c *call) queueRateKey(names []queueName, field string) func(i int) any {
+	var parts []int
+	name := strings.TrimPrefix(field, "message_stats.")
+	for i, s := range queueSeries {
+		if (i < queueGauges) == (name != field) && (s == name || name == "deliver_get" && isDelivering(s)) {
+			parts = append(parts, i)
+		}
+	}
+	if parts == nil {
+		return nil
+	}
+	return func(i int) any {
+		stats := c.sampler.survey.queue(entityName(names[i]), false)
+		rate := 0.0
+		for _, k := range parts {
+			rate += stats.rate(k)
+		}
+		return rate
+	}
 }
 
 // queueNumber returns what gives a number of a queue, by its name in the API; nil for what is none.
@@ -107,7 +132,10 @@ func (c *call) queueList(names []queueName, which []int) ([]object, error) {
 
 // queueObjects describes queues. What has no name is nil.
 func (c *call) queueObjects(infos []fsm.QueueInfo) ([]object, error) {
-	d := c.newQueueDescriber()
+	d, err := c.newQueueDescriber()
+	if err != nil {
+		return nil, err
+	}
 	list := make([]object, len(infos))
 	var owned []ownedQueue
 	for i := range infos {

@@ -56,13 +56,11 @@ func (c *call) listVHosts() error {
 		return err
 	}
 	state := c.vhostState()
-	list := make([]object, 0, len(names))
-	for _, name := range names {
-		if o := c.vhostObject(name, state); o != nil { // not, when it went meanwhile
-			list = append(list, o)
-		}
-	}
-	return c.list(list)
+	return c.listFrom(source{
+		n:     len(names),
+		name:  func(i int) string { return names[i] },
+		build: eachOf(func(i int) object { return c.vhostObject(names[i], state) }),
+	})
 }
 
 func (c *call) vhost() error {
@@ -87,28 +85,29 @@ func (c *call) vhostState() object {
 // vhostObject describes a vhost, nil for an unknown one.
 func (c *call) vhostObject(name string, state object) object {
 	var v fsm.VHostInfo
-	var sum fsm.Totals
 	found := false
-	c.view(func(m *fsm.Machine) {
-		v, found = m.VHost(name)
-		sum = m.VHostTotals(name)
-	})
+	c.view(func(m *fsm.Machine) { v, found = m.VHost(name) })
 	if !found {
 		return nil
 	}
+	var sum fsm.Totals
+	c.addVHost(&sum, name)
+	counts := countsOf(&fsm.QueueStats{Ready: sum.Ready, Unacked: sum.Unacked, Parked: sum.Parked, Counters: sum.Counters})
+	stats := c.sampler.survey.vhost(name, false)
 	tags := v.Tags
 	if tags == nil {
 		tags = []string{}
 	}
 	kind := cmp.Or(v.DefaultType, "classic")
-	return object{
+	o := object{
 		"name": name, "description": v.Description, "tags": tags, "default_queue_type": kind,
 		"tracing": false, "cluster_state": state, "protected_from_deletion": v.Protected,
-		"metadata": object{"description": v.Description, "tags": tags, "default_queue_type": kind},
-		"messages": sum.Ready + sum.Unacked + sum.Parked, "messages_ready": sum.Ready,
-		"messages_unacknowledged": sum.Unacked, "messages_parked": sum.Parked,
-		"message_stats": messageStats(&fsm.QueueStats{Counters: sum.Counters}),
+		"metadata":        object{"description": v.Description, "tags": tags, "default_queue_type": kind},
+		"messages_parked": sum.Parked,
+		"message_stats":   messageStats(&counts, &stats, nil),
 	}
+	addLengths(o, &counts, &stats, nil)
+	return o
 }
 
 // putVHost makes a vhost or changes what the body names.

@@ -9,15 +9,6 @@ import (
 // view calls f with the state machine under its lock.
 func (c *call) view(f func(m *fsm.Machine)) { c.cfg.Broker.View(f) }
 
-// nodeNames maps the live epochs to the names of their nodes.
-func nodeNames(m *fsm.Machine) map[uint64]string {
-	names := make(map[uint64]string)
-	for _, e := range m.Epochs() {
-		names[e.Epoch] = e.Name
-	}
-	return names
-}
-
 // channelStats gives the counts of a channel RabbitMQ's form.
 func channelStats(ch *Channel) object {
 	o := object{}
@@ -28,7 +19,7 @@ func channelStats(ch *Channel) object {
 			continue
 		}
 		o[name], o[name+"_details"] = n, object{"rate": ch.Rates[name]}
-		if slices.Contains(delivering, name) {
+		if isDelivering(name) {
 			got += n
 			rate += ch.Rates[name]
 		}
@@ -45,17 +36,28 @@ const checkedCount = "publish_checked"
 // delivering are the counts that make up deliver_get.
 var delivering = []string{"deliver", "deliver_no_ack", "get", "get_no_ack"}
 
-// messageStats gives the counters of a queue RabbitMQ's names.
-func messageStats(q *fsm.QueueStats) object {
-	return object{
-		"publish":        q.Published,
-		"deliver":        q.Delivered,
-		"deliver_no_ack": q.DeliveredAuto,
-		"get":            q.Got,
-		"get_no_ack":     q.GotAuto,
-		"get_empty":      q.GotEmpty,
-		"deliver_get":    q.Delivered + q.DeliveredAuto + q.Got + q.GotAuto,
-		"redeliver":      q.Redelivered,
-		"ack":            q.Acked,
+// isDelivering reports whether a count is part of deliver_get.
+func isDelivering(name string) bool { return slices.Contains(delivering, name) }
+
+// messageStats gives the counts of a queue, or of all of a vhost, RabbitMQ's form.
+func messageStats(now *queueCounts, stats *objectStats, r *sampleRange) object {
+	o := object{}
+	sum := uint64(0)
+	var parts []int
+	for i, name := range queueSeries[:queueGauges] {
+		o[name], o[name+"_details"] = now[i], stats.details(r, i)
+		if isDelivering(name) {
+			sum += now[i]
+			parts = append(parts, i)
+		}
+	}
+	o["deliver_get"], o["deliver_get_details"] = sum, stats.sumDetails(r, parts)
+	return o
+}
+
+// addLengths adds how many messages a queue, or a vhost, has, with their details.
+func addLengths(o object, now *queueCounts, stats *objectStats, r *sampleRange) {
+	for i := queueGauges; i < len(queueSeries); i++ {
+		o[queueSeries[i]], o[queueSeries[i]+"_details"] = now[i], stats.details(r, i)
 	}
 }

@@ -90,6 +90,29 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestInForce(t *testing.T) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	AddFlags(flags)
+	if err := flags.Parse([]string{"--node-name", "a"}); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"WARREN_DEFAULT_PASS": "secret", "WARREN_CHANNEL_MAX": "9"}
+	all, err := InForce(flags, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"node_name": "a", "channel_max": "9", "amqp_addr": ":5672", "default_pass": "********", "cluster_secret": "",
+	} {
+		if got, ok := all[key]; !ok || got != want {
+			t.Errorf("%s = %q, want %q", key, got, want)
+		}
+	}
+	if len(all) != len(Table()) {
+		t.Errorf("%d of %d settings", len(all), len(Table()))
+	}
+}
+
 // Every setting must be reachable in all three ways, and reach its own field.
 func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 	other := map[string]string{
