@@ -69,8 +69,8 @@ type Topology struct {
 
 	emptied []*exchange // auto-delete exchanges that have just lost their last binding
 
-	onRemove func(exchange string) // is called for each exchange that goes; may be nil
-	byDefault Traffic // of the default exchange, but for messages with further keys
+	onRemove  func(exchange string) // is called for each exchange that goes; may be nil
+	byDefault Traffic               // of the default exchange, but for messages with further keys
 
 	round   uint64      // number of the present Route, for marks
 	recent  []Exchange  // of type RecentHistory that the last Route has met

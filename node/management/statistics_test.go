@@ -74,8 +74,8 @@ func TestParseRange(t *testing.T) {
 	}
 }
 
-// publish publishes so many messages to a queue.
-func (a *api) publish(queue string, n int) {
+// publishMany publishes so many messages to a queue.
+func (a *api) publishMany(queue string, n int) {
 	for range n {
 		a.must(&command.Publish{VHost: []byte("/"), Key: []byte(queue), Properties: []byte{0, 0}, Body: []byte("x")})
 	}
@@ -90,13 +90,13 @@ func TestQueueRates(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		a.must(&command.QueueDeclare{VHost: "/", Name: "q", Durable: true})
-		a.publish("q", 10)
+		a.publishMany("q", 10)
 		go a.server.Run(ctx)
 		synctest.Wait()
 		a.do("GET", "/api/queues/%2F/q", "", 200, `{"messages":10,"messages_details":{"rate":0},"message_stats":{"publish":10,"publish_details":{"rate":0}}}`)
-		a.publish("q", 25)
+		a.publishMany("q", 25)
 		a.must(&command.QueueDeclare{VHost: "/", Name: "new", Durable: true})
-		a.publish("new", 5)
+		a.publishMany("new", 5)
 		time.Sleep(sampleStep * time.Millisecond)
 		synctest.Wait()
 		a.do("GET", "/api/queues/%2F/q", "", 200, `{"messages":35,"messages_details":{"rate":5},"message_stats":{"publish":35,"publish_details":{"rate":5},"deliver_get_details":{"rate":0}}}`)
@@ -111,7 +111,7 @@ func TestQueueRates(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.do("GET", detailed, "", 200, `{"message_stats":{"publish_details":{"rate":5,"avg_rate":2.5,"samples":[{"sample":35},{"sample":10},{"sample":10}]}},
 			"messages_details":{"samples":[{"sample":35},{"sample":10}]}}`)
-		a.publish("q", 5)
+		a.publishMany("q", 5)
 		time.Sleep(sampleStep * time.Millisecond)
 		synctest.Wait()
 		a.do("GET", detailed, "", 200, `{"message_stats":{"publish_details":{"rate":1,"avg_rate":3,"samples":[{"sample":40},{"sample":35},{"sample":10}]}}}`)
@@ -142,7 +142,7 @@ func TestClusterRates(t *testing.T) {
 		synctest.Wait()
 		a.counted = map[string]uint64{"publish": 150, "deliver": 20, "get": 6, "connection_created": 7}
 		a.must(&command.QueueDeclare{VHost: "/", Name: "q", Durable: true})
-		a.publish("q", 5)
+		a.publishMany("q", 5)
 		a.stats = map[string]NodeStats{"id1": {MemoryUsed: 500}}
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
