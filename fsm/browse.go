@@ -3,6 +3,7 @@ package fsm
 import (
 	"warren/fsm/command"
 	"warren/fsm/queue"
+	"warren/fsm/topology"
 )
 
 // The states of messages that are browsed.
@@ -12,14 +13,17 @@ const (
 	BrowseParked  = queue.IsParked
 )
 
+// MessageState is what a message of a queue waits for; states are bits.
+type MessageState = queue.State
+
 // BrowsedMessage is a message as it stands in a queue.
 type BrowsedMessage = queue.Browsed
 
 // A BrowseQuery says which messages of a queue to look at.
 type BrowseQuery struct {
-	From   uint64      // sequence to begin at; 0: at the head
-	States queue.State // those of messages that count
-	Most   int         // messages wanted
+	From   uint64       // sequence to begin at; 0: at the head
+	States MessageState // those of messages that count
+	Most   int          // messages wanted
 	command.Filter
 }
 
@@ -41,4 +45,17 @@ func (m *Machine) Browse(vhost, name string, b *BrowseQuery) (all []BrowsedMessa
 		return true
 	})
 	return all, next, true, err
+}
+
+// Explain returns the way that a message would take now from an exchange on, and why; see topology.Explain. Refusals are those
+// of a publish.
+func (m *Machine) Explain(vhost string, msg *topology.Message, most int) (topology.Way, *command.Error) {
+	v, err := m.vhost(vhost)
+	if err != nil {
+		return topology.Way{}, err
+	}
+	if err := v.topology.Check(msg.Exchange); err != nil {
+		return topology.Way{}, err
+	}
+	return v.topology.Explain(msg, most), nil
 }

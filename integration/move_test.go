@@ -235,3 +235,35 @@ func redrive(n *node, count int) (a moveAnswer) {
 	a.err = err
 	return a
 }
+
+// TestRoutePreview asks every node where a message would go, and publishes one to see that it does.
+func TestRoutePreview(t *testing.T) {
+	c := sharedCluster(t, 3)
+	if c.peer {
+		t.Skip("a peer has no such thing")
+	}
+	ch := open(t, c.node(0))
+	exchange, q := unique(t), unique(t)
+	if err := ch.ExchangeDeclare(exchange, "topic", false, true, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	declareNamed(t, ch, c.node(0), q, nil)
+	if err := ch.QueueBind(q, "a.*.#", exchange, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range c.nodes {
+		eventually(t, n.name+" knows the way", func() error {
+			out, err := n.tryCtl("route", "-q", exchange, "a.b.c", "why", "destination_name", "routing_key")
+			if want := "why\tdestination_name\trouting_key\nbinding\t" + q + "\ta.*.#\n"; out != want {
+				return fmt.Errorf("it says %q (%v), want %q", out, err, want)
+			}
+			return nil
+		})
+	}
+	if out := c.node(1).ctl(t, "route", exchange, "b"); !strings.Contains(out, "No queue gets it.") {
+		t.Errorf("it says %s", out)
+	}
+	wantDepth(t, ch, q, 0)
+	publishTo(t, ch, exchange, "a.b.c", amqp.Publishing{})
+	wantDepth(t, ch, q, 1)
+}

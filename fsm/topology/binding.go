@@ -171,11 +171,13 @@ func (t *Topology) AppendTo(dst []Binding, destination string, toExchange bool) 
 
 func (l *list) appendTo(dst []Binding) []Binding {
 	for b := l.first; b != nil; b = b.links[l.kind].next {
-		dst = append(dst, Binding{
-			Source: b.source, Destination: b.destination, ToExchange: b.toExchange, Key: b.key, Args: b.table,
-		})
+		dst = append(dst, b.public())
 	}
 	return dst
+}
+
+func (b *binding) public() Binding {
+	return Binding{Source: b.source, Destination: b.destination, ToExchange: b.toExchange, Key: b.key, Args: b.table}
 }
 
 // Bindings returns all bindings, sorted as SortBindings does.

@@ -169,7 +169,15 @@ func binaryText(s string) string {
 // rendezvous hashing). So the shares are even, a new binding takes its share from all
 // others alike, and nothing else moves. It costs some nanoseconds a binding.
 func (t *Topology) routeHash(dst []string, x *exchange, started uint64) ([]string, bool) {
-	message := hashOf(t.hashed(x))
+	best := x.winner(hashOf(t.hashed(x)))
+	if best == nil {
+		return dst, false
+	}
+	return t.give(dst, best.to, started), true
+}
+
+// winner returns the binding that wins for the hash of a message; nil when there is none.
+func (x *exchange) winner(message uint64) *binding {
 	var best draw
 	for b := x.out.first; b != nil; b = b.links[inSource].next {
 		d := draw{binding: b, lot: mix(b.share.place ^ message)}
@@ -177,10 +185,7 @@ func (t *Topology) routeHash(dst []string, x *exchange, started uint64) ([]strin
 			best = d
 		}
 	}
-	if best.binding == nil {
-		return dst, false
-	}
-	return t.give(dst, best.binding.to, started), true
+	return best.binding
 }
 
 // A draw is the lot of a binding for one message.

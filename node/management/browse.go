@@ -8,14 +8,14 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
-	"warren/fsm/queue"
 )
 
-// Looking at messages without taking them, and moving them, have no resource in RabbitMQ.
+// Looking at messages without taking them, moving them, and asking where one would go have no resource in RabbitMQ.
 func (s *server) browseRoutes() []route {
 	return []route{
 		handle(http.MethodGet, "queues/{vhost}/{queue}/messages", (*call).browse),
 		handle(http.MethodPost, "queues/{vhost}/{queue}/move", (*call).move),
+		handle(http.MethodPost, "exchanges/{vhost}/{exchange}/route", (*call).explain),
 	}
 }
 
@@ -28,7 +28,7 @@ const (
 )
 
 // browseStates are the states of messages by their names in the API.
-var browseStates = map[string]queue.State{
+var browseStates = map[string]fsm.MessageState{
 	"ready": fsm.BrowseReady, "unacknowledged": fsm.BrowseUnacked, "parked": fsm.BrowseParked,
 }
 
