@@ -21,8 +21,11 @@ type consumer struct {
 	requeue  float64 // part of the messages that it gives back, when they come for the first time
 	reject   bool    // refuse all, for dead-lettering
 	get      bool    // with basic.get
+	together int     // how many it acknowledges at once; 0 or 1: one by one
 
 	choice *rand.Rand
+	held   []history.Event // acks that are to be sent together, on this session,
+	last   amqp.Delivery   // by that of the last one
 }
 
 const (
@@ -54,10 +57,11 @@ func (c *consumer) consume(s *session) error {
 	tick := time.NewTicker(syncTime)
 	defer tick.Stop()
 	settled := 0
+	c.held = nil
 	for {
 		select {
 		case <-c.leave.Done():
-			return s.sync(c.queue)
+			return s.sync(c.queue) // nothing is held, or the queue would not be empty
 		case d, ok := <-deliveries:
 			if !ok {
 				return errors.New("deliveries ended")
@@ -72,6 +76,9 @@ func (c *consumer) consume(s *session) error {
 			if settled == 0 {
 				continue
 			}
+		}
+		if err := c.acknowledge(); err != nil {
+			return err
 		}
 		if err := s.sync(c.queue); err != nil {
 			return err
@@ -127,7 +134,23 @@ func (c *consumer) settle(s *session, d amqp.Delivery) error {
 		return d.Nack(false, true)
 	default:
 		e.Kind = history.Acked
-		c.Add(e)
-		return d.Ack(false)
+		c.held, c.last = append(c.held, e), d
+		if len(c.held) < c.together {
+			return nil
+		}
+		return c.acknowledge()
 	}
+}
+
+// acknowledge sends the acks that are held.
+func (c *consumer) acknowledge() error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	for _, e := range c.held {
+		c.Add(e)
+	}
+	several := len(c.held) > 1
+	c.held = c.held[:0]
+	return c.last.Ack(several)
 }

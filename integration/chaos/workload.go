@@ -73,7 +73,7 @@ func workQueue(l *load) (*judge, error) {
 		p := &publisher{load: l, workload: "work queue", home: i, pace: 15 * time.Millisecond, next: func(random *rand.Rand) publishing {
 			return publishing{key: queue, to: []string{queue}, transient: random.IntN(4) == 0}
 		}}
-		c := &consumer{load: l, home: i + 1, queue: queue, prefetch: 1 + i*20, requeue: 0.1}
+		c := &consumer{load: l, home: i + 1, queue: queue, prefetch: 1 + i*20, requeue: 0.1, together: i * 3}
 		l.put(p.run)
 		l.take(c.run)
 	}
