@@ -186,8 +186,6 @@ func (c *cluster) findLeader() (*node, error) {
 // info asks a node how it sees the cluster.
 func (n *node) info() (clusterInfo, error) { return proc.API{Addr: n.http}.Cluster() }
 
-var httpClient = proc.HTTP
-
 // clusterInfo is what a node says of the cluster.
 type clusterInfo = proc.ClusterInfo
 

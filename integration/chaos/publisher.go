@@ -59,11 +59,10 @@ func (p *publisher) publish(s *session) error {
 	var pending []uint64
 	tick := time.NewTicker(p.pace)
 	defer tick.Stop()
-	stop, ready := p.stop.Done(), tick.C
+	stop := p.stop.Done()
 	for stop != nil || len(pending) > 0 {
-		if len(pending) >= window || stop == nil {
-			ready = nil
-		} else {
+		var ready <-chan time.Time
+		if len(pending) < window && stop != nil {
 			ready = tick.C
 		}
 		select {
