@@ -434,6 +434,9 @@ const (
 	// snapshotPause is the least time between two snapshots to give back disk: while one
 	// is being sent to another node its files stay.
 	snapshotPause = 5 * time.Second
+	// memoryPause is the least time between two snapshots to let messages leave memory that came there by
+	// few bytes of log: many that were moved, or died, and were on disk.
+	memoryPause = time.Second
 )
 
 // snapshotDue reports whether a snapshot would shorten the log, let messages leave
@@ -445,6 +448,9 @@ func (n *Node) snapshotDue(since time.Duration) bool {
 		return true
 	}
 	if applied >= n.cfg.SnapshotBytes/4 && n.replica.MessageMemory() > n.cfg.MessageMemory {
+		return true
+	}
+	if applied > 0 && since >= memoryPause && n.replica.MessageMemory() > n.cfg.MessageMemory+n.cfg.SnapshotBytes {
 		return true
 	}
 	return applied > 0 && since >= snapshotPause && n.disk.Wasteful()
