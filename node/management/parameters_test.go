@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"warren/fsm"
 	"warren/fsm/command"
 )
 
@@ -90,28 +89,4 @@ func TestParameterFaults(t *testing.T) {
 			t.Errorf("%s %s: %s\nwant %s", test.component, test.value, got, test.want)
 		}
 	}
-}
-
-// TestParametersOfOldClusters waits with commands that a node of the cluster does not know.
-func TestParametersOfOldClusters(t *testing.T) {
-	a := newAPI(t)
-	a.machine, a.index, a.sequence = fsm.New(nil), 0, 0
-	a.apply(command.NewBatch(nil, 0, 0), &command.EpochOpen{Node: "id1", Name: "n1", Nonce: 1})
-	a.epoch = a.index
-	a.must(&command.AccessInit{
-		User: "guest", Hash: guestHash, Algorithm: "rabbit_password_hashing_sha256", Tags: []string{"administrator"}, VHost: "/",
-	})
-	a.must(&command.QueueDeclare{VHost: "/", Name: "q", Durable: true})
-	a.publish("q", "one")
-	for path, body := range map[string]string{
-		"PUT /api/global-parameters/g":                  `{"value":1}`,
-		"PUT /api/cluster-name":                         `{"name":"n"}`,
-		"PUT /api/parameters/federation-upstream/%2F/u": `{"value":{"uri":"amqp://"}}`,
-		"POST /api/definitions":                         `{"global_parameters":[{"name":"g","value":1}]}`,
-		"POST /api/queues/%2F/q/move":                   `{"to":{"exchange":"amq.direct"}}`,
-	} {
-		method, path, _ := strings.Cut(path, " ")
-		a.do(method, path, body, 503, `{"error":"service_unavailable"}`)
-	}
-	a.do("PUT", "/api/parameters/vhost-limits/%2F/limits", `{"value":{"max-queues":7}}`, 201, "") // that is older
 }
