@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -33,7 +34,7 @@ type book struct {
 }
 
 func openBook(dir string) (*book, error) {
-	b := &book{path: filepath.Join(dir, "addresses.json"), nodes: make(map[string]entry)}
+	b := &book{path: filepath.Join(dir, addressesFile), nodes: make(map[string]entry)}
 	raw, err := os.ReadFile(b.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -45,6 +46,24 @@ func openBook(dir string) (*book, error) {
 		return nil, fmt.Errorf("address book %s is damaged (it may be deleted): %w", b.path, err)
 	}
 	return b, nil
+}
+
+// Known returns the ids of the nodes that a data directory of this package knows of, as far as its
+// files can be read: those with addresses, and those that the cluster was founded by.
+func Known(dir string) []string {
+	known := make(map[string]bool)
+	if b, err := openBook(dir); err == nil {
+		for id := range b.nodes {
+			known[id] = true
+		}
+	}
+	var s savedState
+	if raw, err := os.ReadFile(filepath.Join(dir, formationFile)); err == nil && json.Unmarshal(raw, &s) == nil {
+		for _, id := range s.Voters {
+			known[id] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(known))
 }
 
 // learn takes what a node's greeting or gossip says of it. Empty fields leave

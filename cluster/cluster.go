@@ -168,25 +168,30 @@ func (c *Cluster) open() (err error) {
 	if len(s.Voters) == 1 && s.Voters[0] == c.cfg.ID && len(c.servers()) == 1 {
 		c.standFirst() // nobody else can lead: there is no leader to wait for
 	}
-	for _, run := range []func(){c.leaders.run, c.leaders.announce, c.failover.run, c.down.run, c.down.announce, c.steward, c.seek} {
+	c.stores.disk.raftRuns.Store(true)
+	for _, run := range []func(){c.leaders.run, c.leaders.announce, c.failover.run, c.down.run, c.down.announce, c.steward, c.seek, c.watchDisk} {
 		c.wg.Go(run)
 	}
 	c.log.Info("cluster node is up", "id", c.cfg.ID, "addr", c.advertise, "cluster", c.clusterID(), "boot", c.boot)
 	return nil
 }
 
-// checkLog refuses a data directory whose log went while the rest stayed: the
-// node would vote and answer as if it had forgotten nothing.
+// checkLog refuses a data directory of which a part is gone or damaged. If the whole log went
+// while the rest stayed, the node would vote and answer as if it had forgotten nothing.
 func (c *Cluster) checkLog(s savedState) error {
-	if !s.Bootstrapped {
-		return nil
+	covered, err := c.stores.newest()
+	if err != nil {
+		return err
 	}
-	has, err := raft.HasExistingState(c.stores.log, c.stores.stable, c.stores.snaps)
+	last, err := c.stores.log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	if !has {
-		return fmt.Errorf("the log in %s is gone, and the node has taken part in cluster %s: wipe the whole data directory, then it joins as a new node", c.cfg.DataDir, s.Cluster)
+	if s.Bootstrapped && last == 0 && covered == 0 {
+		return fmt.Errorf("%w: the log in %s is gone, and the node has taken part in cluster %s", ErrDamaged, c.cfg.DataDir, s.Cluster)
+	}
+	if err := c.stores.checkGap(covered); err != nil {
+		return fmt.Errorf("read log: %w", err)
 	}
 	return nil
 }
@@ -284,6 +289,8 @@ const drainTime = 2 * time.Second
 
 // shutdown stops everything, from the outside inwards.
 func (c *Cluster) shutdown(ctx context.Context, polite bool) error {
+	// After a failure of the disk nothing in flight will be answered.
+	polite = polite && c.stores.disk.failure() == nil
 	if polite {
 		c.handOver(ctx)
 	}
@@ -302,7 +309,9 @@ func (c *Cluster) shutdown(ctx context.Context, polite bool) error {
 	c.gossip.close()
 	err := c.mux.Close()
 	c.peers.close()
-	c.wg.Wait()
+	if !c.bounded(c.wg.Wait) {
+		return errors.Join(err, errStuck)
+	}
 	c.notices.close()
 	c.transport.CloseStreams()
 	timer := time.NewTimer(drainTime)
@@ -314,9 +323,38 @@ func (c *Cluster) shutdown(ctx context.Context, polite bool) error {
 		// The state machine stands still, most likely: its batches stay unanswered.
 		c.log.Error("stopping although batches are on their way through the state machine")
 	}
-	err = errors.Join(err, c.raftNow().Shutdown().Error(), c.saveBook(), c.stores.Close())
+	var closing error
+	if !c.bounded(func() { closing = errors.Join(c.raftNow().Shutdown().Error(), c.saveBook(), c.stores.Close()) }) {
+		return errors.Join(err, errStuck)
+	}
 	c.log.Info("cluster node is down")
-	return err
+	return errors.Join(err, closing)
+}
+
+// errStuck is the error of a shutdown that could not wait for the disk. Nothing is lost by
+// it: what was confirmed is on disk.
+var errStuck = errors.New("files stay open, as the disk does not answer")
+
+// bounded does what may wait for the disk, and reports whether it came to its end. It
+// always does, unless the disk has failed: one that stands still holds up nobody for long.
+func (c *Cluster) bounded(f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	if c.stores.disk.failure() == nil {
+		<-done
+		return true
+	}
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // handOver gives leadership to another voter that is alive.

@@ -97,9 +97,10 @@ type Config struct {
 	// One goroutine calls; it may block.
 	OnDown func(nodeID string)
 
-	// OnFail is told, once, that the log cannot be written. Nothing that is not on
-	// disk is confirmed or applied any more, and the owner has to call Shutdown: it
-	// should end the process. It must not block.
+	// OnFail is told, once, that the files of Raft cannot be written or read, or that the
+	// disk stands still (Timing.DiskFail). Nothing that is not on disk is confirmed or applied any more, and
+	// the owner has to call Shutdown: it should end the process, also when Shutdown does
+	// not return, as the system may keep a thread that waits for its disk. It must not block.
 	OnFail func(error)
 
 	// Logger: nil means slog.Default().
@@ -116,6 +117,9 @@ type Timing struct {
 	NodeGrace  time.Duration // how long a node may be unreachable before OnDown; default 10 s
 	GoneGrace  time.Duration // how long a node that refuses connections may do so before OnDown; default 1 s
 	VoterGrace time.Duration // dead voters are removed after it; 0: never
+
+	DiskStall time.Duration // how long a write to disk may take before a leader asks another voter to take over; default 2 s, negative: nothing is done
+	DiskFail  time.Duration // how long before the node fails (OnFail); default 20 s, negative: never
 
 	Ping        time.Duration // keepalive on node-to-node links, and the leader's check of its members; default 500 ms
 	LinkTimeout time.Duration // silence on a link before it is broken; at least 3×Ping; default 5 s
@@ -140,6 +144,12 @@ func (t Timing) withDefaults() Timing {
 	def(&t.Commit, 50*time.Millisecond)
 	def(&t.NodeGrace, 10*time.Second)
 	def(&t.GoneGrace, time.Second)
+	if t.DiskStall == 0 {
+		t.DiskStall = 2 * time.Second
+	}
+	if t.DiskFail == 0 {
+		t.DiskFail = 20 * time.Second
+	}
 	def(&t.Ping, 500*time.Millisecond)
 	def(&t.LinkTimeout, 5*time.Second)
 	t.LinkTimeout = max(t.LinkTimeout, 3*t.Ping)

@@ -150,7 +150,7 @@ func (c *Cluster) position() position {
 	r := c.raftNow()
 	p := position{lastIndex: r.LastIndex(), term: r.CurrentTerm(), standing: r.State() == raft.Candidate}
 	var l raft.Log
-	if err := c.stores.log.GetLog(p.lastIndex, &l); err == nil {
+	if err := c.stores.log.read(p.lastIndex, &l); err == nil {
 		p.lastTerm = l.Term
 	} else if snaps, err := c.stores.snaps.List(); err == nil && len(snaps) > 0 {
 		p.lastTerm = snaps[0].Term

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
 )
 
 // logStore stands before the file of the log.
@@ -23,13 +25,14 @@ import (
 // what is no command.
 type logStore struct {
 	inner     raft.LogStore
+	path      string // of its files, for errors
 	monotonic bool
 	leads     func() bool              // this node leads; asked on Raft's main goroutine, whose state that is
 	written   func(index, term uint64) // what was late is on disk up to that entry
-	onFail    func(error)
+	disk      *disk
 
-	// disk is held while the file is changed. It is taken before mu.
-	disk sync.Mutex
+	// file is held while the file is changed. It is taken before mu.
+	file sync.Mutex
 
 	mu      sync.Mutex
 	changed *sync.Cond // from, failed or closed
@@ -43,6 +46,11 @@ type logStore struct {
 	closed  bool
 	writer  sync.WaitGroup
 
+	// mark, if there is one, keeps an index up to which the log is known to be on disk, so that
+	// a log that comes back shorter is seen to be damaged. marked is that index; with file held.
+	mark   func(index uint64) error
+	marked uint64
+
 	// from is the lowest index that is not on disk, allOnDisk when all are.
 	// Changed with mu held.
 	from atomic.Uint64
@@ -50,14 +58,18 @@ type logStore struct {
 
 const allOnDisk = math.MaxUint64
 
-func newLogStore(inner raft.LogStore, onFail func(error)) (*logStore, error) {
+func newLogStore(inner raft.LogStore, path string, d *disk) (*logStore, error) {
 	m, ok := inner.(raft.MonotonicLogStore)
 	low, err := inner.FirstIndex()
 	if err != nil {
 		return nil, fmt.Errorf("read first index: %w", err)
 	}
-	s := &logStore{inner: inner, low: low, monotonic: ok && m.IsMonotonic(), leads: func() bool { return false }, written: func(uint64, uint64) {}, onFail: onFail}
+	s := &logStore{
+		inner: inner, low: low, monotonic: ok && m.IsMonotonic(),
+		leads: func() bool { return false }, written: func(uint64, uint64) {}, path: path, disk: d,
+	}
 	s.changed = sync.NewCond(&s.mu)
+	d.tell(s.end)
 	s.from.Store(allOnDisk)
 	s.writer.Go(s.write)
 	return s, nil
@@ -70,7 +82,12 @@ func (s *logStore) Close() error {
 	s.mu.Unlock()
 	s.changed.Broadcast()
 	s.writer.Wait()
-	return s.failed
+	if s.failed != nil {
+		return s.failed
+	}
+	s.file.Lock()
+	defer s.file.Unlock()
+	return s.raiseMark()
 }
 
 // IsMonotonic implements raft.MonotonicLogStore.
@@ -93,22 +110,88 @@ func (s *logStore) LastIndex() (uint64, error) {
 	return s.inner.LastIndex()
 }
 
-// GetLog implements raft.LogStore. raft-wal goes on to serve entries that were
-// deleted from the head of its newest segment, until it is opened again; this
-// does not, so that a node behaves the same before and after a restart.
+// GetLog implements raft.LogStore. An entry that cannot be read is the end of the log:
+// Raft would panic, or ask for it again for ever.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	err := s.read(index, log)
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+		s.fail(err)
+		s.disk.end()
+	}
+	return err
+}
+
+// read reads an entry. raft-wal goes on to serve entries that were deleted from the head of
+// its newest segment, until it is opened again; this does not, so that a node behaves the
+// same before and after a restart. One that is not there and should be is damage.
+func (s *logStore) read(index uint64, log *raft.Log) error {
+	if known, err := s.readMemory(index, log); known {
+		return err
+	}
+	err := s.readFile(index, log)
+	if !errors.Is(err, raft.ErrLogNotFound) {
+		return err
+	}
+	// A deletion may have been under way.
+	s.file.Lock()
+	defer s.file.Unlock()
+	if known, err := s.readMemory(index, log); known {
+		return err
+	}
+	if last, lerr := s.inner.LastIndex(); lerr != nil || index > last {
+		return err
+	}
+	if err = s.readFile(index, log); errors.Is(err, raft.ErrLogNotFound) {
+		return damaged(s.path, "entry %d is missing", index)
+	}
+	return err
+}
+
+// readMemory answers what the file need not be asked for.
+func (s *logStore) readMemory(index uint64, log *raft.Log) (known bool, err error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.low == 0 || index < s.low {
-		s.mu.Unlock()
-		return raft.ErrLogNotFound
+		return true, raft.ErrLogNotFound
 	}
 	if index >= s.first && index-s.first < uint64(len(s.logs)) {
 		*log = *s.logs[index-s.first]
-		s.mu.Unlock()
-		return nil
+		return true, nil
 	}
-	s.mu.Unlock()
-	return s.inner.GetLog(index, log)
+	return false, nil
+}
+
+func (s *logStore) readFile(index uint64, log *raft.Log) error {
+	*log = raft.Log{}
+	err := guarded(s.path, func() error { return s.inner.GetLog(index, log) })
+	switch {
+	case errors.Is(err, raft.ErrLogNotFound):
+		return raft.ErrLogNotFound
+	case errors.Is(err, wal.ErrCorrupt):
+		return damaged(s.path, "entry %d: %v", index, err)
+	case err != nil:
+		return fmt.Errorf("read entry %d of the log in %s: %w", index, s.path, err)
+	}
+	if reason := unseal(index, log); reason != "" {
+		return damaged(s.path, "entry %d: %s", index, reason)
+	}
+	return nil
+}
+
+// check reads the entries from an index on, as Raft does when it starts, where an error
+// would be a panic.
+func (s *logStore) check(from uint64) error {
+	last, err := s.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read last index: %w", err)
+	}
+	var l raft.Log
+	for i := max(from, s.low); i <= last && last > 0; i++ {
+		if err := s.read(i, &l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StoreLog implements raft.LogStore.
@@ -139,9 +222,10 @@ func (s *logStore) storeNow(logs []*raft.Log) error {
 	if err := s.waitOnDisk(logs[0].Index); err != nil {
 		return err
 	}
-	s.disk.Lock()
-	defer s.disk.Unlock()
-	if err := s.inner.StoreLogs(logs); err != nil {
+	s.file.Lock()
+	defer s.file.Unlock()
+	if err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) }); err != nil {
+		s.fail(err)
 		return err
 	}
 	s.mu.Lock()
@@ -188,20 +272,20 @@ func (s *logStore) write() {
 		}
 		s.mu.Unlock()
 		if err := s.writePending(); err != nil {
-			s.fail(fmt.Errorf("write log: %w", err))
+			s.fail(err)
 			return
 		}
 	}
 }
 
 func (s *logStore) writePending() error {
-	s.disk.Lock()
-	defer s.disk.Unlock()
+	s.file.Lock()
+	defer s.file.Unlock()
 	s.mu.Lock()
 	from, n := s.from.Load(), s.pending
 	logs := append([]*raft.Log(nil), s.logs[from-s.first:]...)
 	s.mu.Unlock()
-	if err := s.inner.StoreLogs(logs); err != nil {
+	if err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) }); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -218,15 +302,22 @@ func (s *logStore) writePending() error {
 	return nil
 }
 
-// fail is the end of this log: Raft believes in entries that are not on disk.
-func (s *logStore) fail(err error) {
+// What is done with the file, for errors.
+const (
+	writeLog  = "write log"
+	shortenIt = "shorten log"
+)
+
+// fail is the end of this log: Raft may believe in entries that are not on disk, or needs
+// one that cannot be read.
+func (s *logStore) fail(err error) { _ = s.disk.fail(err) } // which tells all, this store too
+
+// end takes in that the disk has failed: whoever waits for it has waited long enough.
+func (s *logStore) end(err error) {
 	s.mu.Lock()
 	s.failed = err
 	s.mu.Unlock()
 	s.changed.Broadcast()
-	if s.onFail != nil {
-		s.onFail(err)
-	}
 }
 
 // onDisk lowers an index to the newest entry that is on disk, with all before it.
@@ -285,8 +376,8 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	if err := s.waitOnDisk(hi); err != nil {
 		return err
 	}
-	s.disk.Lock()
-	defer s.disk.Unlock()
+	s.file.Lock()
+	defer s.file.Unlock()
 	s.mu.Lock()
 	// A compaction cuts off the head and leaves the newest entries valid.
 	if last := s.first + uint64(len(s.logs)); len(s.logs) > 0 && hi < last {
@@ -304,11 +395,18 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	}
 	s.sizes.delete(lo, hi)
 	s.mu.Unlock()
-	if err := s.inner.DeleteRange(lo, hi); err != nil {
+	if err := s.lowerMark(lo, hi); err != nil {
+		return err
+	}
+	if err := s.disk.do(shortenIt, func() error { return s.inner.DeleteRange(lo, hi) }); err != nil {
+		s.fail(err)
 		return err
 	}
 	low, err := s.inner.FirstIndex()
 	if err != nil {
+		return err
+	}
+	if err := s.raiseMark(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -317,6 +415,46 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	}
 	s.low = low
 	s.mu.Unlock()
+	return nil
+}
+
+// lowerMark is called before the entries from lo to hi go. With file held.
+func (s *logStore) lowerMark(lo, hi uint64) error {
+	if s.mark == nil {
+		return nil
+	}
+	last, err := s.inner.LastIndex()
+	if err != nil || hi < last {
+		return err // the head goes, the end stays
+	}
+	end := lo - 1
+	if first, err := s.inner.FirstIndex(); err != nil || lo <= first {
+		end = 0 // nothing is left
+	}
+	if s.marked <= end {
+		return nil
+	}
+	return s.setMark(end)
+}
+
+// raiseMark notes how far the log is on disk. With file held.
+func (s *logStore) raiseMark() error {
+	if s.mark == nil {
+		return nil
+	}
+	last, err := s.inner.LastIndex()
+	if err != nil || last <= s.marked {
+		return err
+	}
+	return s.setMark(last)
+}
+
+func (s *logStore) setMark(index uint64) error {
+	if err := s.mark(index); err != nil {
+		s.fail(err)
+		return err
+	}
+	s.marked = index
 	return nil
 }
 
@@ -342,7 +480,7 @@ func (s *logStore) trailing() (uint64, error) {
 		}
 		if !known {
 			var l raft.Log
-			if err := s.GetLog(i, &l); err != nil {
+			if err := s.read(i, &l); err != nil {
 				return 0, fmt.Errorf("read entry %d: %w", i, err)
 			}
 			b = size(&l)

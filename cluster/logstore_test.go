@@ -38,7 +38,7 @@ func openSlow(t *testing.T, leads bool) (*slowLog, *logStore, chan error) {
 	t.Helper()
 	inner := &slowLog{InmemStore: raft.NewInmemStore(), permits: make(chan error, 100)}
 	failed := make(chan error, 1)
-	s, err := newLogStore(inner, func(err error) { failed <- err })
+	s, err := newLogStore(inner, "log", newDisk(func(err error) { failed <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestDeleteWhileWriting(t *testing.T) {
 func TestTrailing(t *testing.T) {
 	defer SetTrailingBytes(100 * 1000)()
 	inner := raft.NewInmemStore()
-	s, err := newLogStore(inner, nil)
+	s, err := newLogStore(inner, "log", newDisk(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestTrailing(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("tail written again")
-	again, err := newLogStore(inner, nil)
+	again, err := newLogStore(inner, "log", newDisk(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (c *Cluster) registerHandlers() {
 		methodPromise: c.onPromise, methodFounded: c.onFounded, methodOutcome: c.onOutcome,
 		methodPosition: c.onPosition, methodJoin: c.onJoin, methodMember: c.onMember,
 	}
-	c.memberHandlers = map[string]Handler{methodRemove: c.onRemove, methodTransfer: c.onTransfer}
+	c.memberHandlers = map[string]Handler{methodRemove: c.onRemove, methodTransfer: c.onTransfer, methodStandIn: c.onStandIn}
 }
 
 // servers is the latest Raft configuration that this node knows.

@@ -1,14 +1,22 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+)
+
+// Files of the data directory.
+const (
+	formationFile = "formation.json"
+	addressesFile = "addresses.json"
 )
 
 // stateVersion is the version of the file that savedState is kept in.
@@ -37,6 +45,10 @@ type savedState struct {
 	// Attempt is the cluster that the node tries to found as coordinator. While
 	// it is there it is also the node's own promise. None: every earlier one was aborted.
 	Attempt *attempt `json:"attempt,omitempty"`
+
+	// Checksum is that of the file with an empty one in its place; see checksum. Files of
+	// older versions have none.
+	Checksum string `json:"checksum"`
 }
 
 // attempt is one attempt to found a cluster.
@@ -58,7 +70,7 @@ type stateFile struct {
 var errForeign = errors.New("data directory does not fit")
 
 func openState(dir, node, logStore string) (*stateFile, error) {
-	f := &stateFile{path: filepath.Join(dir, "formation.json")}
+	f := &stateFile{path: filepath.Join(dir, formationFile)}
 	b, err := os.ReadFile(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -67,7 +79,10 @@ func openState(dir, node, logStore string) (*stateFile, error) {
 		return nil, fmt.Errorf("formation state: %w", err)
 	default:
 		if err := json.Unmarshal(b, &f.now); err != nil {
-			return nil, fmt.Errorf("formation state %s is damaged: %w", f.path, err)
+			return nil, damaged(f.path, "%v", err)
+		}
+		if sum := f.now.Checksum; sum != "" && checksum(withChecksum(b, sum, "")) != sum {
+			return nil, damaged(f.path, "its checksum does not match")
 		}
 		if f.now.Version != stateVersion {
 			return nil, fmt.Errorf("%w: %s has version %d, this program writes %d", errForeign, f.path, f.now.Version, stateVersion)
@@ -113,15 +128,26 @@ func (f *stateFile) try(change func(*savedState) error) error {
 	if err := change(&next); err != nil {
 		return err
 	}
+	next.Checksum = ""
 	b, err := json.MarshalIndent(next, "", "  ")
 	if err != nil {
 		return fmt.Errorf("formation state: %w", err)
 	}
-	if err := writeFile(f.path, append(b, '\n')); err != nil {
+	b = append(b, '\n')
+	if err := writeFile(f.path, withChecksum(b, "", checksum(b))); err != nil {
 		return fmt.Errorf("formation state: %w", err)
 	}
 	f.now = next
 	return nil
+}
+
+// checksum is the CRC-32C of a file of JSON whose own checksum is empty, in hexadecimal.
+func checksum(b []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)) }
+
+// withChecksum puts a checksum in the place of another one.
+func withChecksum(b []byte, before, after string) []byte {
+	const field = `"checksum": "%s"`
+	return bytes.Replace(b, fmt.Appendf(nil, field, before), fmt.Appendf(nil, field, after), 1)
 }
 
 // writeFile replaces a file so that a crash leaves the old or the new one.

@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+)
+
+// A Finding is what Verify has to say of one file.
+type Finding struct {
+	Path  string
+	Bytes int64 // that were read
+	Err   error // nil: sound
+}
+
+// Verify reads all files under a data directory of this package and reports on each. It changes
+// nothing but what a start would; the node must not run. snapshot is the index of the newest snapshot, 0 when there
+// is none. The state that a fresh directory lacks is not missed.
+func Verify(dir string, snapshot uint64, report func(Finding)) {
+	state := verifyJSON(filepath.Join(dir, formationFile), new(savedState), report)
+	verifyJSON(filepath.Join(dir, addressesFile), new(any), report)
+	verifyStable(filepath.Join(dir, stableFile), report)
+	kind := LogStoreWAL
+	if state != nil && state.LogStore != "" {
+		kind = state.LogStore
+	}
+	path := filepath.Join(dir, walDir)
+	if kind == LogStoreBoltDB {
+		path = filepath.Join(dir, boltLog)
+		report(Finding{Path: path, Bytes: fileSize(path), Err: checkBolt(path, "logs")})
+	} else {
+		err := checkWAL(path, func(path string, bytes int64) { report(Finding{Path: path, Bytes: bytes}) })
+		if err != nil {
+			report(Finding{Path: path, Err: err})
+			return // opening it would take it for a torn write, and cut it
+		}
+	}
+	if _, err := os.Stat(path); err == nil {
+		report(Finding{Path: path, Err: verifyEntries(dir, kind, snapshot)})
+	}
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// verifyJSON reads a file into v and returns that, nil when it is not there or not sound.
+func verifyJSON[T any](path string, v *T, report func(Finding)) *T {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if jerr := json.Unmarshal(b, v); jerr != nil {
+			err = damaged(path, "%v", jerr)
+		}
+	}
+	report(Finding{Path: path, Bytes: int64(len(b)), Err: err})
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+func verifyStable(path string, report func(Finding)) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	s, err := openStable(path)
+	if err == nil {
+		err = s.Close()
+	}
+	report(Finding{Path: path, Bytes: fileSize(path), Err: err})
+}
+
+// verifyEntries reads each entry of the log with its checksum. It opens the log as a start does,
+// which repairs a torn write at its end.
+func verifyEntries(dir, kind string, snapshot uint64) (err error) {
+	s, err := openFiles(Config{ID: "verify", DataDir: dir, Logger: slog.New(slog.DiscardHandler)}, kind)
+	if err != nil {
+		return err
+	}
+	s.log.mark = nil // nothing is noted
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.checkGap(snapshot); err != nil {
+		return err
+	}
+	return s.log.check(0)
+}
