@@ -122,6 +122,7 @@ type block struct {
 type blockReader struct {
 	r       *bufio.Reader
 	name    string // for errors
+	file    bool   // it is one of this node, of that name
 	kinds   string // that may stand in it
 	records uint64
 	ended   bool
@@ -129,7 +130,7 @@ type blockReader struct {
 
 // newBlockReader reads the head of a snapshot.
 func newBlockReader(r io.Reader, magic, name string) (*blockReader, error) {
-	b := &blockReader{r: bufio.NewReaderSize(r, 256<<10), name: name, kinds: string([]byte{blockBytes, blockRefer, blockEnd})}
+	b := &blockReader{r: bufio.NewReaderSize(r, 256<<10), name: name, file: magic == localMagic, kinds: string([]byte{blockBytes, blockRefer, blockEnd})}
 	if magic == streamMagic {
 		b.kinds = string([]byte{blockBytes, blockRecord, blockEnd})
 	}
@@ -147,6 +148,9 @@ func newBlockReader(r io.Reader, magic, name string) (*blockReader, error) {
 }
 
 func (b *blockReader) failed(format string, args ...any) error {
+	if b.file {
+		return damaged(b.name, format, args...)
+	}
 	return fmt.Errorf("%w %s: %s", errSnapshot, b.name, fmt.Sprintf(format, args...))
 }
 

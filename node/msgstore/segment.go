@@ -29,10 +29,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // stop the node, remove its data directory, and let it join the cluster again.
 var ErrDamaged = errors.New("damaged message store")
 
-// damaged makes an error of a file that tells people what to do.
+// damaged makes an error of a file.
 func damaged(path, format string, args ...any) error {
-	return fmt.Errorf("%w: file %s: %s (to mend it: stop this node, remove its data directory and let it join the cluster again, from which it gets its messages)",
-		ErrDamaged, path, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: file %s: %s", ErrDamaged, path, fmt.Sprintf(format, args...))
 }
 
 // A segment is one file of records.

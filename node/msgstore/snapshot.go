@@ -38,32 +38,60 @@ func (s *Store) retain() error {
 // scan reads a whole snapshot and returns the segments that it names, and the
 // size of the stream that it is to another node.
 func (s *Store) scan(id string) (segments map[uint64]bool, size int64, err error) {
-	_, rc, err := s.inner.Open(id)
-	if err != nil {
-		return nil, 0, fmt.Errorf("open snapshot %s: %w", id, err)
-	}
-	defer rc.Close()
-	blocks, err := newBlockReader(rc, localMagic, id)
-	if err != nil {
-		return nil, 0, err
-	}
 	segments = make(map[uint64]bool)
 	size = int64(containerHead + endSize)
+	err = s.eachBlock(id, func(b block) error {
+		size += bytesHead
+		if b.kind == blockBytes {
+			size += int64(len(b.data))
+			return nil
+		}
+		segments[b.record.Segment] = true
+		size += int64(b.record.Size)
+		return nil
+	})
+	return segments, size, err
+}
+
+// eachBlock calls f with the blocks of a snapshot.
+func (s *Store) eachBlock(id string, f func(block) error) error {
+	_, rc, err := s.openInner(id)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	blocks, err := newBlockReader(rc, localMagic, s.statePath(id))
+	if err != nil {
+		return err
+	}
 	for {
 		b, err := blocks.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return segments, size, nil
-		case err != nil:
-			return nil, 0, err
-		case b.kind == blockBytes:
-			size += bytesHead + int64(len(b.data))
-		default:
-			segments[b.record.Segment] = true
-			size += bytesHead + int64(b.record.Size)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = f(b)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
+
+// openInner opens a snapshot as it is on disk. Raft's store compares the checksum of the whole.
+func (s *Store) openInner(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, rc, err := s.inner.Open(id)
+	switch {
+	case err == nil:
+		return meta, rc, nil
+	case err.Error() == crcMismatch:
+		return nil, nil, damaged(s.statePath(id), "its checksum does not match")
+	}
+	return nil, nil, fmt.Errorf("open snapshot %s: %w", id, err)
+}
+
+// crcMismatch is the text by which Raft's store says so.
+const crcMismatch = "CRC mismatch"
 
 // List implements raft.SnapshotStore.
 func (s *Store) List() ([]*raft.SnapshotMeta, error) { return s.inner.List() }
@@ -79,7 +107,7 @@ func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if err := s.acquire(segments); err != nil {
 		return nil, nil, err
 	}
-	found, rc, err := s.inner.Open(id)
+	found, rc, err := s.openInner(id)
 	if err != nil {
 		s.release(segments)
 		return nil, nil, err
@@ -140,7 +168,7 @@ func (c *chunk) Write(p []byte) (int, error) {
 // references to records, each of which is in its segment, as far as the sizes of the files
 // tell. Read must not be called before or after it.
 func (v *Snapshot) Local() (command.RecordReader, error) {
-	blocks, err := newBlockReader(v.rc, localMagic, v.id)
+	blocks, err := newBlockReader(v.rc, localMagic, v.s.statePath(v.id))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +182,7 @@ func (v *Snapshot) Local() (command.RecordReader, error) {
 // Read gives the stream for another node.
 func (v *Snapshot) Read(p []byte) (n int, err error) {
 	if v.blocks == nil {
-		if v.blocks, err = newBlockReader(v.rc, localMagic, v.id); err != nil {
+		if v.blocks, err = newBlockReader(v.rc, localMagic, v.s.statePath(v.id)); err != nil {
 			return 0, err
 		}
 		v.stream = newBlockWriter(&v.out, streamMagic)
@@ -352,6 +380,9 @@ func (k *Sink) finish() error {
 	k.s.retained[k.ID()] = maps.Clone(k.named)
 	k.s.mu.Unlock()
 	err := k.inner.Close() // after an error it may be there all the same
+	if err == nil {
+		err = k.s.sumMeta(k.ID())
+	}
 	return errors.Join(err, k.s.retain())
 }
 

@@ -35,6 +35,8 @@ type Store struct {
 	log   *slog.Logger
 	ahead *ahead
 
+	snapshots string // directory of the files of snapshots; empty when Config.Snapshots keeps them
+
 	mu       sync.Mutex
 	segments map[uint64]*segment
 	active   *segment // gets new records; nil: a new one is to be made
@@ -92,7 +94,11 @@ func (s *Store) open() (err error) {
 		s.last = max(s.last, number)
 	}
 	if s.inner == nil {
-		if err := removeUnfinished(filepath.Join(s.cfg.Dir, "snapshots")); err != nil {
+		s.snapshots = filepath.Join(s.cfg.Dir, "snapshots")
+		if err := removeUnfinished(s.snapshots); err != nil {
+			return err
+		}
+		if err := checkSnapshots(s.snapshots); err != nil {
 			return err
 		}
 		s.inner, err = raft.NewFileSnapshotStore(s.cfg.Dir, 1, raftLog{s.log})
