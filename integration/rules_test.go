@@ -36,6 +36,7 @@ var allowedImports = map[string][]string{
 	"node/guard":           {"fsm", "fsm/access"},
 	"node/session":         {"protocol", "protocol/wire", "fsm/access", "fsm/command"},
 	"node/certs":           {},
+	"node/image":           {},
 	"node/proposer":        {"fsm/command"},
 	"node/delivery":        {"fsm/command"},
 	"node/replica":         {"fsm", "fsm/command"},

@@ -79,6 +79,7 @@ type Node struct {
 	work    sync.WaitGroup // background goroutines
 	clients sync.WaitGroup // sessions
 	nextID  atomic.Uint64  // last connection number
+	backup  atomic.Bool    // one is being taken
 
 	mu      sync.Mutex
 	stalled bool      // nothing can be put in the log
@@ -102,6 +103,9 @@ func Open(cfg Config) (*Node, error) {
 			return nil, fmt.Errorf("node name: %w", err)
 		}
 		cfg.NodeName = host
+	}
+	if err := checkRestored(cfg.DataDir); err != nil {
+		return nil, err
 	}
 	id, err := identity(cfg.DataDir)
 	if err != nil {
@@ -153,7 +157,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	// The machine before the log that feeds it, the proposer before the first
 	// entry is applied, as it has to see its own.
 	n.disk, err = msgstore.Open(msgstore.Config{
-		Dir: filepath.Join(n.cfg.DataDir, "messages"), SegmentBytes: n.cfg.SegmentBytes, Logger: n.log,
+		Dir: filepath.Join(n.cfg.DataDir, messagesDir), SegmentBytes: n.cfg.SegmentBytes, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -226,7 +230,7 @@ func (n *Node) clusterConfig() cluster.Config {
 	return cluster.Config{
 		TLSListen: listen, TLSDial: dial,
 		ID: n.id, Name: n.cfg.NodeName,
-		DataDir:       filepath.Join(n.cfg.DataDir, "cluster"),
+		DataDir:       filepath.Join(n.cfg.DataDir, clusterDir),
 		BindAddr:      n.cfg.ClusterAddr,
 		AdvertiseAddr: n.cfg.ClusterAdvertise,
 		Join:          n.cfg.Join,

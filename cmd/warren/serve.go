@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -111,7 +112,7 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 		}
 	}
 	if o.err != nil {
-		return &exitError{exitFailure, o.err}
+		return &exitError{exitFailure, withWayOut(cfg.DataDir, o.err)}
 	}
 	return untilStopped(v, log, stops, reload, stop, o.broker)
 }
@@ -164,6 +165,7 @@ func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal,
 			if failure == nil {
 				failure = errors.New("node stopped by itself")
 			}
+			failure = withWayOut(v.DataDir, failure)
 			log.Error("node failed, stopping", "err", failure)
 		}
 	}
@@ -177,7 +179,20 @@ func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal,
 		return stopped(log, failure, err)
 	case s := <-signals:
 		return cutShort(log, s)
+	case <-time.After(v.ShutdownTimeout + closeGrace):
+		return stopped(log, failure, errors.New("the node did not close in time: a disk that stands still, most likely; what was confirmed is safe"))
 	}
+}
+
+// closeGrace is how long after its time is up a node may take to close in order.
+const closeGrace = 3 * time.Second
+
+// withWayOut adds what to do to an error of damaged files.
+func withWayOut(dir string, err error) error {
+	if !node.Damaged(err) {
+		return err
+	}
+	return fmt.Errorf("%w\n%s", err, wayOut(dir))
 }
 
 // stopped is the outcome of an orderly stop: of what made the node stop, and

@@ -113,14 +113,10 @@ func (o *options) send(ctx context.Context, method, path string, header http.Hea
 }
 
 func (o *options) try(ctx context.Context, node, method, path string, header http.Header, content []byte) ([]byte, int, error) {
-	r, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(content))
+	r, err := o.request(ctx, node, method, path, header, content)
 	if err != nil {
 		return nil, 0, err
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
-	r.SetBasicAuth(o.user, o.password)
 	resp, err := client.Do(r)
 	if err != nil {
 		return nil, 0, err
@@ -128,6 +124,18 @@ func (o *options) try(ctx context.Context, node, method, path string, header htt
 	defer func() { _ = resp.Body.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return b, resp.StatusCode, err
+}
+
+func (o *options) request(ctx context.Context, node, method, path string, header http.Header, content []byte) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	r.SetBasicAuth(o.user, o.password)
+	return r, nil
 }
 
 // client keeps no connection: a process makes a request or two.

@@ -119,7 +119,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	root.AddCommand(
 		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
-		o.browseCommand(), o.moveCommand(), o.routeCommand(),
+		o.browseCommand(), o.moveCommand(), o.routeCommand(), o.backupCommand(),
 	)
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.parameterCommands()...)

@@ -146,6 +146,7 @@ var gates = []gate{
 	gateAt(admins, admins, "queues", "{vhost}", "{queue}", "actions"),
 	gateAt(admins, admins, "reset"),
 	gateAt(admins, admins, "definitions"),
+	gateAt(admins, admins, "backup"),
 	gateAt(anybody, admins, "cluster-name"),
 	gateAt(monitors, admins, "cluster"),
 	gateAt(admins, admins, "cluster", "state"), // as it costs a look at every message

@@ -2,6 +2,7 @@ package management
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"warren/fsm/command"
 )
@@ -17,7 +19,8 @@ import (
 type call struct {
 	*server
 	w      http.ResponseWriter
-	r      *http.Request
+	r      *http.Request     // ends after callTimeout
+	whole  context.Context   // ends with the client
 	params map[string]string // from the path
 	user   string
 	tags   []string // the user's
@@ -50,6 +53,11 @@ func (c *call) loginAs(user, password string) error {
 func (c *call) refuseLogin() error {
 	c.w.Header().Set("WWW-Authenticate", `Basic realm="Warren Management"`)
 	return &failure{http.StatusUnauthorized, "not_authorized", "Not_Authorized"}
+}
+
+// longer is a context for what may take longer than other requests.
+func (c *call) longer(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.whole, d)
 }
 
 func remoteAddr(r *http.Request) net.Addr {

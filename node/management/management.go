@@ -10,6 +10,7 @@ package management
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -73,6 +74,10 @@ type Broker interface {
 	// Propose puts a command in the log and waits for its result. The command
 	// belongs to connection 0 of the node, which is no client's.
 	Propose(ctx context.Context, cmd command.Command) (command.Result, error)
+	// Backup takes an image of the whole cluster that holds all that was confirmed
+	// before the call, and tells its size in bytes. The file is to be closed. While one of this node is
+	// open another one is refused with ErrBackupRunning.
+	Backup(ctx context.Context) (file io.ReadCloser, size int64, err error)
 }
 
 // Config is what New needs.
@@ -149,7 +154,7 @@ func (s *server) table() []route {
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(),
 		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(),
-		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(),
+		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(),
 	} {
 		t = append(t, part...)
 	}
@@ -159,7 +164,7 @@ func (s *server) table() []route {
 func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	c := &call{server: s, w: w, r: r.WithContext(ctx)}
+	c := &call{server: s, w: w, r: r.WithContext(ctx), whole: r.Context()}
 	if err := s.handle(c); err != nil {
 		c.fail(err)
 	}

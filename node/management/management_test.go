@@ -49,6 +49,10 @@ type broker struct {
 	guard         *guard.Guard
 	leader        string // whom leadership was handed to last
 	hashing       error  // what State fails with
+
+	image     io.Reader // what Backup gives; nil: it fails
+	imageSize int64
+	noBackup  error
 }
 
 // guestHash is RabbitMQ's hash of the password "guest", with the salt "salt".
@@ -857,4 +861,14 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	a.do("GET", "/api/queues/%2F/q", "", 200, `{"messages_ready":40,"messages_unacknowledged":0}`)
+}
+
+func (b *broker) Backup(context.Context) (io.ReadCloser, int64, error) {
+	switch {
+	case b.noBackup != nil:
+		return nil, 0, b.noBackup
+	case b.image == nil:
+		return nil, 0, errors.New("no leader")
+	}
+	return io.NopCloser(b.image), b.imageSize, nil
 }

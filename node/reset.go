@@ -1,0 +1,41 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"warren/cluster"
+)
+
+// Describe returns what a data directory tells, as far as it can be read: the id of its node, and the
+// ids of the others that it knows of. The node must not run.
+func Describe(dir string) (id string, others []string) {
+	id, err := readIdentity(dir)
+	if err != nil {
+		id = ""
+	}
+	for _, other := range cluster.Known(filepath.Join(dir, clusterDir)) {
+		if other != id {
+			others = append(others, other)
+		}
+	}
+	return id, others
+}
+
+// SetAside moves all that makes the data directory a node's into a new directory on the same
+// file system. What was begun and cut short may be done again.
+func SetAside(dir, aside string) error {
+	if err := os.Mkdir(aside, 0o750); err != nil {
+		return fmt.Errorf("set data aside: %w", err)
+	}
+	// The id last: a directory without one, and with the rest, is refused.
+	for _, name := range []string{messagesDir, clusterDir, restoringFile, nodeIDFile} {
+		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("set data aside: %w", err)
+		}
+	}
+	return errors.Join(syncDir(aside), syncDir(dir))
+}
