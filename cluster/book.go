@@ -31,6 +31,7 @@ type book struct {
 	mu    sync.Mutex
 	nodes map[string]entry
 	dirty bool
+	saved []string // ids that the file has: who is kept may change without an address
 }
 
 func openBook(dir string) (*book, error) {
@@ -48,22 +49,23 @@ func openBook(dir string) (*book, error) {
 	return b, nil
 }
 
-// Known returns the ids of the nodes that a data directory of this package knows of, as far as its
-// files can be read: those with addresses, and those that the cluster was founded by.
-func Known(dir string) []string {
-	known := make(map[string]bool)
+// Alone reports whether a data directory of this package knows of no other node than the one named, as
+// far as its files can be read: it has no address of one, and has neither joined a cluster nor founded one with others.
+func Alone(dir, node string) bool {
 	if b, err := openBook(dir); err == nil {
 		for id := range b.nodes {
-			known[id] = true
+			if id != node {
+				return false
+			}
 		}
 	}
 	var s savedState
-	if raw, err := os.ReadFile(filepath.Join(dir, formationFile)); err == nil && json.Unmarshal(raw, &s) == nil {
-		for _, id := range s.Voters {
-			known[id] = true
-		}
+	raw, err := os.ReadFile(filepath.Join(dir, formationFile))
+	if err != nil || json.Unmarshal(raw, &s) != nil {
+		return true
 	}
-	return slices.Sorted(maps.Keys(known))
+	joined := s.Cluster != "" && len(s.Voters) == 0
+	return !joined && !slices.ContainsFunc(s.Voters, func(id string) bool { return id != node })
 }
 
 // learn takes what a node's greeting or gossip says of it. Empty fields leave
@@ -112,17 +114,18 @@ func (b *book) addr(id string) (string, error) {
 // changed, and forgets the others on disk.
 func (b *book) save(keep func(id string) bool) error {
 	b.mu.Lock()
-	if !b.dirty {
-		b.mu.Unlock()
-		return nil
-	}
 	out := make(map[string]entry, len(b.nodes))
 	for id, e := range b.nodes {
 		if keep(id) {
 			out[id] = e
 		}
 	}
-	b.dirty = false
+	ids := slices.Sorted(maps.Keys(out))
+	if !b.dirty && slices.Equal(ids, b.saved) {
+		b.mu.Unlock()
+		return nil
+	}
+	b.dirty, b.saved = false, ids
 	b.mu.Unlock()
 	raw, err := json.MarshalIndent(out, "", "  ")
 	if err == nil {

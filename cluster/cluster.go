@@ -269,6 +269,10 @@ func (c *Cluster) Shutdown(ctx context.Context) error {
 	return c.closeErr
 }
 
+// Fail says that the owner cannot go on, as after OnFail: nothing is confirmed or applied any more,
+// and Shutdown waits for no answers and not long for the disk.
+func (c *Cluster) Fail(err error) { _ = c.stores.disk.fail(err) }
+
 // Kill stops the node as a crash would look to the others, though it answers its
 // callers and closes its files: no leadership is handed over, nobody is told. It
 // is for tests.

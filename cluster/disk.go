@@ -3,10 +3,15 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	wal "github.com/hashicorp/raft-wal"
+	"go.etcd.io/bbolt"
 )
 
 // ErrDamaged says that a file of this package is not as it was written. Such a node
@@ -15,7 +20,16 @@ var ErrDamaged = errors.New("damaged data")
 
 // damaged makes an error of a file.
 func damaged(path, format string, args ...any) error {
-	return fmt.Errorf("%w: file %s: %s", ErrDamaged, path, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: file %s: %w", ErrDamaged, path, fmt.Errorf(format, args...))
+}
+
+// ofSystem reports whether an error came from the system, or from a file that is closed, rather than
+// from what stands in it.
+func ofSystem(err error) bool {
+	var path *fs.PathError
+	var number syscall.Errno
+	return errors.As(err, &path) || errors.As(err, &number) || errors.Is(err, wal.ErrClosed) ||
+		errors.Is(err, bbolt.ErrDatabaseNotOpen) || errors.Is(err, bbolt.ErrTimeout)
 }
 
 // disk knows how this node's disk serves Raft: which operations are under way and since

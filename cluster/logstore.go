@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 )
 
 // logStore stands before the file of the log.
@@ -167,10 +166,10 @@ func (s *logStore) readFile(index uint64, log *raft.Log) error {
 	switch {
 	case errors.Is(err, raft.ErrLogNotFound):
 		return raft.ErrLogNotFound
-	case errors.Is(err, wal.ErrCorrupt):
-		return damaged(s.path, "entry %d: %v", index, err)
-	case err != nil:
+	case err != nil && ofSystem(err):
 		return fmt.Errorf("read entry %d of the log in %s: %w", index, s.path, err)
+	case err != nil:
+		return damaged(s.path, "entry %d: %w", index, err)
 	}
 	if reason := unseal(index, log); reason != "" {
 		return damaged(s.path, "entry %d: %s", index, reason)

@@ -16,9 +16,6 @@ type Seed struct {
 	Term     uint64 // of the snapshot; the log goes on in higher ones
 }
 
-// keyCurrentTerm is the name that hashicorp/raft gives to the term in the stable store.
-var keyCurrentTerm = []byte("CurrentTerm")
-
 // Write writes it. It returns the id of the new cluster.
 func (s Seed) Write() (clusterID string, err error) {
 	if err := checkID(s.Node); err != nil {

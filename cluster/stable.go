@@ -55,15 +55,29 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 	return store, err
 }
 
-// stableKeys are hashicorp/raft's names, and ours.
-var stableKeys = [][]byte{keyCurrentTerm, []byte("LastVoteTerm"), []byte("LastVoteCand"), keyMark}
+// The keys: hashicorp/raft's names, and that of the log's mark (see logStore.mark), which is ours.
+var (
+	keyCurrentTerm = []byte("CurrentTerm")
+	keyVoteTerm    = []byte("LastVoteTerm")
+	keyVote        = []byte("LastVoteCand")
+	keyMark        = []byte("WarrenLogEnd")
 
-// check reads all that there is.
+	stableKeys = [][]byte{keyCurrentTerm, keyVoteTerm, keyVote, keyMark}
+)
+
+// check reads all that there is. Raft writes its term before it votes, and a vote in two parts.
 func (s *stableStore) check() error {
+	there := make(map[string]bool)
 	for _, key := range stableKeys {
-		if _, err := s.Get(key); err != nil && !missing(err) {
+		_, err := s.Get(key)
+		if err != nil && !missing(err) {
 			return err
 		}
+		there[string(key)] = err == nil
+	}
+	term, voteTerm, vote := there[string(keyCurrentTerm)], there[string(keyVoteTerm)], there[string(keyVote)]
+	if vote && !voteTerm || !term && (voteTerm || there[string(keyMark)]) {
+		return damaged(s.path, "a part of term and vote is gone")
 	}
 	return nil
 }
@@ -168,10 +182,8 @@ func checkBolt(path string, buckets ...string) error {
 	if db != nil {
 		err = errors.Join(err, guarded(path, db.Close))
 	}
-	for _, e := range []error{bbolt.ErrInvalid, bbolt.ErrChecksum, bbolt.ErrVersionMismatch} {
-		if errors.Is(err, e) {
-			return damaged(path, "%v", e)
-		}
+	if err != nil && !errors.Is(err, ErrDamaged) && !ofSystem(err) {
+		return damaged(path, "%w", err)
 	}
 	return err
 }

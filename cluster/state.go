@@ -81,8 +81,8 @@ func openState(dir, node, logStore string) (*stateFile, error) {
 		if err := json.Unmarshal(b, &f.now); err != nil {
 			return nil, damaged(f.path, "%v", err)
 		}
-		if sum := f.now.Checksum; sum != "" && checksum(withChecksum(b, sum, "")) != sum {
-			return nil, damaged(f.path, "its checksum does not match")
+		if err := f.now.checkFile(b); err != nil {
+			return nil, damaged(f.path, "%w", err)
 		}
 		if f.now.Version != stateVersion {
 			return nil, fmt.Errorf("%w: %s has version %d, this program writes %d", errForeign, f.path, f.now.Version, stateVersion)
@@ -138,6 +138,20 @@ func (f *stateFile) try(change func(*savedState) error) error {
 		return fmt.Errorf("formation state: %w", err)
 	}
 	f.now = next
+	return nil
+}
+
+// checkFile compares a file with the checksum that was read from it. One that has none is of an older
+// version, so it has no field that this one does not know.
+func (s *savedState) checkFile(b []byte) error {
+	if s.Checksum == "" {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		return d.Decode(new(savedState))
+	}
+	if checksum(withChecksum(b, s.Checksum, "")) != s.Checksum {
+		return errors.New("its checksum does not match")
+	}
 	return nil
 }
 

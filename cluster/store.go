@@ -33,6 +33,9 @@ const (
 // trailingBytes of log stay behind a snapshot, for nodes that lag a little.
 var trailingBytes = 64 << 20
 
+// walSegment is the size of raft-wal's files, in bytes, which are made with it.
+var walSegment = wal.DefaultSegmentSize
+
 // wrapLog lets tests stand between the log and its file.
 var wrapLog = func(_ string, inner raft.LogStore) raft.LogStore { return inner }
 
@@ -124,7 +127,7 @@ func (s *stores) openLog(cfg Config, kind string) (log raft.LogStore, path strin
 
 func openWAL(dir string, d *disk, cfg Config) (w *wal.WAL, err error) {
 	err = guarded(dir, func() error {
-		w, err = wal.Open(dir, wal.WithLogger(newRaftLog(cfg.Logger)),
+		w, err = wal.Open(dir, wal.WithLogger(newRaftLog(cfg.Logger)), wal.WithSegmentSize(walSegment),
 			wal.WithSegmentFiler(segment.NewFiler(dir, &walFiles{FS: walfs.New(), disk: d})))
 		return err
 	})
@@ -152,9 +155,6 @@ func (f *walFiles) Create(dir, name string, size uint64) (types.WritableFile, er
 	}
 	return w, nil
 }
-
-// keyMark is the key of the log's mark in the stable store.
-var keyMark = []byte("WarrenLogEnd")
 
 // checkMark makes sure that the log is as long as it once was, and keeps the mark from now on.
 func (s *stores) checkMark() error {

@@ -19,11 +19,12 @@ type Finding struct {
 // nothing but what a start would; the node must not run. snapshot is the index of the newest snapshot, 0 when there
 // is none. The state that a fresh directory lacks is not missed.
 func Verify(dir string, snapshot uint64, report func(Finding)) {
-	state := verifyJSON(filepath.Join(dir, formationFile), new(savedState), report)
-	verifyJSON(filepath.Join(dir, addressesFile), new(any), report)
+	state := new(savedState)
+	verifyJSON(filepath.Join(dir, formationFile), state, state.checkFile, report)
+	verifyJSON(filepath.Join(dir, addressesFile), new(any), func([]byte) error { return nil }, report)
 	verifyStable(filepath.Join(dir, stableFile), report)
 	kind := LogStoreWAL
-	if state != nil && state.LogStore != "" {
+	if state.LogStore != "" {
 		kind = state.LogStore
 	}
 	path := filepath.Join(dir, walDir)
@@ -50,22 +51,22 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// verifyJSON reads a file into v and returns that, nil when it is not there or not sound.
-func verifyJSON[T any](path string, v *T, report func(Finding)) *T {
+// verifyJSON reads a file, if it is there, into v, and has it checked further.
+func verifyJSON(path string, v any, check func([]byte) error, report func(Finding)) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return
 	}
 	if err == nil {
-		if jerr := json.Unmarshal(b, v); jerr != nil {
-			err = damaged(path, "%v", jerr)
+		jerr := json.Unmarshal(b, v)
+		if jerr == nil {
+			jerr = check(b)
+		}
+		if jerr != nil {
+			err = damaged(path, "%w", jerr)
 		}
 	}
 	report(Finding{Path: path, Bytes: int64(len(b)), Err: err})
-	if err != nil {
-		return nil
-	}
-	return v
 }
 
 func verifyStable(path string, report func(Finding)) {

@@ -53,19 +53,7 @@ func TestBackup(t *testing.T) {
 	backupState(t, c, ch)
 	const backlog, count = "backlog", 20_000
 	declareNamedDurable(t, ch, backlog)
-	deferred := make([]*amqp.DeferredConfirmation, count)
-	for i := range deferred {
-		d, err := ch.PublishWithDeferredConfirm("", backlog, false, false, numbered(i+1, 1000))
-		if err != nil {
-			t.Fatal(err)
-		}
-		deferred[i] = d
-	}
-	for _, d := range deferred {
-		if !d.Wait() {
-			t.Fatal("a message was refused")
-		}
-	}
+	publishNumbered(t, ch, backlog, count)
 	flows := startFlows(t, c)
 	progress(t, flows, 300)
 

@@ -166,6 +166,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Disk: n.disk, Node: n.id, MessageMemory: n.cfg.MessageMemory,
 		Applied:  n.applied,
 		Restored: n.restored,
+		Failed:   n.end,
 	})
 	n.guard = guard.New(n.guardConfig())
 	n.shortcuts.replica = n.replica
@@ -267,6 +268,16 @@ func (n *Node) end(err error) {
 func (n *Node) Wait() error {
 	<-n.ended
 	return n.failure
+}
+
+// failed returns why the node is over, nil while it is not.
+func (n *Node) failed() error {
+	select {
+	case <-n.ended:
+		return n.failure
+	default:
+		return nil
+	}
 }
 
 // Ready is closed when the node serves AMQP clients for the first time.
@@ -500,6 +511,10 @@ func (n *Node) Close(ctx context.Context) error {
 	n.closing = true
 	n.mu.Unlock()
 	n.log.Info("node is stopping")
+	if err := n.failed(); err != nil {
+		n.cluster.Fail(err) // it does not wait for what will not come
+		n.closeHTTP()       // whoever asks for its health hears that it is gone
+	}
 
 	// No new clients.
 	n.amqp.Close()

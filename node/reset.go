@@ -9,19 +9,14 @@ import (
 	"warren/cluster"
 )
 
-// Describe returns what a data directory tells, as far as it can be read: the id of its node, and the
-// ids of the others that it knows of. The node must not run.
-func Describe(dir string) (id string, others []string) {
+// Describe returns what a data directory tells, as far as it can be read: the id of its node, and
+// whether it knows of no other one. The node must not run.
+func Describe(dir string) (id string, alone bool) {
 	id, err := readIdentity(dir)
 	if err != nil {
 		id = ""
 	}
-	for _, other := range cluster.Known(filepath.Join(dir, clusterDir)) {
-		if other != id {
-			others = append(others, other)
-		}
-	}
-	return id, others
+	return id, cluster.Alone(filepath.Join(dir, clusterDir), id)
 }
 
 // SetAside moves all that makes the data directory a node's into a new directory on the same

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,8 +57,8 @@ func reset(w io.Writer, dir string, alone, remove bool) error {
 		return err
 	}
 	defer unlock()
-	id, others := node.Describe(dir)
-	if len(others) == 0 && !alone {
+	id, single := node.Describe(dir)
+	if single && !alone {
 		return fmt.Errorf("%s knows of no other node: its data may be all that there is of the cluster; "+
 			"'warren restore' a backup into an empty directory instead, or say --alone", dir)
 	}
@@ -79,5 +78,5 @@ func reset(w io.Writer, dir string, alone, remove bool) error {
 	if id != "" {
 		_, err = fmt.Fprintf(w, "When it votes, forget its former self: warrenctl forget_cluster_node %s\n", id)
 	}
-	return errors.Join(err)
+	return err
 }

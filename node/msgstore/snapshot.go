@@ -36,7 +36,8 @@ func (s *Store) retain() error {
 }
 
 // scan reads a whole snapshot and returns the segments that it names, and the
-// size of the stream that it is to another node.
+// size of the stream that it is to another node. Each record is in its segment, as far as the
+// sizes of the files tell.
 func (s *Store) scan(id string) (segments map[uint64]bool, size int64, err error) {
 	segments = make(map[uint64]bool)
 	size = int64(containerHead + endSize)
@@ -48,7 +49,8 @@ func (s *Store) scan(id string) (segments map[uint64]bool, size int64, err error
 		}
 		segments[b.record.Segment] = true
 		size += int64(b.record.Size)
-		return nil
+		_, err := s.segment(b.record)
+		return err
 	})
 	return segments, size, err
 }

@@ -347,8 +347,12 @@ func TestDamage(t *testing.T) {
 			} else {
 				r.must(os.WriteFile(path, test.damage(data), 0o600))
 			}
-			r.open()
-			err = r.load()
+			r.s = nil
+			s, err := Open(r.cfg)
+			if err == nil {
+				r.s = s
+				err = r.load()
+			}
 			if test.late && err == nil {
 				_, err = r.s.Read(r.live[150])
 			}

@@ -33,7 +33,9 @@ func (r *Replica) Found(snaps raft.SnapshotStore, stream io.Reader, index, term 
 	}
 	index++
 	if batch := endOfEpochs(r.m); batch != nil {
-		r.apply(&raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: batch})
+		if err := r.try(&raft.Log{Index: index, Term: term, Type: raft.LogCommand, Data: batch}); err != nil {
+			return 0, fmt.Errorf("end what belonged to processes: %w", err)
+		}
 	}
 	snapshot, err := r.Snapshot()
 	if err != nil {

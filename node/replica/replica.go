@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -50,6 +51,9 @@ type Config struct {
 	Applied func(*fsm.Output)
 	// Restored says that a snapshot took the place of the state. Same goroutine.
 	Restored func(*fsm.Machine)
+	// Failed is told that the machine cannot go on, as what it needs cannot be read from disk; once,
+	// same goroutine, which ends then. The owner has to end the process.
+	Failed func(error)
 }
 
 // A Replica is the raft.BatchingFSM of a node.
@@ -146,10 +150,24 @@ func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
 }
 
 // apply panics on an entry that this version cannot read: to go on would be to
-// differ from the other nodes without anyone noticing.
+// differ from the other nodes without anyone noticing. When a message cannot be read from disk, the
+// goroutine of the caller ends, as Raft knows no entry that cannot be applied.
 func (r *Replica) apply(l *raft.Log) {
+	err := r.try(l)
+	if unreadable := (*fsm.Unreadable)(nil); errors.As(err, &unreadable) {
+		r.cfg.Failed(fmt.Errorf("the state machine can't go on: %w", err))
+		runtime.Goexit()
+	}
+	if err != nil {
+		panic(fmt.Sprintf("log entry %d of term %d can't be applied: %v\n"+
+			"It was written by a newer version of warren, or the log is damaged. Start this node with the version "+
+			"that the other nodes run, or empty its data directory and let it join again.", l.Index, l.Term, err))
+	}
+}
+
+func (r *Replica) try(l *raft.Log) error {
 	if l.Type != raft.LogCommand {
-		return
+		return nil
 	}
 	r.total.Add(int64(len(l.Data)))
 	r.handing.Lock()
@@ -158,17 +176,13 @@ func (r *Replica) apply(l *raft.Log) {
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
 	r.resident.Store(r.m.Resident())
 	r.mu.Unlock()
-	if unreadable := (*fsm.Unreadable)(nil); errors.As(err, &unreadable) {
-		panic(fmt.Sprintf("the state machine can't go on: %v", err))
-	}
 	if err != nil {
-		panic(fmt.Sprintf("log entry %d of term %d can't be applied: %v\n"+
-			"It was written by a newer version of warren, or the log is damaged. Start this node with the version "+
-			"that the other nodes run, or empty its data directory and let it join again.", l.Index, l.Term, err))
+		return err
 	}
 	r.handed.index.Store(l.Index) // before a session can know of it
 	r.cfg.Applied(&r.out)
 	r.handed.tell()
+	return nil
 }
 
 // Snapshot captures the state. It is quick; Persist does the writing.
