@@ -54,8 +54,9 @@ type Config struct {
 	MessageMemory    int64         // bytes that messages may take of memory once they are on disk; default 128 MiB
 	SegmentBytes     int64         // size of a file of messages; default 64 MiB
 
-	MemoryWatermark Watermark // memory above which the alarm is raised; default 0.6 of what is available
-	DiskFreeLimit   int64     // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
+	MemoryWatermark Watermark     // memory above which the alarm is raised; default 0.6 of what is available
+	DiskStall       time.Duration // of a write of the log, before the node stops; a leader hands over after a tenth; default 20 s, negative: never
+	DiskFreeLimit   int64         // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
 
 	// Settings are what operators are shown of all this, by the names of the settings and without secrets.
 	Settings map[string]string

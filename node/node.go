@@ -246,6 +246,7 @@ func (n *Node) clusterConfig() cluster.Config {
 			Heartbeat: n.cfg.HeartbeatTimeout,
 			Election:  n.cfg.ElectionTimeout,
 			NodeGrace: n.cfg.NodeGrace,
+			DiskStall: n.diskStall(), DiskFail: n.cfg.DiskStall,
 		},
 		Handlers: n.handlers(),
 		OnLeader: n.onLeader,
@@ -253,6 +254,14 @@ func (n *Node) clusterConfig() cluster.Config {
 		OnFail:   n.end,        // what is on disk is right, what Raft has in memory is not
 		Logger:   n.cfg.Logger, // it adds the node's name itself
 	}
+}
+
+// diskStall is how long a write may take before a leader asks another node to lead.
+func (n *Node) diskStall() time.Duration {
+	if n.cfg.DiskStall < 0 {
+		return n.cfg.DiskStall // never
+	}
+	return n.cfg.DiskStall / 10
 }
 
 // end says that the node is over, and why; nil after Close.

@@ -278,6 +278,7 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 
 		MemoryWatermark: node.Watermark(v.MemoryHighWatermark),
 		DiskFreeLimit:   diskFreeLimit(v.DiskFreeLimit),
+		DiskStall:       diskStall(v.DiskStallTimeout),
 
 		Logger: log,
 	}, nil
@@ -323,6 +324,14 @@ func diskFreeLimit(bytes int64) int64 {
 		return -1
 	}
 	return bytes
+}
+
+// diskStall is the setting as package node takes it, where 0 means the default.
+func diskStall(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 func newLogger(w io.Writer, v settings.Values) *slog.Logger {

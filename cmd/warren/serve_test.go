@@ -204,7 +204,7 @@ func TestSettingsReachTheNode(t *testing.T) {
 		MaxMessageSize: 2, FrameMax: 3, ChannelMax: 4, ChannelMaxPerNode: 14, ConnectionMax: 15, ConsumerMaxPerChannel: 16, Heartbeat: 5, HandshakeTimeout: 6,
 		LogStore: "ls", HeartbeatTimeout: 7, ElectionTimeout: 8, NodeGrace: 9, SnapshotBytes: 10,
 		MessageMemory: 11, SegmentBytes: 12,
-		MemoryHighWatermark: settings.Watermark{Bytes: 13}, DiskFreeLimit: 14,
+		MemoryHighWatermark: settings.Watermark{Bytes: 13}, DiskFreeLimit: 14, DiskStallTimeout: 17,
 	}
 	log := slog.New(slog.DiscardHandler)
 	cfg, err := nodeConfig(v, log)

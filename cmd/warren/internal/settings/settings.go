@@ -70,7 +70,8 @@ type Values struct {
 	SegmentBytes     int64 // bytes
 
 	MemoryHighWatermark Watermark
-	DiskFreeLimit       int64 // bytes; 0: no limit
+	DiskFreeLimit       int64         // bytes; 0: no limit
+	DiskStallTimeout    time.Duration // 0: none
 
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level

@@ -51,7 +51,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 		MaxMessageSize: 16 << 20, FrameMax: 131072, ChannelMax: 2047,
 		Heartbeat: 60 * time.Second, HandshakeTimeout: 10 * time.Second,
 		LogStore: "wal", HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
-		NodeGrace: 10 * time.Second, SnapshotBytes: 64 << 20, MessageMemory: 128 << 20, SegmentBytes: 64 << 20,
+		NodeGrace: 10 * time.Second, DiskStallTimeout: 20 * time.Second, SnapshotBytes: 64 << 20, MessageMemory: 128 << 20, SegmentBytes: 64 << 20,
 		MemoryHighWatermark: Watermark{Fraction: 0.6}, DiskFreeLimit: 50_000_000,
 		ShutdownTimeout: 10 * time.Second, LogLevel: slog.LevelInfo, LogFormat: LogText,
 	}
@@ -126,7 +126,7 @@ func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 		"loopback-users": "x,y", "anonymous-login-user": "a", "anonymous-login-pass": "b", "channel-max-per-node": "7",
 		"connection-max": "8", "consumer-max-per-channel": "9", "max-message-size": "1MiB", "frame-max": "8KiB", "channel-max": "10",
 		"heartbeat": "5s", "handshake-timeout": "1s", "log-store": "boltdb", "snapshot-bytes": "2GiB", "message-memory": "1GiB", "segment-bytes": "8MiB",
-		"memory-high-watermark": "2GB", "disk-free-limit": "1GB",
+		"memory-high-watermark": "2GB", "disk-free-limit": "1GB", "disk-stall-timeout": "30s",
 		"shutdown-timeout": "3s", "log-level": "debug", "log-format": "json",
 	}
 	for _, s := range Table() {

@@ -244,6 +244,11 @@ var table = []*Setting{
 		set:     size(func(v *Values) *int64 { return &v.DiskFreeLimit }, 0, 1<<60),
 	},
 	{
+		Flag: "disk-stall-timeout", Arg: "DURATION", Default: "20s", Group: groupAlarms,
+		Meaning: "how long a write of the log may take before the node takes its disk for lost and stops, so that its clients go elsewhere; after a tenth of it a leader asks another node to lead; 0: it waits for ever",
+		set:     duration(func(v *Values) *durationField { return &v.DiskStallTimeout }, 0, hours(24)),
+	},
+	{
 		Flag: "shutdown-timeout", Arg: "DURATION", Default: "10s", Group: groupProcess,
 		Meaning: "how long SIGTERM or SIGINT may take to hand leadership over, close clients with 320 and write what is open; then the process ends with an error",
 		set:     duration(func(v *Values) *durationField { return &v.ShutdownTimeout }, millis(100), hours(1)),
