@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/proc"
 )
 
 // restored is a cluster of one node whose data directory was made of a backup; it is not started.
@@ -34,7 +36,7 @@ func restored(t *testing.T, file string, o options) *cluster {
 // warren runs a command of the server's program.
 func warren(bin string, args ...string) (string, error) {
 	cmd := exec.Command(bin, args...)
-	cmd.Env = withoutSettings(os.Environ())
+	cmd.Env = proc.WithoutSettings(os.Environ())
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -291,7 +293,7 @@ func TestBackupOfNoQuorum(t *testing.T) {
 			return err
 		}
 		req.SetBasicAuth("guest", "guest")
-		resp, err := httpClient.Do(req)
+		resp, err := proc.HTTP.Do(req)
 		if err != nil {
 			return nil // it waits for a quorum
 		}

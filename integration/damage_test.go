@@ -157,9 +157,9 @@ func wantNoStart(t *testing.T, n *node, what, file string) {
 	})
 	log := n.logTail()
 	named := strings.Contains(log, file) || strings.Contains(log, filepath.Dir(file)+": ") // a file that is gone, by its directory
-	if err != nil || n.err == nil || n.logged(t, "warren reset") == before || !named {
+	if err != nil || n.proc.Err() == nil || n.logged(t, "warren reset") == before || !named {
 		n.kill(t)
-		t.Errorf("%s: the node started, or does not tell why not: %v, %v\n%s", what, err, n.err, log)
+		t.Errorf("%s: the node started, or does not tell why not: %v, %v\n%s", what, err, n.proc.Err(), log)
 	}
 	if strings.Contains(log, "panic") || strings.Contains(log, "goroutine ") {
 		t.Errorf("%s: a panic:\n%s", what, log)
@@ -240,8 +240,8 @@ func TestDamagedWhileRunning(t *testing.T) {
 		return nil
 	})
 	log := victim.logTail()
-	if victim.err == nil || !strings.Contains(log, "does not match its checksum") || !strings.Contains(log, "warren reset") || strings.Contains(log, "goroutine ") {
-		t.Errorf("it ended with %v:\n%s", victim.err, log)
+	if victim.proc.Err() == nil || !strings.Contains(log, "does not match its checksum") || !strings.Contains(log, "warren reset") || strings.Contains(log, "goroutine ") {
+		t.Errorf("it ended with %v:\n%s", victim.proc.Err(), log)
 	}
 }
 

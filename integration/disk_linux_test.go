@@ -177,7 +177,7 @@ func TestDiskStandsStill(t *testing.T) {
 			return nil
 		})
 		if !stalled.running() {
-			t.Fatalf("%s ended: %v\n%s", stalled.name, stalled.err, stalled.logTail())
+			t.Fatalf("%s ended: %v\n%s", stalled.name, stalled.proc.Err(), stalled.logTail())
 		}
 		v.thaw(t)
 		stalled.waitReady(t)
@@ -217,8 +217,8 @@ func TestDiskStaysAway(t *testing.T) {
 		}
 		return nil
 	})
-	if stalled.err == nil || strings.Contains(stalled.logTail(), "goroutine ") {
-		t.Errorf("it ended with %v\n%s", stalled.err, stalled.logTail())
+	if stalled.proc.Err() == nil || strings.Contains(stalled.logTail(), "goroutine ") {
+		t.Errorf("it ended with %v\n%s", stalled.proc.Err(), stalled.logTail())
 	}
 	stalled.start(t)
 	stalled.waitReady(t)
@@ -272,8 +272,8 @@ func TestDiskFull(t *testing.T) {
 		return nil
 	})
 	log := full.logTail()
-	if full.err == nil || !strings.Contains(log, "no space left on device") || strings.Contains(log, "goroutine ") {
-		t.Errorf("it ended with %v\n%s", full.err, log)
+	if full.proc.Err() == nil || !strings.Contains(log, "no space left on device") || strings.Contains(log, "goroutine ") {
+		t.Errorf("it ended with %v\n%s", full.proc.Err(), log)
 	}
 	progress(t, flows, 500)
 	if err := os.Remove(filler); err != nil {
@@ -340,8 +340,8 @@ func TestDiskBreaks(t *testing.T) {
 	})
 	log := broken.logTail()
 	told := strings.Contains(log, "input/output error") || strings.Contains(log, "read-only file system")
-	if broken.err == nil || !told || strings.Contains(log, "goroutine ") {
-		t.Errorf("it ended with %v\n%s", broken.err, log)
+	if broken.proc.Err() == nil || !told || strings.Contains(log, "goroutine ") {
+		t.Errorf("it ended with %v\n%s", broken.proc.Err(), log)
 	}
 	progress(t, flows, 500)
 	v.end(t) // the other disk is that of the test's directory

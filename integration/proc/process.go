@@ -41,7 +41,7 @@ func (p *Process) Start() error {
 	defer func() { _ = log.Close() }() // the process has its own descriptor
 	cmd := exec.Command(p.Command[0], p.Command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(withoutSettings(os.Environ()), p.Env...)
+	cmd.Env = append(WithoutSettings(os.Environ()), p.Env...)
 	cmd.SysProcAttr = DieWithParent()
 	if err := cmd.Start(); err != nil {
 		return err
@@ -60,8 +60,8 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// withoutSettings removes what would change the settings of a server.
-func withoutSettings(env []string) []string {
+// WithoutSettings removes what would change the settings of a server.
+func WithoutSettings(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool {
 		return strings.HasPrefix(v, "WARREN_") || strings.HasPrefix(v, "RABBITMQ_")
 	})
