@@ -88,7 +88,7 @@ func NewCluster(dir, bin string, nodes int, logf func(string, ...any)) (*Cluster
 	c := &Cluster{
 		Dir: dir, net: network, bin: bin, founders: nodes, logf: logf,
 		// Small, so that snapshots, files of messages and reading them come about.
-		flags: []string{"--node-grace", Grace.String(), "--snapshot-bytes", "2MiB", "--message-memory", "1MiB", "--segment-bytes", "1MiB"},
+		flags: []string{"--node-grace", Grace.String(), "--snapshot-bytes", "1MiB", "--message-memory", "1MiB", "--segment-bytes", "1MiB"},
 	}
 	for slot := 1; slot <= nodes; slot++ {
 		c.nodes = append(c.nodes, newNode(c, slot))
@@ -175,7 +175,17 @@ func (c *Cluster) waitReady(nodes []*Node) error {
 		if !n.Up() {
 			continue
 		}
-		if err := proc.WaitFor(proc.Patience, n.tryClient); err != nil {
+		var crash error // ends the wait: it does not get better
+		err := proc.WaitFor(proc.Patience, func() error {
+			if crash = n.Crashed(); crash != nil {
+				return nil
+			}
+			return n.tryClient()
+		})
+		if crash != nil {
+			return crash
+		}
+		if err != nil {
 			return fmt.Errorf("%s does not serve: %w; the end of its log:\n%s", n.Name, err, n.proc.LogTail())
 		}
 	}
@@ -184,9 +194,6 @@ func (c *Cluster) waitReady(nodes []*Node) error {
 
 // tryClient connects and has the cluster answer something that goes through its log.
 func (n *Node) tryClient() error {
-	if err := n.Crashed(); err != nil {
-		return err
-	}
 	conn, err := amqp.DialConfig(n.URL(), amqp.Config{Dial: amqp.DefaultDial(3 * time.Second)})
 	if err != nil {
 		return err

@@ -127,6 +127,7 @@ func TestCheck(t *testing.T) {
 		{"returned as the queue was gone", h().add(Event{Kind: Published, Channel: 1, Message: 7, To: []string{"q"}, Mandatory: true, Perishable: true}).told(Returned, 7).told(Confirmed, 7), good},
 		{"returned", h().mandatory(1, 7).told(Returned, 7).told(Confirmed, 7), good},
 		{"not returned", h().mandatory(1, 7).told(Confirmed, 7), "is mandatory, and was confirmed but not returned"},
+		{"not returned, as its node caught up by a snapshot", h().mandatory(1, 7).wait(CaughtUp).told(Confirmed, 7), good},
 		{"returned too late", h().mandatory(1, 7).told(Confirmed, 7).told(Returned, 7), "was returned after its confirm"},
 		{"returned, not mandatory", h().publish(1, 7).told(Returned, 7).told(Confirmed, 7), "was not mandatory"},
 		{"no route, not mandatory", h().publish(1, 7).told(Confirmed, 7), good},
