@@ -40,6 +40,9 @@ var queueRules = []rule{
 	{"x-delivery-limit", checkInteger, 0},
 	{"x-queue-leader-locator", oneOf("invalid_queue_locator_arg", "client-local", "balanced"), 0},
 	{queue.TimeoutArgument, checkPositive, timeoutsSince},
+	{"x-delayed-retry-type", oneOf("invalid_delayed_retry_type", "disabled", "all", "failed", "returned"), retriesSince},
+	{"x-delayed-retry-min", checkNotNegative, retriesSince},
+	{"x-delayed-retry-max", checkNotNegative, retriesSince},
 }
 
 // checkArguments refuses arguments that a queue cannot have.

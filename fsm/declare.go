@@ -134,7 +134,7 @@ func (m *Machine) deleteQueue(e *epoch, c *command.QueueDelete, r *command.Resul
 		return err
 	case c.IfUnused && q.Consumers() > 0:
 		return refuse(preconditionFailed, "%s in use", queueText(v.name, c.Name))
-	case c.IfEmpty && q.Ready() > 0:
+	case c.IfEmpty && q.Ready()+q.Delayed() > 0:
 		return refuse(preconditionFailed, "%s not empty", queueText(v.name, c.Name))
 	}
 	r.Messages = uint32(m.dropQueue(v, q))

@@ -65,7 +65,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 
 // TestRestoreReplaces checks that the old state goes with its messages.
 func TestRestoreReplaces(t *testing.T) {
-	want, snapshot := busyMachine(t, 5, 300)
+	want, snapshot := busyMachine(t, 8, 300)
 	m := fsm.New(nil)
 	for range 3 {
 		if err := m.Restore(bytes.NewReader(snapshot)); err != nil {

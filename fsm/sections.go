@@ -29,6 +29,7 @@ var sections = []section{
 	{tag: 24, late: lateDeadlines, read: func(l *loader, r *stream.Reader) { l.parts.Deadlines(r) }},
 	{tag: 25, late: lateTries, read: func(l *loader, r *stream.Reader) { l.parts.Tries(r) }},
 	{tag: 26, late: lateTimes, read: readTimes},
+	{tag: 27, late: lateWaits, read: func(l *loader, r *stream.Reader) { l.parts.Waits(r) }},
 	{tag: 30, late: lateCaches, read: (*loader).readCaches},
 	{tag: 31, late: lateDelays, read: (*loader).readDelays},
 	{tag: tagPolicies, write: writePolicies, read: readPolicies},
@@ -120,6 +121,9 @@ func lateDeadlines(s *Snapshot, piece func([]byte)) { queue.Deadlines(s.queues, 
 
 // lateTries writes what became of messages that were given out and came back.
 func lateTries(s *Snapshot, piece func([]byte)) { queue.WriteTries(s.queues, piece) }
+
+// lateWaits writes until when messages wait that came back.
+func lateWaits(s *Snapshot, piece func([]byte)) { queue.WriteWaits(s.queues, piece) }
 
 // writePiece gives what write writes as one piece of a section.
 func writePiece(piece func([]byte), write func(*stream.Writer)) {

@@ -13,6 +13,14 @@ const maxMilliseconds = 1 << 52
 // the expiration of messages have their effects.
 const effectsSince = 2
 
+// retriesSince is the version of the machine from which on a message that comes back may have to wait.
+const retriesSince = 3
+
+// retries are the values of x-delayed-retry-type (https://www.rabbitmq.com/docs/quorum-queues#delayed-retry).
+var retries = map[string]queue.Retry{
+	"disabled": queue.AtOnce, "all": queue.AllWait, "failed": queue.FailedWait, "returned": queue.ReturnedWait,
+}
+
 // quorumDeliveryLimit is the delivery limit of a queue that was asked for as a quorum
 // queue, where it sets none itself (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
 const quorumDeliveryLimit = 20
@@ -26,6 +34,11 @@ func (s *state) settings(q *queue.Queue) queue.Settings {
 	made := settingsOf(args)
 	if s.version >= timeoutsSince {
 		made.AckTimeout = ackTimeout(args)
+	}
+	if s.version >= retriesSince {
+		made.Retry = retries[text(args, "x-delayed-retry-type")]
+		made.RetryMin = min(number(args, "x-delayed-retry-min"), maxMilliseconds)
+		made.RetryMax = min(number(args, "x-delayed-retry-max"), maxMilliseconds)
 	}
 	return made
 }

@@ -26,10 +26,10 @@ type QueueInfo struct {
 
 // QueueStats are the numbers of a queue.
 type QueueStats struct {
-	Ready, Unacked, Parked                int    // messages; see queue.Queue.Parked
-	ReadyBytes, UnackedBytes, ParkedBytes uint64 // sizes of their bodies
-	Consumers                             int
-	queue.Counters                        // since the declaration
+	Ready, Unacked, Parked, Delayed                     int    // messages; see queue.Queue.Parked and Delayed
+	ReadyBytes, UnackedBytes, ParkedBytes, DelayedBytes uint64 // sizes of their bodies
+	Consumers                                           int
+	queue.Counters                                             // since the declaration
 }
 
 // ConsumerInfo is what there is to know of a consumer.
@@ -60,7 +60,7 @@ type EpochInfo struct {
 type Totals struct {
 	VHosts, Exchanges, Bindings, Queues   int
 	Consumers, Channels, Connections      int
-	Ready, Unacked, Parked                int
+	Ready, Unacked, Parked, Retrying      int // messages in queues; those that retry are QueueInfo's Delayed
 	ReadyBytes, UnackedBytes, ParkedBytes uint64
 	Delayed                               int // messages that are not routed yet
 	queue.Counters
@@ -115,6 +115,7 @@ func statsOf(q *queue.Queue) QueueStats {
 		Ready: q.Ready(), ReadyBytes: q.ReadyBytes(),
 		Unacked: q.Unacked(), UnackedBytes: q.UnackedBytes(),
 		Parked: q.Parked(), ParkedBytes: q.ParkedBytes(),
+		Delayed: q.Delayed(), DelayedBytes: q.DelayedBytes(),
 		Consumers: q.Consumers(), Counters: q.Counters,
 	}
 }
@@ -339,5 +340,6 @@ func (t *Totals) AddQueue(s *QueueStats) {
 	t.UnackedBytes += s.UnackedBytes
 	t.Parked += s.Parked
 	t.ParkedBytes += s.ParkedBytes
+	t.Retrying += s.Delayed
 	t.Counters.Add(&s.Counters)
 }

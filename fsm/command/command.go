@@ -172,6 +172,9 @@ const (
 	Ack     Outcome = 0 // the message is done with
 	Requeue Outcome = 1 // back to its original place, marked redelivered
 	Reject  Outcome = 2 // dead-lettered, or dropped
+	// Return is Requeue by a client that did not fail with the message: basic.nack. It must not be
+	// proposed before version 3 of the machine.
+	Return Outcome = 3
 )
 
 // Settle settles the unsettled deliveries of a channel with ordinals From to To,

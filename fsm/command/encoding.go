@@ -244,7 +244,7 @@ func (m *Settle) Append(dst []byte) []byte {
 func (m *Settle) decode(c *cursor) {
 	m.Channel = c.channel()
 	m.From, m.To, m.Outcome = c.uint(), c.uint(), Outcome(c.byte())
-	if m.Outcome > Reject {
+	if m.Outcome > Return {
 		c.fail()
 	}
 }

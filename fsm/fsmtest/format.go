@@ -217,6 +217,9 @@ func dumpVHost(b *strings.Builder, m *fsm.Machine, vhost string) {
 		if q.Policy != "" || q.OperatorPolicy != "" {
 			fmt.Fprintf(b, "    policy %q, operator policy %q: %v\n", q.Policy, q.OperatorPolicy, q.Effective)
 		}
+		if q.Delayed > 0 {
+			fmt.Fprintf(b, "    delayed=%d bytes=%d\n", q.Delayed, q.DelayedBytes)
+		}
 		if q.Parked > 0 {
 			fmt.Fprintf(b, "    parked=%d bytes=%d\n", q.Parked, q.ParkedBytes)
 		}

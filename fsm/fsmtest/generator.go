@@ -208,7 +208,7 @@ func (g *Generator) settle() *command.Settle {
 	if g.chance(5) {
 		from, to = 0, ^uint64(0)
 	}
-	return &command.Settle{Channel: g.channel(), From: from, To: to, Outcome: command.Outcome(g.r.IntN(3))}
+	return &command.Settle{Channel: g.channel(), From: from, To: to, Outcome: command.Outcome(g.r.IntN(4))}
 }
 
 func (g *Generator) consume() *command.Consume {
@@ -261,6 +261,9 @@ func (g *Generator) queueArguments() (args wire.Table) {
 	add(10, "x-max-length-bytes", int32(g.r.IntN(20)))
 	add(30, "x-delivery-limit", int32(g.r.IntN(4)-1))
 	add(20, "x-consumer-timeout", int32(g.r.IntN(100)-1))
+	add(50, "x-delayed-retry-type", g.pick("disabled", "all", "all", "failed", "returned", "odd"))
+	add(70, "x-delayed-retry-min", int32(g.r.IntN(60)-1))
+	add(30, "x-delayed-retry-max", int32(g.r.IntN(90)))
 	add(20, "x-queue-type", g.pick("quorum", "classic"))
 	add(20, "x-overflow", g.pick("drop-head", "reject-publish", "reject-publish-dlx"))
 	return args
@@ -306,6 +309,8 @@ func (g *Generator) policy() command.Command {
 		{Name: "alternate-exchange", Value: g.exchange()},
 		{Name: "consumer-timeout", Value: int64(g.r.IntN(60))},
 		{Name: "dead-letter-exchange", Value: g.exchange()},
+		{Name: "delayed-retry-min", Value: int64(g.r.IntN(60))},
+		{Name: "delayed-retry-type", Value: g.pick("disabled", "all", "failed", "returned")},
 		{Name: "max-length", Value: int64(g.r.IntN(5)) - 1},
 		{Name: "message-ttl", Value: int64(g.r.IntN(20))},
 		{Name: "overflow", Value: g.pick("drop-head", "reject-publish", "reject-publish-dlx")},

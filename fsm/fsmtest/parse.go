@@ -295,7 +295,7 @@ func (l *line) properties() (list []byte, keyed bool) {
 }
 
 func (l *line) outcome() command.Outcome {
-	names := []string{"ack", "requeue", "reject"}
+	names := []string{"ack", "requeue", "reject", "return"}
 	i := slices.Index(names, l.word())
 	if i < 0 {
 		l.fail("an outcome is one of %v", names)

@@ -100,7 +100,7 @@ func (ch *Channel) lend(d delivery) uint64 {
 func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
 	wasFull := ch.full()
 	ch.deliveries.removeRange(&ch.store.deliveries, from, to, func(_ uint64, d delivery) {
-		ch.settle(d, outcome, true)
+		ch.settle(d, outcome, causeOf(outcome))
 	})
 	if ch.taken.count > 0 {
 		ch.forgetTaken(from, to)
@@ -110,14 +110,14 @@ func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
 	}
 }
 
-func (ch *Channel) settle(d delivery, outcome command.Outcome, failed bool) {
+func (ch *Channel) settle(d delivery, outcome command.Outcome, why cause) {
 	if d.consumer == nil {
 		ch.gets--
 	}
 	if d.queue.deleted {
 		return
 	}
-	d.queue.settle(d.sequence, outcome, failed)
+	d.queue.settle(d.sequence, outcome, why)
 	c := d.consumer
 	if c == nil {
 		return
@@ -144,7 +144,7 @@ func (ch *Channel) Recover() {
 // failure with its messages.
 func (ch *Channel) GiveBack() {
 	ch.deliveries.removeRange(&ch.store.deliveries, 0, ch.Ordinal, func(_ uint64, d delivery) {
-		ch.settle(d, command.Requeue, false)
+		ch.settle(d, command.Requeue, lost)
 	})
 	ch.timer.Remove()
 }

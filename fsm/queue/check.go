@@ -42,9 +42,9 @@ func (s *Census) Queue(q *Queue) error {
 	if err := q.checkLife(); err != nil {
 		return err
 	}
-	count, ready, parked := 0, 0, 0
+	count, ready, parked, delayed := 0, 0, 0, 0
 	lanes := make([]int, len(q.lanes))
-	var bytes, unackedBytes, parkedBytes uint64
+	var bytes, unackedBytes, parkedBytes, delayedBytes uint64
 	for i, c := range q.messages.chunks {
 		err := c.check()
 		if err == nil {
@@ -77,11 +77,16 @@ func (s *Census) Queue(q *Queue) error {
 				parked, parkedBytes = parked+1, parkedBytes+size
 				return
 			}
+			if c.waitsUntil(slot) != 0 {
+				delayed, delayedBytes = delayed+1, delayedBytes+size
+				return
+			}
 			unackedBytes += size
 			lent[c.base+uint64(slot)] = false
 		})
 	}
-	if count != q.messages.count || ready != q.ready || count-ready-parked != q.unacked || parked != q.parked || parkedBytes != q.parkedB ||
+	if count != q.messages.count || ready != q.ready || count-ready-parked-delayed != q.unacked || parked != q.parked || parkedBytes != q.parkedB ||
+		delayed != q.delayed || delayedBytes != q.delayedB ||
 		bytes != q.bytes || unackedBytes != q.unackedB {
 		return fmt.Errorf("queue %q counts %d of %d messages ready, its chunks have %d of %d",
 			q.Spec.Name, q.ready, q.ready+q.unacked, ready, count)

@@ -32,6 +32,7 @@ type life struct {
 	deadlines []int64 // by slot, in milliseconds since the Unix epoch; 0, or beyond the end: none
 	timer     *chunkTimer
 	tries     []Tries // by slot; beyond the end: none
+	waits     []int64 // by slot, as deadlines: when a message that came back is ready again
 	parked    bitmap  // present, and kept for an operator
 }
 
@@ -45,21 +46,27 @@ type Tries struct {
 func (l *life) own() {
 	l.deadlines = slices.Clone(l.deadlines)
 	l.tries = slices.Clone(l.tries)
+	l.waits = slices.Clone(l.waits)
 }
 
 // deadline returns when the message in a slot expires, 0 for never.
-func (l *life) deadline(slot int) int64 {
-	if slot < len(l.deadlines) {
-		return l.deadlines[slot]
+func (l *life) deadline(slot int) int64 { return moment(l.deadlines, slot) }
+
+func (l *life) setDeadline(slot int, at int64) { setMoment(&l.deadlines, slot, at) }
+
+// moment returns the time of a slot, 0 for none.
+func moment(times []int64, slot int) int64 {
+	if slot < len(times) {
+		return times[slot]
 	}
 	return 0
 }
 
-func (l *life) setDeadline(slot int, at int64) {
-	for len(l.deadlines) <= slot {
-		l.deadlines = append(l.deadlines, 0)
+func setMoment(times *[]int64, slot int, at int64) {
+	for len(*times) <= slot {
+		*times = append(*times, 0)
 	}
-	l.deadlines[slot] = at
+	(*times)[slot] = at
 }
 
 // forget clears what is known of a slot.
@@ -69,6 +76,9 @@ func (l *life) forget(slot int) {
 	}
 	if slot < len(l.tries) {
 		l.tries[slot] = Tries{}
+	}
+	if slot < len(l.waits) {
+		l.waits[slot] = 0
 	}
 	l.parked.clear(slot)
 }
@@ -108,7 +118,7 @@ type chunkTimer struct {
 	base uint64
 }
 
-// Due returns the earliest deadline of a ready message.
+// Due returns when the first message expires that nobody holds, or has waited.
 func (t *chunkTimer) Due() (first int64, ok bool) {
 	at, ok := t.q.messages.chunk(t.base)
 	if !ok {
@@ -117,8 +127,13 @@ func (t *chunkTimer) Due() (first int64, ok bool) {
 	c := t.q.messages.chunks[at]
 	ok = false
 	for slot, d := range c.deadlines {
-		if d != 0 && c.readyBits.has(slot) && (!ok || d < first) {
+		if d != 0 && (c.readyBits.has(slot) || c.waitsUntil(slot) != 0) && (!ok || d < first) {
 			first, ok = d, true
+		}
+	}
+	for _, w := range c.waits {
+		if w != 0 && (!ok || w < first) {
+			first, ok = w, true
 		}
 	}
 	return first, ok
@@ -240,17 +255,18 @@ func (q *Queue) Parked() int { return q.parked }
 // ParkedBytes returns the size of their bodies.
 func (q *Queue) ParkedBytes() uint64 { return q.parkedB }
 
-// purgeParked removes what is parked.
-func (q *Queue) purgeParked() {
-	for at := 0; q.parked > 0; {
+// purgeAside removes what is parked or waits.
+func (q *Queue) purgeAside() {
+	for at := 0; q.parked+q.delayed > 0; {
 		c := q.messages.chunks[at]
-		slot := c.parked.next(0)
-		if slot == chunkSize {
+		if slot := c.parked.next(0); slot < chunkSize {
+			q.parked--
+			q.parkedB -= uint64(q.remove(at, slot))
+		} else if slot := c.nextWaiting(); slot < chunkSize {
+			q.takeDelayed(at, slot)
+		} else {
 			at++
-			continue
 		}
-		q.parked--
-		q.parkedB -= uint64(q.remove(at, slot))
 	}
 }
 
@@ -277,27 +293,38 @@ func (q *Queue) Act(b *Budget) (again bool) {
 
 func (q *Queue) pauses(b *Budget) bool { return b.Spent() || len(q.store.dead) >= deadAtOnce }
 
-// expireChunk lets the ready messages of a chunk go whose time is up, in order.
+// expireChunk lets the messages of a chunk go whose time is up, and makes those ready that have waited, in order.
 func (q *Queue) expireChunk(base uint64, b *Budget) {
 	for slot := 0; !q.pauses(b); slot++ {
 		at, ok := q.messages.chunk(base)
 		if !ok {
 			return
 		}
-		c := q.messages.chunks[at]
-		for slot = c.readyBits.next(slot); slot < chunkSize; slot = c.readyBits.next(slot + 1) {
-			if d := c.deadline(slot); d != 0 && d <= q.store.now {
-				break
-			}
-		}
+		slot = q.messages.chunks[at].nextDue(slot, q.store.now)
 		if slot == chunkSize {
 			return
 		}
-		q.die(at, slot, Expired, b)
+		if d := q.messages.chunks[at].deadline(slot); d != 0 && d <= q.store.now {
+			q.die(at, slot, Expired, b)
+		} else {
+			b.spend(0)
+			q.tryAgain(at, slot)
+		}
 	}
 }
 
-// die takes a ready message out of the queue, to be dead-lettered if the queue does that.
+// nextDue returns the first slot from slot on of a message whose time is up, or that has waited.
+func (c *chunk[T]) nextDue(slot int, now int64) int {
+	for slot = c.present.next(slot); slot < chunkSize; slot = c.present.next(slot + 1) {
+		w, d := c.waitsUntil(slot), c.deadline(slot)
+		if w != 0 && w <= now || d != 0 && d <= now && (w != 0 || c.readyBits.has(slot)) {
+			return slot
+		}
+	}
+	return chunkSize
+}
+
+// die takes a message that nobody holds out of the queue, to be dead-lettered if the queue does that.
 func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
 	c := q.messages.chunks[at]
 	if q.settings.DeadLetters {
@@ -305,6 +332,10 @@ func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
 		q.bury(q.last(at, slot), reason)
 	} else {
 		b.spend(bodySize(c, slot))
+	}
+	if c.waitsUntil(slot) != 0 {
+		q.takeDelayed(at, slot)
+		return
 	}
 	q.takeOut(at, slot)
 }
@@ -338,6 +369,11 @@ func (q *Queue) checkLife() error {
 		for slot, d := range c.deadlines {
 			if d != 0 && !c.present.has(slot) {
 				return fmt.Errorf("queue %q keeps the deadline of a message that went", q.Spec.Name)
+			}
+		}
+		for slot, w := range c.waits {
+			if w != 0 && (!c.present.has(slot) || c.readyBits.has(slot) || c.parked.has(slot)) {
+				return fmt.Errorf("queue %q lets a message wait that is ready, parked or went", q.Spec.Name)
 			}
 		}
 	}

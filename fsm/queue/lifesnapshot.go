@@ -13,7 +13,14 @@ const piece = 64 << 10
 // for each chunk that has one, queue, place of the chunk, count, and for each message
 // its distance in slots and its deadline's distance in milliseconds.
 func Deadlines(queues []Contents, emit func([]byte)) {
-	eachPiece(queues, emit, (*page).expiring, writeDeadlines)
+	eachPiece(queues, emit, func(c *page) int { return moments(c.deadlines) },
+		func(w *stream.Writer, c *page, count int) { writeMoments(w, c.deadlines, count) })
+}
+
+// WriteWaits encodes, as Deadlines does, until when messages wait that came back.
+func WriteWaits(queues []Contents, emit func([]byte)) {
+	eachPiece(queues, emit, func(c *page) int { return moments(c.waits) },
+		func(w *stream.Writer, c *page, count int) { writeMoments(w, c.waits, count) })
 }
 
 // eachPiece encodes something of those chunks of which there are so many of it, each behind queue
@@ -40,20 +47,20 @@ func eachPiece(queues []Contents, emit func([]byte), many func(*page) int, write
 	}
 }
 
-// expiring returns the number of messages that expire some time.
-func (c *chunk[T]) expiring() (n int) {
-	for _, d := range c.deadlines {
-		if d != 0 {
+// moments returns the number of times that there are.
+func moments(times []int64) (n int) {
+	for _, at := range times {
+		if at != 0 {
 			n++
 		}
 	}
 	return n
 }
 
-func writeDeadlines(w *stream.Writer, c *page, count int) {
+func writeMoments(w *stream.Writer, times []int64, count int) {
 	w.Uint(uint64(count))
 	slot, before := -1, int64(0)
-	for s, d := range c.deadlines {
+	for s, d := range times {
 		if d == 0 {
 			continue
 		}
@@ -73,7 +80,34 @@ func (l *Loader) Deadlines(r *stream.Reader) {
 			r.Fail("deadlines of a chunk come twice")
 			return
 		}
-		l.deadlines(r, q, c)
+		l.moments(r, c, func(slot int, at int64) bool {
+			if c.deadline(slot) != 0 {
+				return false
+			}
+			c.setDeadline(slot, at)
+			if c.readyBits.has(slot) {
+				q.expect(c, at)
+			}
+			return true
+		})
+	})
+}
+
+// Waits reads a piece of what WriteWaits encoded.
+func (l *Loader) Waits(r *stream.Reader) {
+	l.eachPiece(r, func(q *Queue, c *page) {
+		if c.waits != nil {
+			r.Fail("waits of a chunk come twice")
+			return
+		}
+		l.moments(r, c, func(slot int, at int64) bool {
+			if !c.readyBits.has(slot) {
+				return false
+			}
+			q.unready(c, slot)
+			q.putOff(c, slot, uint64(bodySize(c, slot)), at)
+			return true
+		})
 	})
 }
 
@@ -97,11 +131,12 @@ func (l *Loader) eachPiece(r *stream.Reader, f func(*Queue, *page)) {
 	}
 }
 
-func (l *Loader) deadlines(r *stream.Reader, q *Queue, c *page) {
+// moments reads what writeMoments wrote. set returns false for a message that cannot have the time.
+func (l *Loader) moments(r *stream.Reader, c *page, set func(slot int, at int64) bool) {
 	slot, before := -1, int64(0)
 	count := r.Bounded(chunkSize)
 	if count == 0 {
-		r.Fail("a chunk has no deadlines")
+		r.Fail("a chunk has no times")
 	}
 	for ; count > 0 && r.Err() == nil; count-- {
 		slot += int(r.Bounded(chunkSize))
@@ -109,13 +144,9 @@ func (l *Loader) deadlines(r *stream.Reader, q *Queue, c *page) {
 		if r.Err() != nil {
 			return
 		}
-		if slot < 0 || slot >= chunkSize || !c.present.has(slot) || c.deadline(slot) != 0 || before <= 0 {
-			r.Fail("a deadline is of no message")
+		if slot < 0 || slot >= chunkSize || !c.present.has(slot) || before <= 0 || !set(slot, before) {
+			r.Fail("a time is of no message")
 			return
-		}
-		c.setDeadline(slot, before)
-		if c.readyBits.has(slot) {
-			q.expect(c, before)
 		}
 	}
 }
@@ -185,15 +216,19 @@ func (l *Loader) tries(r *stream.Reader, q *Queue, c *page) {
 		}
 		c.tries[slot] = t
 		if parked {
-			size := uint64(bodySize(c, slot))
-			c.readyBits.clear(slot)
-			c.ready--
-			q.laneAt(c.base).ready--
-			q.ready--
-			q.bytes -= size
-			q.park(c, slot, size)
+			q.unready(c, slot)
+			q.park(c, slot, uint64(bodySize(c, slot)))
 		}
 	}
+}
+
+// unready takes a message out of the ready ones, as it is read from a snapshot.
+func (q *Queue) unready(c *page, slot int) {
+	c.readyBits.clear(slot)
+	c.ready--
+	q.laneAt(c.base).ready--
+	q.ready--
+	q.bytes -= uint64(bodySize(c, slot))
 }
 
 // WriteUse writes when the queue was last used, if that matters.

@@ -182,7 +182,7 @@ func (ch *Channel) takeBack(ordinal uint64, b *Budget) {
 	d := ch.deliveries.remove(&ch.store.deliveries, at, slot)
 	ch.taken.add(&ch.store.taken, ordinal, struct{}{})
 	d.queue.spendReturn(d.sequence, b)
-	ch.settle(d, command.Requeue, false)
+	ch.settle(d, command.Requeue, lost)
 }
 
 // spendReturn is for a message that comes back: it may have to be dead-lettered.

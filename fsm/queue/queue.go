@@ -39,6 +39,8 @@ type Queue struct {
 	unackedB  uint64
 	parked    int
 	parkedB   uint64
+	delayed   int // come back, and wait: see retry.go
+	delayedB  uint64
 	consumers []*Consumer // by ID; those that are gone stay while they have deliveries
 	live      int         // consumers that are not gone
 	single    bool        // has one active consumer at a time: see active.go
@@ -242,15 +244,14 @@ func (q *Queue) lend(at, slot int) {
 	q.unackedB += size
 }
 
-// settle ends one delivery of the message with sequence n.
-// A requeue counts for the delivery limit if the client failed with the message.
-func (q *Queue) settle(n uint64, outcome command.Outcome, failed bool) {
+// settle ends one delivery of the message with sequence n. why is for those that come back.
+func (q *Queue) settle(n uint64, outcome command.Outcome, why cause) {
 	at, slot, ok := q.messages.lookup(n)
 	if !ok {
 		panic("queue: a delivery refers to a message that is not there")
 	}
-	if outcome == command.Requeue {
-		q.giveBack(at, slot, n, failed)
+	if outcome == command.Requeue || outcome == command.Return {
+		q.giveBack(at, slot, why)
 		return
 	}
 	base := q.messages.chunks[at].base
@@ -269,8 +270,8 @@ func (q *Queue) settle(n uint64, outcome command.Outcome, failed bool) {
 	}
 }
 
-// giveBack makes an unacknowledged message ready again, in its old place.
-func (q *Queue) giveBack(at, slot int, n uint64, failed bool) {
+// giveBack makes an unacknowledged message ready again, in its old place, unless it has to wait.
+func (q *Queue) giveBack(at, slot int, why cause) {
 	c := q.messages.writable(&q.store.messages, at)
 	d := c.deadline(slot)
 	if d != 0 && d < q.store.now {
@@ -278,28 +279,39 @@ func (q *Queue) giveBack(at, slot int, n uint64, failed bool) {
 		return
 	}
 	q.Requeued++
+	var tries Tries
 	if q.store.counting {
-		tries := c.count(slot, failed)
-		if limit := q.settings.DeliveryLimit; limit >= 0 && failed && int64(tries.Failed) > limit {
+		tries = c.count(slot, why != lost)
+		if limit := q.settings.DeliveryLimit; limit >= 0 && why != lost && int64(tries.Failed) > limit {
 			q.limited(at, slot)
 			return
 		}
 	}
-	c.readyBits.set(slot)
-	c.ready++
-	c.again.set(slot)
 	size := uint64(bodySize(c, slot))
+	c.again.set(slot)
 	q.unacked--
 	q.unackedB -= size
+	if d != 0 {
+		q.expect(c, d)
+	}
+	if ms := q.settings.delay(why, tries); ms > 0 {
+		q.putOff(c, slot, size, q.store.now+ms)
+		return
+	}
+	q.makeReady(c, slot, size)
+}
+
+// makeReady makes a message ready again that was unacknowledged or waited.
+func (q *Queue) makeReady(c *page, slot int, size uint64) {
+	n := c.base + uint64(slot)
+	c.readyBits.set(slot)
+	c.ready++
 	q.ready++
 	q.bytes += size
 	l := q.laneAt(n)
 	l.ready++
 	l.first = min(l.first, n)
 	q.store.touch(q)
-	if d != 0 {
-		q.expect(c, d)
-	}
 	if q.over() {
 		q.wake(0)
 	}
@@ -315,13 +327,13 @@ func (q *Queue) tooLate(at, slot int) {
 	q.Requeued++
 }
 
-// Purge removes the ready and the parked messages and returns how many there were.
+// Purge removes the messages that nobody holds and returns how many there were: those that are ready, wait or are parked.
 func (q *Queue) Purge() int {
-	n := q.ready + q.parked
+	n := q.ready + q.parked + q.delayed
 	for q.ready > 0 {
 		q.removeReady(q.head())
 	}
-	q.purgeParked()
+	q.purgeAside()
 	q.Purged += uint64(n)
 	return n
 }
@@ -346,7 +358,7 @@ func (q *Queue) Delete() int {
 		q.lanes[i].ready = 0
 	}
 	q.ready, q.bytes, q.unacked, q.unackedB = 0, 0, 0, 0
-	q.parked, q.parkedB = 0, 0
+	q.parked, q.parkedB, q.delayed, q.delayedB = 0, 0, 0, 0
 	return n
 }
 

@@ -25,6 +25,11 @@ type Settings struct {
 	// DeliveryLimit is how often a message may come back from clients that failed with it; None.
 	DeliveryLimit int64
 
+	// Retry says which messages wait before they are given out again, RetryMin is for how long they do so after
+	// the first failure, in milliseconds, and RetryMax the most; None, as is 0 for RetryMin.
+	Retry              Retry
+	RetryMin, RetryMax int64
+
 	// AckTimeout is how long a delivery may stay unsettled, in milliseconds; None. A consumer may have
 	// another one: see TimeoutArgument.
 	AckTimeout int64
@@ -37,7 +42,7 @@ type Settings struct {
 
 // DefaultSettings are those of a queue for which nothing is set.
 func DefaultSettings() Settings {
-	return Settings{TTL: None, Expires: None, MaxLength: None, MaxBytes: None, DeliveryLimit: None, AckTimeout: None}
+	return Settings{TTL: None, Expires: None, MaxLength: None, MaxBytes: None, DeliveryLimit: None, AckTimeout: None, RetryMin: None, RetryMax: None}
 }
 
 // Settings returns the present settings.
