@@ -29,7 +29,7 @@ type QueueStats struct {
 	Ready, Unacked, Parked, Delayed                     int    // messages; see queue.Queue.Parked and Delayed
 	ReadyBytes, UnackedBytes, ParkedBytes, DelayedBytes uint64 // sizes of their bodies
 	Consumers                                           int
-	queue.Counters                                             // since the declaration
+	queue.Counters                                      // since the declaration
 }
 
 // ConsumerInfo is what there is to know of a consumer.
@@ -105,10 +105,10 @@ func (m *Machine) QueueStats(vhost, name string) (QueueStats, bool) {
 }
 
 // Messages is how many there are, whatever their state.
-func (s *QueueStats) Messages() int { return s.Ready + s.Unacked + s.Parked }
+func (s *QueueStats) Messages() int { return s.Ready + s.Unacked + s.Parked + s.Delayed }
 
 // Bytes is the size of the bodies of all of them.
-func (s *QueueStats) Bytes() uint64 { return s.ReadyBytes + s.UnackedBytes + s.ParkedBytes }
+func (s *QueueStats) Bytes() uint64 { return s.ReadyBytes + s.UnackedBytes + s.ParkedBytes + s.DelayedBytes }
 
 func statsOf(q *queue.Queue) QueueStats {
 	return QueueStats{

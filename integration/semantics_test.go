@@ -31,6 +31,7 @@ func TestSemantics(t *testing.T) {
 		{"life", lifeSemantics},
 		{"order", orderSemantics},
 		{"timeouts", timeoutSemantics},
+		{"retry", retrySemantics},
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

@@ -74,6 +74,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		Admit: func(ctx context.Context, vhost, user string) (bool, error) {
 			return n.admit(ctx, id, vhost, user)
 		},
+		KnowsReturns:     n.knowsReturns,
 		FrameMax:         n.cfg.FrameMax,
 		ChannelMax:       n.cfg.ChannelMax,
 		ConsumerMax:      n.cfg.ConsumerMax,

@@ -15,6 +15,9 @@ import (
 // the state machine.
 const versionTag = "machine"
 
+// returnsSince is the version of the state machine that knows command.Return.
+const returnsSince = 3
+
 const (
 	// upgradeCheck is how often a leader looks whether all members know a newer version.
 	upgradeCheck = 50 * time.Millisecond
@@ -43,6 +46,9 @@ func (n *Node) tooNew(k command.Kind) *command.Error {
 			"upgrade the nodes that are left, then try again", now, fsm.Since(k)),
 	}
 }
+
+// knowsReturns reports whether all members understand command.Return.
+func (n *Node) knowsReturns() bool { return n.version.Load() >= returnsSince }
 
 // commonVersion is the newest version of the state machine that all members know, as far
 // as this node has heard of them.

@@ -91,12 +91,12 @@ func (c *call) addTotals(o object, t *fsm.Totals, bare bool) error {
 		return err
 	}
 	queues := object{
-		"messages": t.Ready + t.Unacked + t.Parked, "messages_ready": t.Ready, "messages_unacknowledged": t.Unacked,
-		"messages_parked": t.Parked, "messages_delayed": t.Delayed,
+		"messages": t.Ready + t.Unacked + t.Parked + t.Retrying, "messages_ready": t.Ready, "messages_unacknowledged": t.Unacked,
+		"messages_parked": t.Parked, "messages_delayed": t.Delayed + t.Retrying,
 	}
 	o["queue_totals"] = queues
 	if !c.isMonitor() { // the sums of its vhosts, of which there are no samples
-		counts := countsOf(&fsm.QueueStats{Ready: t.Ready, Unacked: t.Unacked, Parked: t.Parked, Counters: t.Counters})
+		counts := countsOf(&fsm.QueueStats{Ready: t.Ready, Unacked: t.Unacked, Parked: t.Parked, Delayed: t.Retrying, Counters: t.Counters})
 		o["message_stats"] = messageStats(&counts, &objectStats{}, nil)
 		o["churn_rates"] = object{}
 		return nil

@@ -84,12 +84,14 @@ func (d *queueDescriber) object(q *fsm.QueueInfo) object {
 func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
 	o["consumers"] = q.Consumers
 	o["messages_parked"] = q.Parked
+	o["messages_delayed"] = q.Delayed
 	// All messages are in the log, those too that were not published as persistent.
 	o["messages_persistent"], o["message_bytes_persistent"] = q.Messages(), q.Bytes()
 	o["message_bytes"] = q.Bytes()
 	o["message_bytes_ready"] = q.ReadyBytes
 	o["message_bytes_unacknowledged"] = q.UnackedBytes
 	o["message_bytes_parked"] = q.ParkedBytes
+	o["message_bytes_delayed"] = q.DelayedBytes
 	now, name := countsOf(&q.QueueStats), entityName{q.VHost, q.Name}
 	stats := d.c.sampler.survey.queue(name, d.rates != nil || d.lengths != nil)
 	o["message_stats"] = messageStats(&now, &stats, d.rates)

@@ -108,6 +108,8 @@ func queueNumber(field string) func(*fsm.QueueStats) any {
 		return func(s *fsm.QueueStats) any { return s.Unacked }
 	case "messages_parked":
 		return func(s *fsm.QueueStats) any { return s.Parked }
+	case "messages_delayed":
+		return func(s *fsm.QueueStats) any { return s.Delayed }
 	case "message_bytes":
 		return func(s *fsm.QueueStats) any { return s.Bytes() }
 	case "message_bytes_ready":

@@ -66,7 +66,7 @@ func (s *sampler) now() []uint64 {
 	stats := s.broker.LocalStats()
 	return append(values,
 		seen.Declared, seen.Created, seen.Deleted,
-		uint64(sums.Ready+sums.Unacked+sums.Parked), uint64(sums.Ready), uint64(sums.Unacked),
+		uint64(sums.Ready+sums.Unacked+sums.Parked+sums.Retrying), uint64(sums.Ready), uint64(sums.Unacked),
 		uint64(stats.MemoryUsed), uint64(stats.FDUsed), uint64(stats.SocketsUsed), uint64(stats.Processes), uint64(stats.DiskFree))
 }
 

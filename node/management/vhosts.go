@@ -92,7 +92,7 @@ func (c *call) vhostObject(name string, state object) object {
 	}
 	var sum fsm.Totals
 	c.addVHost(&sum, name)
-	counts := countsOf(&fsm.QueueStats{Ready: sum.Ready, Unacked: sum.Unacked, Parked: sum.Parked, Counters: sum.Counters})
+	counts := countsOf(&fsm.QueueStats{Ready: sum.Ready, Unacked: sum.Unacked, Parked: sum.Parked, Delayed: sum.Retrying, Counters: sum.Counters})
 	stats := c.sampler.survey.vhost(name, false)
 	tags := v.Tags
 	if tags == nil {
@@ -102,9 +102,10 @@ func (c *call) vhostObject(name string, state object) object {
 	o := object{
 		"name": name, "description": v.Description, "tags": tags, "default_queue_type": kind,
 		"tracing": false, "cluster_state": state, "protected_from_deletion": v.Protected,
-		"metadata":        object{"description": v.Description, "tags": tags, "default_queue_type": kind},
-		"messages_parked": sum.Parked,
-		"message_stats":   messageStats(&counts, &stats, nil),
+		"metadata":         object{"description": v.Description, "tags": tags, "default_queue_type": kind},
+		"messages_parked":  sum.Parked,
+		"messages_delayed": sum.Retrying,
+		"message_stats":    messageStats(&counts, &stats, nil),
 	}
 	addLengths(o, &counts, &stats, nil)
 	return o

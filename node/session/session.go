@@ -82,6 +82,10 @@ type Config struct {
 	// may be yet: it must be told of its channels, and of its end. With nil all is admitted.
 	Admit func(ctx context.Context, vhost, user string) (counted bool, err error)
 
+	// KnowsReturns reports whether command.Return may be proposed: not yet in a cluster in which some have an older
+	// version. With nil it may.
+	KnowsReturns func() bool
+
 	FrameMax         int           // bytes of a frame, 4096 or more
 	ChannelMax       int           // highest number of a channel, 1 to 65535
 	ConsumerMax      int           // consumers of a channel; 0: no limit
@@ -126,6 +130,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Product, "Warren")
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.KnowsReturns == nil {
+		c.KnowsReturns = func() bool { return true }
 	}
 	if c.Replies == nil {
 		c.Replies = noReplies{}

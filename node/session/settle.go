@@ -22,6 +22,8 @@ func (ch *channel) settleFrame(payload []byte) error {
 	outcome := command.Ack
 	switch {
 	case v.ID == protocol.IDBasicAck:
+	case v.Requeue && v.ID == protocol.IDBasicNack && ch.c.cfg.KnowsReturns():
+		outcome = command.Return
 	case v.Requeue:
 		outcome = command.Requeue
 	default:
