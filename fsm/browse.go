@@ -11,6 +11,7 @@ const (
 	BrowseReady   = queue.IsReady
 	BrowseUnacked = queue.IsUnacked
 	BrowseParked  = queue.IsParked
+	BrowseDelayed = queue.IsDelayed
 )
 
 // MessageState is what a message of a queue waits for; states are bits.

@@ -108,7 +108,9 @@ func (m *Machine) QueueStats(vhost, name string) (QueueStats, bool) {
 func (s *QueueStats) Messages() int { return s.Ready + s.Unacked + s.Parked + s.Delayed }
 
 // Bytes is the size of the bodies of all of them.
-func (s *QueueStats) Bytes() uint64 { return s.ReadyBytes + s.UnackedBytes + s.ParkedBytes + s.DelayedBytes }
+func (s *QueueStats) Bytes() uint64 {
+	return s.ReadyBytes + s.UnackedBytes + s.ParkedBytes + s.DelayedBytes
+}
 
 func statsOf(q *queue.Queue) QueueStats {
 	return QueueStats{

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,9 @@ var retrySemantics = []semantic{
 			}
 		}
 		wantDelayed(t, c.node(0), q, 1)
+		if out := c.node(1).ctl(t, "--quiet", "browse", q, "--state", "delayed", "state", "payload"); !strings.Contains(out, "delayed") || !strings.Contains(out, "poison") {
+			t.Errorf("it is not seen: %s", out)
+		}
 		if n, err := ch.QueuePurge(q, false); err != nil || n != 1 {
 			t.Errorf("purge of what waits: %d, %v", n, err)
 		}

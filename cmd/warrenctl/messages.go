@@ -102,7 +102,7 @@ Columns: sequence, state, redelivered, delivery_count, exchange, routing_key, pr
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&state, "state", "", "only those in these `STATES`: ready, unacknowledged, parked, separated by commas")
+	cmd.Flags().StringVar(&state, "state", "", "only those in these `STATES`: ready, unacknowledged, parked, delayed, separated by commas")
 	cmd.Flags().StringVar(&from, "from", "", "go on at this `SEQUENCE`, from the end of another output")
 	cmd.Flags().IntVar(&count, "count", 50, "`N`: show so many at most")
 	cmd.Flags().IntVar(&truncate, "truncate", 200, "`BYTES` of a payload to show")

@@ -12,6 +12,7 @@ const (
 	IsReady   State = 1 << iota // for a consumer
 	IsUnacked                   // given out, and not settled
 	IsParked                    // kept for an operator: it came back too often
+	IsDelayed                   // it came back, and waits until it is given out again
 )
 
 // A Browsed is a message as it stands in a queue.
@@ -70,6 +71,8 @@ func stateOf(c *page, slot int) State {
 		return IsReady
 	case c.parked.has(slot):
 		return IsParked
+	case c.waitsUntil(slot) != 0:
+		return IsDelayed
 	}
 	return IsUnacked
 }

@@ -30,6 +30,7 @@ const (
 // browseStates are the states of messages by their names in the API.
 var browseStates = map[string]fsm.MessageState{
 	"ready": fsm.BrowseReady, "unacknowledged": fsm.BrowseUnacked, "parked": fsm.BrowseParked,
+	"delayed": fsm.BrowseDelayed,
 }
 
 // browse answers with messages of a queue as they stand in it. Nothing changes by that: no order, no flag, no counter.
@@ -39,9 +40,6 @@ func (c *call) browse() error {
 	}
 	if err := c.permit(&command.Get{VHost: c.params["vhost"], Queue: c.params["queue"]}); err != nil {
 		return err
-	}
-	if c.r.URL.Query().Get("state") == "delayed" {
-		return errBadRequest("delayed messages belong to a virtual host and its exchanges: see /api/delayed")
 	}
 	q, show, err := c.browseQuery()
 	if err != nil {
@@ -99,12 +97,12 @@ func (c *call) browseQuery() (*fsm.BrowseQuery, *getRequest, error) {
 	for _, name := range strings.FieldsFunc(v.Get("state"), func(r rune) bool { return r == ',' }) {
 		state, ok := browseStates[name]
 		if !ok {
-			return nil, nil, errBadRequest("state must be of ready, unacknowledged, parked, not %q", name)
+			return nil, nil, errBadRequest("state must be of ready, unacknowledged, parked, delayed, not %q", name)
 		}
 		q.States |= state
 	}
 	if q.States == 0 {
-		q.States = fsm.BrowseReady | fsm.BrowseUnacked | fsm.BrowseParked
+		q.States = fsm.BrowseReady | fsm.BrowseUnacked | fsm.BrowseParked | fsm.BrowseDelayed
 	}
 	var err error
 	if s := v.Get("from"); s != "" {
