@@ -279,3 +279,9 @@ func (*Qos) Kind() Kind             { return KindQos }
 func (*Recover) Kind() Kind         { return KindRecover }
 func (*Commit) Kind() Kind          { return KindCommit }
 func (*Upgrade) Kind() Kind         { return KindUpgrade }
+
+// Integer returns an argument that is an integer, of whatever width; false if it is none, or not there.
+func Integer(args wire.Table, name string) (int64, bool) {
+	v, _ := args.Get(name)
+	return wire.Int(v)
+}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"warren/fsm/command"
-	"warren/protocol/wire"
 )
 
 // A client may keep a delivery for some time only without settling it
@@ -104,8 +103,7 @@ func (ch *Channel) lentAt(ordinal uint64) int64 {
 
 // ownTimeout returns the timeout that a consumer asks for, in milliseconds; None: it asks for none.
 func ownTimeout(c *command.Consume) int64 {
-	v, _ := c.Args.Get(TimeoutArgument)
-	n, ok := wire.Int(v)
+	n, ok := command.Integer(c.Args, TimeoutArgument)
 	if !ok || n <= 0 {
 		return None
 	}
