@@ -195,7 +195,10 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 	b.proposer.Propose(cmd, w, 0)
 	select {
 	case r := <-w:
-		if r.Lost && !r.Applied {
+		switch {
+		case r.Lost && r.Unsure:
+			return r, errUnsure
+		case r.Lost && !r.Applied:
 			return r, errLost
 		}
 		b.count(cmd, &r)
@@ -261,6 +264,10 @@ func (b broker) awaitRoom(ctx context.Context, cmd command.Command) error {
 
 // errLost is the error of a command that was not carried out.
 var errLost = errors.New("the command was lost in a change of the cluster: try again")
+
+// errUnsure is the error of a command of which nobody can tell whether it was carried out.
+var errUnsure = errors.New("the node had been given up by the cluster, and caught up by a snapshot: it cannot tell whether " +
+	"the command was carried out; look, and try again")
 
 // A waiter takes the one result of a command that is no session's.
 type waiter chan command.Result

@@ -331,13 +331,14 @@ func (n *Node) applied(out *fsm.Output) {
 		case e.Kind == command.EffectEpochOpened:
 			n.proposer.EpochOpened(e.To.Epoch, e.Nonce)
 		case e.Kind == command.EffectEpochRemoved:
-			n.epochRemoved(e.To.Epoch)
+			n.epochRemoved(e.To.Epoch, true)
 		}
 	}
 }
 
-func (n *Node) epochRemoved(epoch uint64) {
-	if !n.proposer.EpochRemoved(epoch) {
+// epochRemoved takes the end of an epoch; seen: with every entry before it.
+func (n *Node) epochRemoved(epoch uint64, seen bool) {
+	if !n.proposer.EpochRemoved(epoch, seen) {
 		return
 	}
 	for _, s := range n.sessions.All() {
@@ -369,7 +370,7 @@ func (n *Node) restored(m *fsm.Machine) {
 		n.vhostsRestored(m)
 		return
 	}
-	n.epochRemoved(epoch)
+	n.epochRemoved(epoch, false)
 }
 
 // onLeader takes each change of the leader.

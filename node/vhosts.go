@@ -58,7 +58,7 @@ func (n *Node) admit(ctx context.Context, conn uint64, vhost, user string) (coun
 		switch {
 		case ctx.Err() != nil:
 			return true, ctx.Err()
-		case errors.Is(err, errLost), err == nil && r.Lost:
+		case errors.Is(err, errLost), errors.Is(err, errUnsure), err == nil && r.Lost:
 			continue // opening it again gives it one place only
 		case err != nil:
 			return true, err

@@ -25,8 +25,9 @@ type Result struct {
 	Err  *Error // nil: done
 
 	// Lost says that the command is known not to have happened, or happened
-	// unseen (its answer was skipped by a snapshot: then Applied is set too).
-	Lost, Applied bool
+	// unseen (its answer was skipped by a snapshot: then Applied is set too), or that nobody can
+	// tell (a snapshot skipped it, and the epoch that it belonged to: then Unsure is set too).
+	Lost, Applied, Unsure bool
 
 	Unroutable  bool   // Publish: no queue took it
 	Rejected    bool   // Publish: a queue that it was for is full and refused it; Move: it ended at such a queue

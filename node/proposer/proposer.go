@@ -370,27 +370,34 @@ func (p *Proposer) EpochOpened(epoch, nonce uint64) {
 // present one it returns true: commands that only meant something in that epoch
 // have been answered as lost, all others go again in the next epoch, which is
 // asked for at once.
-func (p *Proposer) EpochRemoved(epoch uint64) bool {
+//
+// seen says that every entry up to the end of the epoch was seen. After a snapshot that is not so: nothing
+// tells then which of the batches under way were applied before the end, so none of them goes again, and
+// all their commands are answered as lost and unsure.
+func (p *Proposer) EpochRemoved(epoch uint64, seen bool) bool {
 	p.mu.Lock()
 	if epoch == 0 || epoch != p.epoch {
 		p.mu.Unlock()
 		return false
 	}
-	old := append(append(p.flight, p.closed...), p.open)
+	old, unsure := append(append(p.flight, p.closed...), p.open), 0
+	if !seen {
+		unsure = len(p.flight)
+	}
 	p.epoch, p.nonce, p.opening, p.resend = 0, newNonce(), false, false
 	p.opened = make(chan struct{})
 	p.flight, p.closed, p.open = nil, nil, p.newBatch(0)
 	p.pending = 0
 	var lost []lostCommand
-	for _, b := range old {
-		lost = append(lost, p.carryOver(b)...)
+	for i, b := range old {
+		lost = append(lost, p.carryOver(b, i < unsure)...)
 	}
 	p.nextTurns()
 	p.mu.Unlock()
-	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost))
+	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost), "unsure_batches", unsure)
 	for _, l := range lost {
 		if l.waiter.To != nil {
-			l.waiter.To.Result(l.waiter.Token, &command.Result{Kind: l.kind, Lost: true})
+			l.waiter.To.Result(l.waiter.Token, &command.Result{Kind: l.kind, Lost: true, Unsure: l.unsure})
 		}
 	}
 	p.signal()
@@ -400,11 +407,12 @@ func (p *Proposer) EpochRemoved(epoch uint64) bool {
 type lostCommand struct {
 	kind   command.Kind
 	waiter command.Waiter
+	unsure bool
 }
 
 // carryOver puts the commands of b that stand on their own into the open batch,
-// and returns the others.
-func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
+// and returns the others. Of a batch that may have been applied it returns all.
+func (p *Proposer) carryOver(b *batch, unsure bool) (lost []lostCommand) {
 	rest, err := b.commands(), error(nil)
 	for i := 0; len(rest) > 0; i++ {
 		var kind command.Kind
@@ -412,8 +420,8 @@ func (p *Proposer) carryOver(b *batch) (lost []lostCommand) {
 		if kind, payload, rest, err = command.Next(rest); err != nil {
 			break
 		}
-		if !standsAlone(kind, payload) {
-			lost = append(lost, lostCommand{kind, b.waiters[i]})
+		if unsure || !standsAlone(kind, payload) {
+			lost = append(lost, lostCommand{kind, b.waiters[i], unsure})
 			continue
 		}
 		before := len(p.open.buf)

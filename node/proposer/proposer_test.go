@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -151,6 +152,7 @@ type receiver struct {
 	mu     sync.Mutex
 	tokens []uint64
 	lost   int
+	unsure int // of lost
 	unseen int // applied, answer skipped
 
 	refused *command.Error // the last
@@ -164,6 +166,9 @@ func (r *receiver) Result(token uint64, res *command.Result) {
 		r.unseen++
 	case res.Lost:
 		r.lost++
+		if res.Unsure {
+			r.unsure++
+		}
 	}
 	if res.Err != nil {
 		r.refused = res.Err
@@ -279,10 +284,10 @@ func TestEpochRemoved(t *testing.T) {
 		l.mu.Lock()
 		l.epoch = 0 // the machine has removed it
 		l.mu.Unlock()
-		if !p.EpochRemoved(first) {
+		if !p.EpochRemoved(first, true) {
 			t.Fatal("the present epoch was not recognised")
 		}
-		if p.EpochRemoved(first) {
+		if p.EpochRemoved(first, true) {
 			t.Fatal("an old epoch was taken for the present one")
 		}
 		if r.lost != 11 {
@@ -297,6 +302,38 @@ func TestEpochRemoved(t *testing.T) {
 		}
 		if len(l.applied) != 10 {
 			t.Errorf("%d publishes applied, want 10", len(l.applied))
+		}
+	})
+}
+
+// When a snapshot skipped the end of the epoch, what was under way may have been applied before: it does not go again.
+// What was not proposed yet does.
+func TestEpochRemovedUnseen(t *testing.T) {
+	bubble(t, 1, Config{MaxBatch: 1, Window: 2}, func(l *fakeLog, p *Proposer, r *receiver) {
+		p.LeaderChanged(true)
+		<-p.Opened()
+		first := p.Epoch()
+		l.mu.Lock()
+		l.lose = 1 // applied, as far as anybody knows
+		l.mu.Unlock()
+		for n := uint64(0); n < 5; n++ {
+			publish(p, r, n)
+		}
+		time.Sleep(5 * time.Millisecond)
+		l.mu.Lock()
+		l.lose, l.epoch = 0, 0
+		l.mu.Unlock()
+		if !p.EpochRemoved(first, false) {
+			t.Fatal("the present epoch was not recognised")
+		}
+		if r.lost != 2 || r.unsure != 2 {
+			t.Errorf("%d commands lost, %d of them unsure, want the two that were under way", r.lost, r.unsure)
+		}
+		for r.count() < 5 {
+			time.Sleep(time.Millisecond)
+		}
+		if want := []uint64{2, 3, 4}; !slices.Equal(l.applied, want) {
+			t.Errorf("applied %v, want %v", l.applied, want)
 		}
 	})
 }

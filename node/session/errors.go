@@ -17,6 +17,10 @@ func lostAnswer(id protocol.ID, r *command.Result) *protocol.Error {
 		return protocol.Errorf(protocol.ConnectionForced, id,
 			"this node caught up by a snapshot and cannot tell the outcome of %s; connect again", id)
 	}
+	if r.Unsure {
+		return protocol.Errorf(protocol.ConnectionForced, id,
+			"the cluster had given up this node, which cannot tell whether %s was carried out; connect again", id)
+	}
 	return protocol.Errorf(protocol.ConnectionForced, id,
 		"the cluster had given up this node, so %s was not carried out; connect again", id)
 }
