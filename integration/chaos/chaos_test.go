@@ -15,7 +15,7 @@ import (
 )
 
 // shortRun is how long "make test" goes on; a round more than that is not begun.
-const shortRun = 45 * time.Second
+const shortRun = 35 * time.Second
 
 // clusterLife is after which time a long run goes on with a new cluster, of the other size.
 const clusterLife = 10 * time.Minute
