@@ -373,6 +373,9 @@ func (c *Cluster) handOver(ctx context.Context) {
 	}
 }
 
+// ID is the id of the cluster that the node belongs to, which never changes, or "".
+func (c *Cluster) ID() string { return c.clusterID() }
+
 // clusterID is the id of the cluster that the node belongs to, or "".
 func (c *Cluster) clusterID() string { return *c.cluster.Load() }
 

@@ -97,6 +97,8 @@ type Config struct {
 	// One goroutine calls; it may block.
 	OnDown func(nodeID string)
 
+	// OnSync, if there is one, takes how long it took to bring entries to disk, each time. It must not block.
+	OnSync func(time.Duration)
 	// OnFail is told, once, that the files of Raft cannot be written or read, or that the
 	// disk stands still (Timing.DiskFail). Nothing that is not on disk is confirmed or applied any more, and
 	// the owner has to call Shutdown: it should end the process, also when Shutdown does

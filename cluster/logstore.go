@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -29,6 +30,7 @@ type logStore struct {
 	leads     func() bool              // this node leads; asked on Raft's main goroutine, whose state that is
 	written   func(index, term uint64) // what was late is on disk up to that entry
 	disk      *disk
+	onSync    func(time.Duration) // see Config.OnSync; nil: nobody wants to know
 
 	// file is held while the file is changed. It is taken before mu.
 	file sync.Mutex
@@ -207,6 +209,16 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return s.storeNow(logs)
 }
 
+// sync brings entries to disk.
+func (s *logStore) sync(logs []*raft.Log) error {
+	began := time.Now()
+	err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) })
+	if s.onSync != nil {
+		s.onSync(time.Since(began))
+	}
+	return err
+}
+
 func onlyCommands(logs []*raft.Log) bool {
 	for _, l := range logs {
 		if l.Type != raft.LogCommand {
@@ -223,7 +235,7 @@ func (s *logStore) storeNow(logs []*raft.Log) error {
 	}
 	s.file.Lock()
 	defer s.file.Unlock()
-	if err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) }); err != nil {
+	if err := s.sync(logs); err != nil {
 		s.fail(err)
 		return err
 	}
@@ -284,7 +296,7 @@ func (s *logStore) writePending() error {
 	from, n := s.from.Load(), s.pending
 	logs := append([]*raft.Log(nil), s.logs[from-s.first:]...)
 	s.mu.Unlock()
-	if err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) }); err != nil {
+	if err := s.sync(logs); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -92,6 +92,7 @@ func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
 	if s.log, err = newLogStore(wrapLog(cfg.ID, inner), path, s.disk); err != nil {
 		return s, fmt.Errorf("open log store: %w", err)
 	}
+	s.log.onSync = cfg.OnSync
 	s.close = append(s.close, s.log.Close)
 	return s, s.checkMark()
 }

@@ -65,6 +65,7 @@ var homes = map[string][]string{
 	"github.com/hashicorp/raft-boltdb/v2": {"cluster", "node/replica", "node/msgstore"},
 	"github.com/hashicorp/memberlist":     {"cluster"},
 	"golang.org/x/crypto/argon2":          {"node/guard"},
+	"github.com/prometheus/client_golang": {"node"},
 	"github.com/dlclark/regexp2":          {"node/guard"},
 	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples"},
 }

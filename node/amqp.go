@@ -80,6 +80,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		ConsumerMax:      n.cfg.ConsumerMax,
 		Limits:           &n.limits,
 		Tally:            &n.tally,
+		OnConfirm:        n.metrics.observe(n.metrics.confirm),
 		AnonymousUser:    n.cfg.AnonymousUser,
 		AnonymousPass:    n.cfg.AnonymousPass,
 		Heartbeat:        n.cfg.Heartbeat,
@@ -106,11 +107,21 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	n.mu.Unlock()
 	go func() {
 		defer n.clients.Done()
-		defer n.sessions.Remove(id)
+		defer n.left(id, s)
 		if err := s.Serve(ctx); err != nil {
 			n.log.Debug("connection ended", "connection", id, "err", err)
 		}
 	}()
+}
+
+// left takes a connection that has ended off the list.
+func (n *Node) left(id uint64, s *session.Session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, sum := range s.Traffic() {
+		n.traffic[i] += sum
+	}
+	n.sessions.Remove(id)
 }
 
 // login checks the passwords of AMQP clients. Who waits longer than a handshake may take is refused.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 
 	"warren/cluster"
 	"warren/fsm"
@@ -33,6 +35,8 @@ func (n *Node) managementConfig() management.Config {
 		TargetSize:     n.cfg.Expect,
 		Settings:       n.cfg.Settings,
 		Certificates:   n.certificates,
+		Metrics:        n.metrics.collectors(),
+		CommitLatency:  n.metrics.lastCommit,
 	}
 }
 
@@ -45,6 +49,9 @@ func (n *Node) listeners() []management.Listener {
 	}
 	if n.webs != nil {
 		list = append(list, listener{"https", n.webs.Addr().String()})
+	}
+	if n.scrape != nil {
+		list = append(list, listener{"http/prometheus", n.scrape.Addr().String()})
 	}
 	for _, l := range list {
 		host, port, err := net.SplitHostPort(l.addr)
@@ -71,6 +78,7 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 	stats := b.cluster.Stats()
 	info := management.ClusterInfo{
 		Name:          b.clusterName(),
+		ID:            b.cluster.ID(),
 		Node:          b.cfg.NodeName,
 		NodeID:        b.id,
 		State:         stats.State,
@@ -110,6 +118,31 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 		info.Serving = true
 	}
 	return info
+}
+
+// LocalConnections describes the connections of this node.
+func (b broker) LocalConnections() []management.Connection {
+	var all []management.Connection
+	answer, err := answerSessions(b.Node, nil, func(s *session.Session) nodeInfo { return nodeInfo{b.id, s.Info()} })
+	if err == nil {
+		err = gather(&all)(answer)
+	}
+	if err != nil {
+		b.log.Error("describe connections", "err", err)
+	}
+	slices.SortFunc(all, func(x, y management.Connection) int { return strings.Compare(x.Name, y.Name) })
+	return all
+}
+
+// LocalAttempts returns the logins that were tried on this node.
+func (b broker) LocalAttempts(bySource bool) []management.Attempts {
+	var all []management.Attempts
+	for _, a := range b.attempts.Counts(bySource) {
+		all = append(all, management.Attempts{
+			Protocol: a.Protocol, Address: a.Address, User: a.User, Succeeded: a.Succeeded, Failed: a.Failed,
+		})
+	}
+	return all
 }
 
 // OpenConnections is how many AMQP connections this node has.

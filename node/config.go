@@ -23,6 +23,8 @@ type Config struct {
 
 	ClusterSecrets []string // see cluster.Config.Secrets
 
+	MetricsAddr string // of what Prometheus scrapes; default: none but /metrics at HTTPAddr
+
 	AMQPSAddr string // AMQP over TLS; default: none
 	HTTPSAddr string // HTTP over TLS; default: none
 	TLS       TLS    // of these two, and of the cluster's port when ClusterTLS is set
@@ -79,6 +81,7 @@ const (
 	DefaultAMQPAddr       = ":5672"
 	DefaultHTTPAddr       = ":15672"
 	DefaultClusterAddr    = ":7900"
+	DefaultMetricsAddr    = ":15692" // of cmd/warren
 	DefaultClusterName    = "warren"
 	DefaultUser           = "guest"
 	DefaultPass           = "guest"

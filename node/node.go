@@ -61,16 +61,19 @@ type Node struct {
 	limits    session.Limits
 	tally     session.Tally
 	attempts  guard.AttemptLog
+	metrics   *latencies
 	alarms    *alarms
 	ticker    *ticker
 
-	certs *certs.Store // nil without TLS
-	amqp  net.Listener
-	amqps net.Listener // nil without TLS; its connections make their handshake themselves
-	api   *management.Server
-	http  *http.Server
-	web   net.Listener
-	webs  net.Listener // nil without TLS
+	certs       *certs.Store // nil without TLS
+	amqp        net.Listener
+	amqps       net.Listener // nil without TLS; its connections make their handshake themselves
+	api         *management.Server
+	http        *http.Server
+	metricsHTTP *http.Server // nil without scrape
+	web         net.Listener
+	scrape      net.Listener // for Prometheus; nil: none
+	webs        net.Listener // nil without TLS
 
 	wired   chan struct{} // closed when all fields above are set: callbacks wait for it
 	ready   chan struct{} // closed when AMQP connections are first served
@@ -85,6 +88,7 @@ type Node struct {
 	stalled bool      // nothing can be put in the log
 	low     alarm.Set // what any node of the cluster is low on
 	closing bool
+	traffic [4]uint64 // of connections that have ended; see session.Traffic
 
 	hashing sync.Mutex // held while the state is hashed: see broker.State
 
@@ -121,6 +125,7 @@ func Open(cfg Config) (*Node, error) {
 		log:      cfg.Logger.With("node", cfg.NodeName),
 		started:  time.Now(),
 		sessions: delivery.NewRegistry[*session.Session](),
+		metrics:  newLatencies(),
 		wired:    make(chan struct{}),
 		ready:    make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -151,6 +156,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.web, err = net.Listen("tcp", n.cfg.HTTPAddr); err != nil {
 		return fmt.Errorf("listen for HTTP: %w", err)
 	}
+	if err := n.listenMetrics(); err != nil {
+		return err
+	}
 	if err := n.listenTLS(); err != nil {
 		return err
 	}
@@ -164,6 +172,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	n.replica = replica.New(replica.Config{
 		Disk: n.disk, Node: n.id, MessageMemory: n.cfg.MessageMemory,
+		OnApply:  n.metrics.observe(n.metrics.apply),
 		Applied:  n.applied,
 		Restored: n.restored,
 		Failed:   n.end,
@@ -172,10 +181,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.shortcuts.replica = n.replica
 	n.proposer = proposer.New(proposer.Config{
 		NodeID: n.id, NodeName: n.cfg.NodeName,
-		Submit:  n.submit,
-		OnStall: n.onStall,
-		Logger:  n.log,
-		Refuse:  n.tooNew,
+		Submit:   n.submit,
+		OnStall:  n.onStall,
+		OnCommit: n.metrics.committed,
+		Logger:   n.log,
+		Refuse:   n.tooNew,
 		// Behind others in a batch it has to fit as well.
 		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
 	})
@@ -186,22 +196,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.api = management.New(n.managementConfig())
 	close(n.wired)
 	// Operators may look before clients are served.
-	n.http = &http.Server{
-		Handler:           n.api,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
-	}
+	n.http = n.newHTTP(n.api)
 	for _, l := range []net.Listener{n.web, n.webs} {
-		if l == nil {
-			continue
-		}
-		n.spawn(func() {
-			if err := n.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				n.end(fmt.Errorf("serve HTTP: %w", err))
-			}
-		})
+		n.serveHTTP(n.http, l)
 	}
+	n.serveMetrics()
 	if n.certs != nil {
 		n.spawn(func() { n.certs.Watch(ctx, certsCheck, n.log) })
 	}
@@ -249,6 +248,7 @@ func (n *Node) clusterConfig() cluster.Config {
 			DiskStall: n.diskStall(), DiskFail: n.cfg.DiskStall,
 		},
 		Handlers: n.handlers(),
+		OnSync:   n.metrics.observe(n.metrics.sync),
 		OnLeader: n.onLeader,
 		OnDown:   n.onDown,
 		OnFail:   n.end,        // what is on disk is right, what Raft has in memory is not
@@ -324,6 +324,7 @@ func (n *Node) applied(out *fsm.Output) {
 	case fsm.Gap:
 		n.proposer.Refused(out.Header.Epoch)
 	}
+	n.timeDeliveries(epoch, out)
 	n.sessions.Dispatch(epoch, waiters, out.Results, out.Effects)
 	for i := range out.Effects {
 		switch e := &out.Effects[i]; {
@@ -570,19 +571,23 @@ func (n *Node) Close(ctx context.Context) error {
 
 func (n *Node) closeHTTP() {
 	if n.http == nil {
-		n.web.Close()
-		if n.webs != nil {
-			n.webs.Close()
+		for _, l := range []net.Listener{n.web, n.webs, n.scrape} {
+			if l != nil {
+				l.Close()
+			}
 		}
 		return
 	}
 	n.http.Close()
+	if n.metricsHTTP != nil {
+		n.metricsHTTP.Close()
+	}
 }
 
 // abandon undoes a start that failed.
 func (n *Node) abandon() {
 	n.stop()
-	for _, l := range []net.Listener{n.amqp, n.amqps, n.web, n.webs} {
+	for _, l := range []net.Listener{n.amqp, n.amqps, n.web, n.webs, n.scrape} {
 		if l != nil {
 			l.Close()
 		}

@@ -38,6 +38,14 @@ func (n *Node) Counted() map[string]uint64 {
 	t := n.tally.Totals()
 	counted := t.Counts.Named()
 	counted["connection_created"], counted["connection_closed"] = t.ConnectionsOpened, t.ConnectionsClosed
+	for class, count := range t.Sizes {
+		counted[management.SizeClass(class)] = count
+	}
+	counted["publish_bytes"] = t.Bytes
+	counted["consumers"], counted["publishers"] = uint64(t.Consumers), uint64(t.Publishers)
+	for i, sum := range n.allTraffic() {
+		counted[[...]string{"recv_oct", "recv_cnt", "send_oct", "send_cnt"}[i]] = sum
+	}
 	counted["channel_created"], counted["channel_closed"] = t.ChannelsOpened, t.ChannelsClosed
 	return counted
 }

@@ -240,6 +240,7 @@ func nodeConfig(v settings.Values, log *slog.Logger) (node.Config, error) {
 		HTTPAddr:         v.HTTPAddr,
 		ClusterAddr:      v.ClusterAddr,
 		ClusterAdvertise: v.ClusterAdvertise,
+		MetricsAddr:      v.MetricsAddr,
 
 		AMQPSAddr: v.AMQPSAddr,
 		HTTPSAddr: v.HTTPSAddr,

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/topology"
@@ -39,11 +41,17 @@ type Broker interface {
 	// History asks the nodes for what they have counted over time, by id; those that do
 	// not answer are left out.
 	History(ctx context.Context, q HistoryQuery) map[string]HistoryAnswer
-	// Counted is what this node has counted since it started: what happened to messages on its
-	// channels, by RabbitMQ's names of message_stats, and connections and channels opened and closed, by those of churn_rates.
+	// Counted is what this node has counted since it started: what happened to messages on its channels, by
+	// RabbitMQ's names of message_stats (publish_checked: on channels in confirm mode), their sizes (see SizeClass), connections and
+	// channels opened and closed, by the names of churn_rates, and what went over sockets (recv_oct and the like, as of one
+	// connection). consumers, and publishers (channels that have published) are those of now. What is missing is 0.
 	Counted() map[string]uint64
 	// LocalStats are the numbers of this node.
 	LocalStats() NodeStats
+	// LocalConnections describes the connections of this node, sorted by name.
+	LocalConnections() []Connection
+	// LocalAttempts returns the logins that were tried on this node, by protocol or by source.
+	LocalAttempts(bySource bool) []Attempts
 	// OpenConnections is how many AMQP connections this node has.
 	OpenConnections() int
 	// CloseConnection closes the connection of that name, on whichever node it
@@ -96,6 +104,10 @@ type Config struct {
 	TargetSize     int // how many nodes the cluster is to have; 0: nobody has said
 	// Settings are those in force, by name, without secrets.
 	Settings map[string]string
+	// Metrics are further ones for Prometheus, of the node.
+	Metrics []prometheus.Collector
+	// CommitLatency is how long the last log entry of the node took; nil: that is not known.
+	CommitLatency func() time.Duration
 	// Certificates returns those of the listeners with TLS; nil: there are none.
 	Certificates func() []Certificates
 }
@@ -111,6 +123,7 @@ const (
 type Server struct {
 	http.Handler
 	sampler *sampler
+	metrics *metrics
 }
 
 // Run keeps statistics until ctx ends. Without it there are no rates.
@@ -142,7 +155,9 @@ func New(cfg Config) *Server {
 	mux.HandleFunc(profilesPath, s.serveProfiles)
 	mux.HandleFunc("GET /health", s.serveHealth)
 	mux.HandleFunc("GET /{$}", s.servePage)
-	return &Server{mux, s.sampler}
+	m := &metrics{s, cfg.Metrics}
+	m.register(mux)
+	return &Server{mux, s.sampler, m}
 }
 
 // table lists the resources. The order of the routes has no meaning.

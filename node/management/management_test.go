@@ -174,6 +174,13 @@ func (b *broker) History(_ context.Context, q HistoryQuery) map[string]HistoryAn
 	return all
 }
 
+func (b *broker) LocalConnections() []Connection { return b.connections }
+
+func (b *broker) LocalAttempts(bySource bool) []Attempts {
+	all, _ := b.Attempts(context.Background(), "id1", bySource)
+	return all
+}
+
 func (b *broker) Counted() map[string]uint64 { return b.counted }
 
 func (b *broker) LocalStats() NodeStats { return b.NodeStats(context.Background())["id1"] }

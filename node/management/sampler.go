@@ -17,8 +17,9 @@ type sampler struct {
 	broker Broker
 	survey survey
 
-	mu      sync.Mutex
-	history *history
+	mu       sync.Mutex
+	history  *history
+	whileLed led
 }
 
 func newSampler(b Broker) *sampler { return &sampler{broker: b, history: newHistory(true)} }
@@ -48,9 +49,22 @@ func (s *sampler) run(ctx context.Context) {
 // sample keeps a sample of the node's numbers.
 func (s *sampler) sample(at int64) {
 	now := s.now()
+	s.led()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.history.add(at, now)
+}
+
+// led returns what has happened to queues while this node led.
+func (s *sampler) led() led {
+	var seen fsm.Seen
+	s.broker.View(func(m *fsm.Machine) { seen = m.Seen() })
+	sums, round := s.survey.totals()
+	leads := s.broker.LocalStats().State == leaderState
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whileLed.look(leads, seen, countsOf(&fsm.QueueStats{Counters: sums.Counters}), round)
+	return s.whileLed
 }
 
 // now returns the node's numbers of this moment, in the order of seriesNames; those of queues are of the last survey.

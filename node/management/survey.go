@@ -235,11 +235,11 @@ func (s *survey) exchange(name entityName, samples bool) objectStats {
 	return objectOf(s, &s.exchanges, name, samples, len(trafficSeries), trafficValues)
 }
 
-// totals returns the sums over all queues of the last survey, and whether there was one.
-func (s *survey) totals() (fsm.Totals, bool) {
+// totals returns the sums over all queues of the last survey, and how many there were.
+func (s *survey) totals() (fsm.Totals, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sums, s.round > 0
+	return s.sums, s.round
 }
 
 // objectStats are the rates and samples of one object, in the order of its series.

@@ -25,9 +25,10 @@ type StateInfo struct {
 // ClusterInfo is the cluster as one node sees it.
 type ClusterInfo struct {
 	Name          string   `json:"name"`
-	Node          string   `json:"node"`   // name of the node that answers
-	NodeID        string   `json:"id"`     // its id
-	Leader        string   `json:"leader"` // name of the leader, empty when none is known
+	ID            string   `json:"cluster_id"` // never changes; empty before the node belongs to a cluster
+	Node          string   `json:"node"`       // name of the node that answers
+	NodeID        string   `json:"id"`         // its id
+	Leader        string   `json:"leader"`     // name of the leader, empty when none is known
 	State         string   `json:"raft_state"`
 	Term          uint64   `json:"raft_term"`
 	CommitIndex   uint64   `json:"raft_commit_index"`

@@ -78,8 +78,9 @@ func (p *Proposer) take() ([]byte, uint64) {
 	p.next++
 	command.SetSequence(b.buf, p.epoch, b.sequence)
 	b.sent = true
+	b.proposed = time.Now()
 	if len(p.flight) == 0 {
-		p.progress = time.Now()
+		p.progress = b.proposed
 	}
 	p.flight = append(p.flight, b)
 	return b.buf, p.round

@@ -67,6 +67,10 @@ type Config struct {
 	// quorum), and with false when it goes on.
 	OnStall func(stalled bool)
 
+	// OnCommit, if there is one, takes how long it took from the proposal of a batch to its
+	// being applied on this node. It must not block.
+	OnCommit func(time.Duration)
+
 	Window     int // batches under way at once
 	MaxBatch   int // bytes at which the open batch is closed
 	MaxCommand int // bytes of the largest command that is taken; default: no limit
@@ -114,6 +118,7 @@ type batch struct {
 	buf      []byte
 	sequence uint64
 	sent     bool // in the present round
+	proposed time.Time
 	waiters  []command.Waiter
 }
 
@@ -317,8 +322,12 @@ func (p *Proposer) Applied(epoch, sequence uint64) []command.Waiter {
 	p.took(len(b.buf))
 	p.progress = time.Now()
 	p.delay = resendMin
+	took := p.progress.Sub(b.proposed)
 	p.mu.Unlock()
 	p.signal()
+	if p.cfg.OnCommit != nil {
+		p.cfg.OnCommit(took)
+	}
 	return b.waiters
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -49,6 +50,8 @@ type Config struct {
 	// Applied takes the output of each entry, in log order, on the goroutine that
 	// applies the log. The output is valid during the call only. It must not block.
 	Applied func(*fsm.Output)
+	// OnApply, if there is one, takes how long the machine took for each entry. It must not block.
+	OnApply func(time.Duration)
 	// Restored says that a snapshot took the place of the state. Same goroutine.
 	Restored func(*fsm.Machine)
 	// Failed is told that the machine cannot go on, as what it needs cannot be read from disk; once,
@@ -173,7 +176,11 @@ func (r *Replica) try(l *raft.Log) error {
 	r.handing.Lock()
 	defer r.handing.Unlock()
 	r.mu.Lock()
+	began := time.Now()
 	err := r.m.Apply(fsm.Meta{Index: l.Index, Term: l.Term}, l.Data, &r.out)
+	if r.cfg.OnApply != nil {
+		r.cfg.OnApply(time.Since(began))
+	}
 	r.resident.Store(r.m.Resident())
 	r.mu.Unlock()
 	if err != nil {

@@ -42,6 +42,7 @@ func (ch *channel) publish(body []byte) {
 	case !ch.shortcut(body):
 		ch.proposePublish(body)
 	}
+	ch.time()
 	ch.c.charge(-len(t.body))
 	kept := t.body[:0]
 	if cap(kept) > keepBody {

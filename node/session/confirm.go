@@ -1,6 +1,10 @@
 package session
 
-import "warren/protocol"
+import (
+	"time"
+
+	"warren/protocol"
+)
 
 // confirms counts the publishes of a channel in confirm mode. They are numbered
 // from 1 behind confirm.select (https://www.rabbitmq.com/docs/confirms).
@@ -10,6 +14,29 @@ type confirms struct {
 	done   uint64              // all up to this number are applied
 	told   uint64              // all up to this number are confirmed to the client
 	early  map[uint64]struct{} // applied, but not one before: confirmed one by one
+
+	timed uint64    // the publish that is being timed; none is when it is done
+	since time.Time // when it came
+}
+
+// time begins to time the publish that has come last, unless another one is being timed. Times are those of
+// turns of the loop, so that nobody has to ask for them.
+func (ch *channel) time() {
+	f := &ch.confirms
+	last := ch.sent - f.before
+	if f.on && last > f.done && f.timed <= f.done {
+		f.timed, f.since = last, ch.c.span.now
+	}
+}
+
+// timedUntil ends it when the publish is confirmed.
+func (ch *channel) timedUntil(last uint64) {
+	f := &ch.confirms
+	if f.timed <= f.done || last < f.timed || ch.c.cfg.OnConfirm == nil {
+		return
+	}
+	ch.c.cfg.OnConfirm(ch.c.span.now.Sub(f.since))
+	f.timed = 0
 }
 
 func (ch *channel) confirmMethod(m protocol.Method) error {
@@ -40,6 +67,7 @@ func (ch *channel) published(t token, count uint64) {
 	}
 	first, last = max(first, f.before+1)-f.before, last-f.before
 	ch.count(CountConfirmed, last-first+1)
+	ch.timedUntil(last)
 	ch.touch()
 	if first <= f.done+1 {
 		f.done = max(f.done, last)

@@ -93,6 +93,9 @@ type Ref struct {
 	Channels    []uint16 `json:"channels"`     // numbers, sorted
 }
 
+// Traffic returns what the connection has received and sent: bytes and reads, bytes and writes.
+func (s *Session) Traffic() [4]uint64 { return s.stats.traffic() }
+
 // Ref returns the reference to the connection as it is now.
 func (s *Session) Ref() Ref {
 	i := &s.base

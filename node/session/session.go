@@ -101,6 +101,9 @@ type Config struct {
 	Limits *Limits
 	// Tally counts for the node; nil: nobody wants to know.
 	Tally *Tally
+	// OnConfirm, if there is one, takes how long it took from a publish to its confirm, of one message of
+	// a channel at a time. It must not block.
+	OnConfirm func(time.Duration)
 	// AnonymousUser and AnonymousPass are how a client logs in that uses ANONYMOUS. With
 	// no user the mechanism is not offered.
 	AnonymousUser, AnonymousPass string

@@ -127,6 +127,7 @@ func (c *Config) serveArgs(i int) []string {
 		"--amqp-addr", addr(c.AMQPPort, i),
 		"--http-addr", addr(c.HTTPPort, i),
 		"--cluster-addr", addr(c.ClusterPort, i),
+		"--metrics-addr", "", // they are at /metrics of the HTTP port
 	}
 	if c.Nodes > 1 {
 		all := make([]string, c.Nodes)

@@ -64,8 +64,8 @@ func TestCheck(t *testing.T) {
 
 func TestServeArgs(t *testing.T) {
 	c := Config{Nodes: 2, DataDir: "/d", AMQPPort: 1, HTTPPort: 11, ClusterPort: 21, ServeArgs: []string{"--log-level", "debug"}}
-	want := strings.Fields("serve --data-dir /d/node1 --node-name node1 --amqp-addr 127.0.0.1:2 --http-addr 127.0.0.1:12 " +
-		"--cluster-addr 127.0.0.1:22 --join 127.0.0.1:21,127.0.0.1:22 --expect 2 --cluster-secret-file /d/cluster-secret --log-level debug")
+	want := strings.Split("serve --data-dir /d/node1 --node-name node1 --amqp-addr 127.0.0.1:2 --http-addr 127.0.0.1:12 "+
+		"--cluster-addr 127.0.0.1:22 --metrics-addr  --join 127.0.0.1:21,127.0.0.1:22 --expect 2 --cluster-secret-file /d/cluster-secret --log-level debug", " ")
 	if got := c.serveArgs(1); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 func standInNode(args []string) int {
 	f := flag.NewFlagSet("serve", flag.ExitOnError)
 	dir, name, at := f.String("data-dir", "", ""), f.String("node-name", "", ""), f.String("http-addr", "", "")
-	for _, other := range []string{"amqp-addr", "cluster-addr", "join", "expect", "cluster-secret-file"} {
+	for _, other := range []string{"amqp-addr", "cluster-addr", "metrics-addr", "join", "expect", "cluster-secret-file"} {
 		f.String(other, "", "")
 	}
 	fail := f.Bool("fail", false, "")

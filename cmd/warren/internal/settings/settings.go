@@ -24,6 +24,7 @@ type Values struct {
 	HTTPAddr         string
 	ClusterAddr      string
 	ClusterAdvertise string
+	MetricsAddr      string
 
 	AMQPSAddr            string
 	HTTPSAddr            string

@@ -43,7 +43,7 @@ func TestDefaultsAreAWorkingSingleNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Values{
-		DataDir: "warren-data", AMQPAddr: ":5672", HTTPAddr: ":15672", ClusterAddr: ":7900",
+		DataDir: "warren-data", AMQPAddr: ":5672", HTTPAddr: ":15672", ClusterAddr: ":7900", MetricsAddr: ":15692",
 		TLSVerify: VerifyNone, TLSMinVersion: "1.2", SSLCertLoginFrom: "distinguished_name", SSLCertLoginSANType: "dns",
 		ClusterName: "warren", Join: []string{}, ClusterSecret: []string{},
 		DefaultUser: "guest", DefaultPass: "guest", LoopbackUsers: []string{"guest"},
@@ -116,7 +116,7 @@ func TestInForce(t *testing.T) {
 // Every setting must be reachable in all three ways, and reach its own field.
 func TestEverySettingByFlagVariableAndFile(t *testing.T) {
 	other := map[string]string{
-		"data-dir": "/d", "node-name": "n", "amqp-addr": "127.0.0.1:1", "http-addr": ":2", "cluster-addr": ":3",
+		"data-dir": "/d", "node-name": "n", "amqp-addr": "127.0.0.1:1", "http-addr": ":2", "cluster-addr": ":3", "metrics-addr": ":4",
 		"cluster-advertise": "h:4", "cluster-name": "c",
 		"amqps-addr": ":5", "https-addr": ":6", "tls-cert": "/c", "tls-key": "/k", "tls-ca": "/ca",
 		"tls-verify": "verify_peer", "tls-fail-if-no-peer-cert": "true", "tls-min-version": "1.3",

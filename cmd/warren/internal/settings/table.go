@@ -34,6 +34,11 @@ var table = []*Setting{
 		set:     address(func(v *Values) *string { return &v.HTTPAddr }),
 	},
 	{
+		Flag: "metrics-addr", Arg: "[HOST]:PORT", Default: ":15692", Group: groupListen,
+		Meaning: "address where Prometheus scrapes /metrics, without a login; when the default one is taken, the node goes on without; empty: none but /metrics at http-addr",
+		set:     optionalListener(func(v *Values) *string { return &v.MetricsAddr }),
+	},
+	{
 		Flag: "cluster-addr", Arg: "[HOST]:PORT", Default: ":7900", Group: groupListen,
 		Meaning: "address for the other nodes, TCP and UDP: gossip, Raft and calls between nodes; do not open it to clients",
 		set:     address(func(v *Values) *string { return &v.ClusterAddr }),

@@ -1,0 +1,57 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// listenMetrics opens the port for Prometheus. The default one may be taken by another node of this machine: then this
+// node goes without, as /metrics of its HTTP port has the same.
+func (n *Node) listenMetrics() (err error) {
+	if n.cfg.MetricsAddr == "" {
+		return nil
+	}
+	n.scrape, err = net.Listen("tcp", n.cfg.MetricsAddr)
+	switch {
+	case err == nil:
+		return nil
+	case n.cfg.MetricsAddr == DefaultMetricsAddr:
+		n.log.Warn("the default port for metrics is taken: they are on the HTTP port only; see --metrics-addr", "err", err)
+		return nil
+	}
+	return fmt.Errorf("listen for metrics: %w", err)
+}
+
+// serveMetrics serves that port, if there is one.
+func (n *Node) serveMetrics() {
+	if n.scrape == nil {
+		return
+	}
+	n.metricsHTTP = n.newHTTP(n.api.Metrics())
+	n.serveHTTP(n.metricsHTTP, n.scrape)
+}
+
+func (n *Node) newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// serveHTTP serves a listener, if there is one, until the server is closed.
+func (n *Node) serveHTTP(s *http.Server, l net.Listener) {
+	if l == nil {
+		return
+	}
+	n.spawn(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.end(fmt.Errorf("serve HTTP: %w", err))
+		}
+	})
+}
