@@ -127,7 +127,7 @@ func TestMetricsSums(t *testing.T) {
 	a.fill()
 	a.must(&command.ExchangeDeclare{VHost: "/", Name: "dlx", Type: "fanout"})
 	a.must(&command.QueueDeclare{VHost: "/", Name: "full", Durable: true, Args: deadLettering})
-	a.publish("full", 3)
+	a.publishMany("full", 3)
 	a.server.sampler.survey.take(a.View, sampleStep)
 	a.server.sampler.sample(sampleStep)
 	got := a.scrapeOf("/metrics")
@@ -176,7 +176,7 @@ func TestMetricsSums(t *testing.T) {
 	own.State = "Follower"
 	a.stats["id1"] = own
 	a.server.sampler.sample(2 * sampleStep)
-	a.publish("full", 5)
+	a.publishMany("full", 5)
 	a.server.sampler.survey.take(a.View, 3*sampleStep)
 	a.server.sampler.sample(3 * sampleStep)
 	wantSeries(t, a.scrapeOf("/metrics"), map[string]string{
