@@ -18,8 +18,11 @@ type overview struct {
 	ProductName    string           `json:"product_name"`
 	ProductVersion string           `json:"product_version"`
 	Objects        map[string]int64 `json:"object_totals"`
-	Messages       map[string]int64 `json:"queue_totals"`
-	Listeners      []struct {
+	Messages       struct {
+		Ready   int64 `json:"messages_ready"`
+		Unacked int64 `json:"messages_unacknowledged"`
+	} `json:"queue_totals"`
+	Listeners []struct {
 		Node     string `json:"node"`
 		Protocol string `json:"protocol"`
 		Address  string `json:"ip_address"`
@@ -122,8 +125,8 @@ func (v *overview) print(w io.Writer, n *node, alarms []alarm) error {
 		fmt.Sprintf("Channel count: %d", v.Objects["channels"]),
 		fmt.Sprintf("Queue count: %d", v.Objects["queues"]),
 		fmt.Sprintf("Consumer count: %d", v.Objects["consumers"]),
-		fmt.Sprintf("Messages ready: %d", v.Messages["messages_ready"]),
-		fmt.Sprintf("Messages unacknowledged: %d", v.Messages["messages_unacknowledged"]),
+		fmt.Sprintf("Messages ready: %d", v.Messages.Ready),
+		fmt.Sprintf("Messages unacknowledged: %d", v.Messages.Unacked),
 	)
 	var listeners []string
 	for _, l := range v.Listeners {
