@@ -78,7 +78,7 @@ func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest) (found []fsm.Bro
 			return nil, 0, errNotFound
 		}
 		for i := range some {
-			bytes += min(len(some[i].Message.Body), *show.Truncate)
+			bytes += min(len(some[i].Message.Body), int(*show.Truncate))
 		}
 		found = append(found, some...)
 		if next == 0 || len(found) == most || bytes > maxGetBytes || time.Now().After(until) || c.r.Context().Err() != nil {
@@ -92,7 +92,7 @@ func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest) (found []fsm.Bro
 func (c *call) browseQuery() (*fsm.BrowseQuery, *getRequest, error) {
 	v := c.r.URL.Query()
 	q := &fsm.BrowseQuery{Most: browseShown}
-	truncate := browseTruncate
+	truncate := looseInt(browseTruncate)
 	show := &getRequest{Encoding: "auto", Truncate: &truncate}
 	for _, name := range strings.FieldsFunc(v.Get("state"), func(r rune) bool { return r == ',' }) {
 		state, ok := browseStates[name]
@@ -116,9 +116,11 @@ func (c *call) browseQuery() (*fsm.BrowseQuery, *getRequest, error) {
 		}
 	}
 	if s := v.Get("truncate"); s != "" {
-		if truncate, err = strconv.Atoi(s); err != nil || truncate < 0 {
+		bytes, err := strconv.Atoi(s)
+		if err != nil || bytes < 0 {
 			return nil, nil, errBadRequest("truncate must be a number of bytes, not %q", s)
 		}
+		truncate = looseInt(bytes)
 	}
 	if s := v.Get("encoding"); s != "" {
 		if show.Encoding = s; s != "auto" && s != "base64" {
