@@ -28,6 +28,9 @@ type BrowseQuery struct {
 	command.Filter
 }
 
+// browseFilter is how many bytes of properties one Browse looks through, as the machine waits for it.
+const browseFilter = 64 << 20
+
 // Browse returns messages of a queue in their order, without changing anything; ok is false for a queue that is not
 // there. next is where to go on, 0 when all were looked at: a call looks at some 10,000 messages only and reads some 16 MiB, so it
 // may return fewer than are wanted. The error is an *Unreadable.
@@ -36,10 +39,12 @@ func (m *Machine) Browse(vhost, name string, b *BrowseQuery) (all []BrowsedMessa
 	if v == nil || v.queues[name] == nil {
 		return nil, 0, false, nil
 	}
+	cost := 0
 	next, err = v.queues[name].Browse(b.From, b.States, func(one queue.Browsed) bool {
-		if len(all) == b.Most {
+		if len(all) == b.Most || cost > browseFilter {
 			return false
 		}
+		cost += filterCost(&b.Filter, one.Message)
 		if b.Matches(one.Message) {
 			all = append(all, one)
 		}

@@ -19,6 +19,10 @@ const (
 	historyMost   = 1 << 16 // the argument's highest value
 	// historyBytes bounds the bodies of a history: a new binding gets them in one log entry.
 	historyBytes = 64 << 20
+	// replayBytes bounds what of it, with all that belongs to its messages, a new binding gets.
+	replayBytes = 2 * historyBytes
+	// replayPushes bounds how often messages are put in queues by a new binding to an exchange.
+	replayPushes = 1 << 20
 
 	// historySince is the version of the machine from which on there are such exchanges.
 	historySince = 3
@@ -72,7 +76,11 @@ func (m *Machine) replay(v *vhost, b *command.Binding) {
 		return
 	}
 	to := topology.StripNewlines(b.Destination)
-	for _, msg := range h.All() {
+	most := historyMost
+	if b.ToExchange {
+		most = replayPushes / max(len(v.queues), 1)
+	}
+	for _, msg := range h.Last(most, replayBytes) {
 		names := append(m.routes[:0], to)
 		if b.ToExchange {
 			names = v.topology.RouteDead(m.routes[:0], &topology.Message{

@@ -56,6 +56,7 @@ func (w *mover) step(n uint64, msg *command.Message) queue.Step {
 	if w.r.Messages >= w.c.Most {
 		return queue.Stop
 	}
+	w.budget.Spend(filterCost(&w.c.Filter, msg) >> 12)
 	if !w.c.Matches(msg) {
 		return queue.Leave
 	}
@@ -84,6 +85,12 @@ func (w *mover) step(n uint64, msg *command.Message) queue.Step {
 	w.budget.Spend(len(names))
 	w.r.Messages++
 	return queue.Take
+}
+
+// filterCost is how many bytes it takes to look, at most, whether a message is as a filter wants it: each header is looked for in all
+// properties.
+func filterCost(f *command.Filter, msg *command.Message) int {
+	return (1 + len(f.Headers)) * len(msg.Properties)
 }
 
 // route returns the queues of a message, and the message as it comes there.

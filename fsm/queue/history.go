@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"strings"
 
 	"warren/fsm/command"
@@ -42,20 +43,31 @@ func (h *History) Add(m *command.Message, most int64, bytes uint64) {
 	}
 }
 
-// All returns the messages, the oldest first. It reads those that are away and leaves them there. It panics
-// with *Unreadable when a message cannot be read.
-func (h *History) All() []*command.Message {
-	all := make([]*command.Message, 0, h.q.ready)
+// Last returns the newest messages, the oldest of them first: so many at most, and of so many bytes with all that belongs
+// to them, but one in any case. It reads those that are away and leaves them there. It panics with *Unreadable when a message
+// cannot be read.
+func (h *History) Last(most int, bytes int64) []*command.Message {
+	var all []*command.Message
 	var away peeker
-	for _, c := range h.q.messages.chunks {
-		c.each(func(slot int) {
+	chunks := h.q.messages.chunks
+	for at := len(chunks) - 1; at >= 0; at-- {
+		c := chunks[at]
+		for slot := chunkSize - 1; slot >= 0; slot-- {
+			if !c.present.has(slot) {
+				continue
+			}
 			m, err := away.message(h.q.store.records, c, slot)
 			if err != nil {
 				panic(&Unreadable{Queue: h.q.Spec.Name, Err: err})
 			}
+			if bytes -= cost(m); len(all) > 0 && (len(all) >= most || bytes < 0) {
+				slices.Reverse(all)
+				return all
+			}
 			all = append(all, m)
-		})
+		}
 	}
+	slices.Reverse(all)
 	return all
 }
 

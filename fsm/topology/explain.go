@@ -34,14 +34,13 @@ type Way struct {
 // changes nothing, and so may be called by several at the same time, unlike Route; it looks at each binding
 // of the exchanges that it meets. The exchange must be there: see Check.
 func (t *Topology) Explain(m *Message, most int) Way {
-	sure := t.explain(m, false, 0)
-	way := t.explain(m, true, most)
-	for _, q := range way.Queues {
-		if !slices.Contains(sure.Queues, q) {
-			way.Maybe = append(way.Maybe, q)
+	sure, way := t.explain(m, false, 0), t.explain(m, true, most)
+	for _, q := range way.way.Queues {
+		if !sure.queues[q] {
+			way.way.Maybe = append(way.way.Maybe, q)
 		}
 	}
-	return way
+	return way.way
 }
 
 // An explainer follows one message.
@@ -54,14 +53,17 @@ type explainer struct {
 	seen    map[string]bool // exchanges
 	queues  map[string]bool
 	work    []*exchange
-	keys    [][]byte
+	keys    map[string]bool // routing keys
+	words   [][]string      // of each of them
 	headers headerSet
 }
 
-func (t *Topology) explain(m *Message, chance bool, most int) Way {
-	e := explainer{
-		t: t, m: m, chance: chance, most: most, seen: map[string]bool{}, queues: map[string]bool{},
-		keys: append([][]byte{m.Key}, m.Also...),
+func (t *Topology) explain(m *Message, chance bool, most int) *explainer {
+	e := &explainer{t: t, m: m, chance: chance, most: most, seen: map[string]bool{}, queues: map[string]bool{}}
+	e.keys = make(map[string]bool, 1+len(m.Also))
+	for _, key := range append([][]byte{m.Key}, m.Also...) {
+		e.keys[string(key)] = true
+		e.words = append(e.words, topicWords(string(key)))
 	}
 	e.headers.reset(m.Properties)
 	e.meet(t.exchanges[string(m.Exchange)])
@@ -74,7 +76,7 @@ func (t *Topology) explain(m *Message, chance bool, most int) Way {
 			e.take(ByAlternate, Binding{Source: x.Name, Destination: to.Name, ToExchange: true})
 		}
 	}
-	return e.way
+	return e
 }
 
 func (e *explainer) meet(x *exchange) {
@@ -102,7 +104,7 @@ func (e *explainer) take(why HopReason, b Binding) {
 // from takes the hops from an exchange, and tells whether there was one.
 func (e *explainer) from(x *exchange) (matched bool) {
 	if x.Name == "" {
-		for _, key := range e.keys {
+		for _, key := range append([][]byte{e.m.Key}, e.m.Also...) {
 			if q := e.t.queues[string(key)]; q != nil {
 				e.take(ByName, Binding{Destination: q.name, Key: q.name})
 				matched = true
@@ -137,9 +139,10 @@ func (e *explainer) matches(x *exchange, b *binding) bool {
 	case Headers:
 		return b.match.matches(e.headers.table())
 	case Topic:
-		return slices.ContainsFunc(e.keys, func(key []byte) bool { return topicMatches(b.key, string(key)) })
+		pattern := topicWords(b.key)
+		return slices.ContainsFunc(e.words, func(key []string) bool { return wordsMatch(pattern, key) })
 	default:
-		return slices.ContainsFunc(e.keys, func(key []byte) bool { return b.key == string(key) })
+		return e.keys[b.key]
 	}
 }
 
@@ -163,8 +166,9 @@ func (e *explainer) fromPicks(x *exchange) bool {
 }
 
 // topicMatches tells whether a routing key matches a pattern of a topic exchange: * is one word, # any number of them.
-func topicMatches(pattern, key string) bool {
-	p, k := topicWords(pattern), topicWords(key)
+func topicMatches(pattern, key string) bool { return wordsMatch(topicWords(pattern), topicWords(key)) }
+
+func wordsMatch(p, k []string) bool {
 	at, hash, from := 0, -1, 0 // hash: the last # that was met; from: where the key went on after it
 	for i := 0; i < len(k); {
 		switch {

@@ -55,6 +55,26 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// BenchmarkExplainMany explains what goes to very many queues, half of them by chance: views hold up the machine.
+func BenchmarkExplainMany(b *testing.B) {
+	const n = 32_000
+	top := New("/")
+	must(b, top.Declare(declare("sure", Fanout)))
+	must(b, top.Declare(declare("chance", Random)))
+	must(b, top.Bind(toExchange("sure", "chance", "")))
+	for i := range n {
+		name := fmt.Sprint("q", i)
+		top.DeclareQueue(name)
+		must(b, top.Bind(toQueue([]string{"sure", "chance"}[i%2], name, "")))
+	}
+	for b.Loop() {
+		way := top.Explain(&Message{Exchange: []byte("sure"), Properties: []byte{0, 0}}, 10)
+		if len(way.Queues) != n || len(way.Maybe) != n/2 || !way.More {
+			b.Fatalf("%d queues, %d by chance", len(way.Queues), len(way.Maybe))
+		}
+	}
+}
+
 // TestExplainHops says why a message goes where it goes.
 func TestExplainHops(t *testing.T) {
 	top := withQueues("q", "r", "s")
