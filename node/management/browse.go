@@ -1,6 +1,7 @@
 package management
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,8 +36,12 @@ var browseStates = map[string]fsm.MessageState{
 
 // browse answers with messages of a queue as they stand in it. Nothing changes by that: no order, no flag, no counter.
 func (c *call) browse() error {
-	if _, err := c.findQueue(); err != nil {
+	info, err := c.findQueue()
+	if err != nil {
 		return err
+	}
+	if info.Exclusive && !c.isAdmin() { // nobody else could get them either
+		return notAuthorised(fmt.Sprintf("queue '%s' is exclusive to a connection: only an administrator may look at its messages", info.Name))
 	}
 	if err := c.permit(&command.Get{VHost: c.params["vhost"], Queue: c.params["queue"]}); err != nil {
 		return err

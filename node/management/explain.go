@@ -1,16 +1,18 @@
 package management
 
 import (
-	"slices"
-
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/topology"
 	"warren/protocol/wire"
 )
 
-// explainHops is how many steps of a message are shown.
-const explainHops = 1000
+// Limits of one look at the way of a message.
+const (
+	explainHops       = 1000      // steps shown
+	explainKeys       = 100       // further routing keys, each of which is compared with each binding
+	explainProperties = 128 << 10 // bytes, as headers are, too
+)
 
 // explain tells where a message would go from an exchange on, and why. Nothing is published.
 func (c *call) explain() error {
@@ -33,12 +35,18 @@ func (c *call) explain() error {
 	}
 	list := wire.AppendProperties(nil, &properties)
 	m := topology.Message{Exchange: []byte(c.exchangeName()), Key: []byte(body.Key), Properties: list}
+	if len(list) > explainProperties {
+		return errBadRequest("properties of %d bytes are more than the %d that are looked at here", len(list), explainProperties)
+	}
 	keyed, fault := command.CheckKeys(list)
 	switch {
 	case fault != "":
 		return errBadRequest("invalid message: %s", fault)
 	case keyed:
 		m.Also = command.FurtherKeys(list)
+	}
+	if len(m.Also) > explainKeys {
+		return errBadRequest("%d keys in CC and BCC are more than the %d that are looked at here", len(m.Also), explainKeys)
 	}
 	var way topology.Way
 	var refusal *command.Error
@@ -51,8 +59,13 @@ func (c *call) explain() error {
 
 func wayObject(vhost string, way *topology.Way) object {
 	queues, hops := []object{}, []object{}
-	for _, name := range way.Queues {
-		queues = append(queues, object{"name": name, "certain": !slices.Contains(way.Maybe, name)})
+	maybe := way.Maybe
+	for _, name := range way.Queues { // Maybe is in the same order
+		byChance := len(maybe) > 0 && maybe[0] == name
+		if byChance {
+			maybe = maybe[1:]
+		}
+		queues = append(queues, object{"name": name, "certain": !byChance})
 	}
 	for i := range way.Hops {
 		o := bindingObject(vhost, &way.Hops[i].Binding)

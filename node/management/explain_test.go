@@ -1,6 +1,7 @@
 package management
 
 import (
+	"strings"
 	"testing"
 
 	"warren/fsm/command"
@@ -25,5 +26,10 @@ func TestRoutePreview(t *testing.T) {
 	a.do("POST", "/api/exchanges/%2F/inner/route", `{}`, 401, `{"reason":"cannot publish to internal exchange 'inner' in vhost '/'"}`)
 	a.do("POST", "/api/exchanges/%2F/none/route", `{}`, 404, notFoundBody)
 	a.do("POST", "/api/exchanges/%2F/amq.topic/route", `{"properties":{"headers":{"CC":"r"}}}`, 400, `{"error":"bad_request"}`)
+	many := strings.Repeat(`"q",`, explainKeys)
+	a.do("POST", "/api/exchanges/%2F/amq.topic/route", `{"properties":{"headers":{"CC":[`+many+`"r"]}}}`, 400, `{"reason":"101 keys in CC and BCC are more than the 100 that are looked at here"}`)
+	a.do("POST", "/api/exchanges/%2F/amq.topic/route", `{"properties":{"headers":{"CC":[`+many[:len(many)-1]+`]}}}`, 200, `{"queues":[{"name":"q"}]}`)
+	long := strings.Repeat("x", explainProperties)
+	a.do("POST", "/api/exchanges/%2F/amq.topic/route", `{"properties":{"headers":{"h":"`+long+`"}}}`, 400, `{"error":"bad_request"}`)
 	a.do("GET", "/api/queues", "", 200, `[{"messages":0},{"messages":0}]`)
 }

@@ -105,6 +105,11 @@ func TestMovePermissions(t *testing.T) {
 	const move = "/api/queues/%2F/r/move"
 	a.as("management", "GET", "/api/queues/%2F/r/messages", "", 200, `"sequence"`)
 	a.as("management", "GET", "/api/queues/%2F/o/messages", "", 401, "read access to queue 'o'")
+	a.must(&command.QueueDeclare{VHost: "/", Name: "replies", Exclusive: true, Conn: 7})
+	a.publish("replies", "secret")
+	a.as("management", "GET", "/api/queues/%2F/replies/messages", "", 401, "queue 'replies' is exclusive to a connection")
+	a.as("management", "POST", "/api/queues/%2F/replies/move", `{"to":{"queue":"w"}}`, 400, "cannot obtain exclusive access")
+	a.do("GET", "/api/queues/%2F/replies/messages", "", 200, `{"messages":[{"payload":"secret"}]}`)
 	a.as("management", "POST", "/api/queues/%2F/o/move", `{"to":{"queue":"w"}}`, 401, "read access to queue 'o'")
 	a.as("management", "POST", move, `{"to":{"queue":"o"}}`, 401, "write access to queue 'o'")
 	a.as("management", "POST", move, `{"to":{"queue":"w"}}`, 200, `"moved":1`)
