@@ -54,7 +54,7 @@ func testNodeLimits(t *testing.T, n *node) {
 	one, _, _ := channel(first), channel(first), channel(second)
 	_, err = second.Channel()
 	refusal(t, err, amqp.NotAllowed,
-		fmt.Sprintf("NOT_ALLOWED - number of channels opened on node '%s' has reached the maximum allowed limit of (3)", n.name))
+		fmt.Sprintf("NOT_ALLOWED - number of channels opened on node '%s' has reached the maximum allowed limit of 3", n.name))
 	// That connection is over, and its channel with it.
 	eventually(t, "room for a connection", func() (err error) {
 		second, err = dial(amqp.Config{})

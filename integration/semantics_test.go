@@ -32,6 +32,9 @@ func TestSemantics(t *testing.T) {
 		{"order", orderSemantics},
 		{"timeouts", timeoutSemantics},
 		{"retry", retrySemantics},
+		{"deaths", deathSemantics},
+		{"credit", creditSemantics},
+		{"policies", policySemantics},
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 // A Right is a kind of permission.
 type Right uint8
 
-// The rights. Any is one of the three, whichever.
+// The rights. Any is one of the three, whichever: a passive declare needs no more. RabbitMQ asks for
+// configure last there, so that is what a refusal names.
 const (
 	Configure Right = iota
 	Write
@@ -18,8 +19,8 @@ const (
 	Any
 )
 
-// String returns RabbitMQ's word for the right.
-func (r Right) String() string { return [...]string{"configure", "write", "read", "any"}[r&3] }
+// String returns RabbitMQ's word for the right in a refusal.
+func (r Right) String() string { return [...]string{"configure", "write", "read", "configure"}[r&3] }
 
 // A Need is a permission that an operation needs.
 type Need struct {

@@ -167,7 +167,7 @@ func (ch *channel) record(ordinal uint64) uint64 {
 }
 
 // qos is basic.qos: the prefetch of consumers to come, or, with global, that of the
-// channel (https://www.rabbitmq.com/docs/consumer-prefetch).
+// channel (https://www.rabbitmq.com/docs/consumer-prefetch). As in RabbitMQ the former lifts the latter.
 func (ch *channel) qos(m *protocol.BasicQos) error {
 	if m.PrefetchSize != 0 {
 		return protocol.Errorf(protocol.NotImplemented, m.ID(), "prefetch_size!=0 (%d)", m.PrefetchSize)
@@ -175,8 +175,11 @@ func (ch *channel) qos(m *protocol.BasicQos) error {
 	n := uint32(m.PrefetchCount)
 	if !m.Global && !ch.c.can.channelQos {
 		ch.prefetch = n
-		ch.send(&protocol.BasicQosOk{})
-		return nil
+		if ch.global == 0 {
+			ch.send(&protocol.BasicQosOk{})
+			return nil
+		}
+		n = 0
 	}
 	ch.keeps()
 	ch.call(m.ID(), &command.Qos{Channel: ch.name(), Prefetch: n}, func(*command.Result) {
@@ -204,7 +207,7 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 	if err := ch.mayConsume(m.ID()); err != nil {
 		return err
 	}
-	k := &consumer{tag: tag, limit: math.MaxUint64}
+	k := &consumer{tag: tag, queue: queue, limit: math.MaxUint64}
 	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {
 		k.windowed, k.limit = true, firstWindow
 	}

@@ -229,6 +229,7 @@ func TestRequeueBeforePublish(t *testing.T) {
 	})
 }
 
+// row: 1.3 basic.qos
 func TestPrefetch(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1, 2)
@@ -265,6 +266,41 @@ func TestPrefetch(t *testing.T) {
 	})
 }
 
+// TestPrefetchOfConsumersLifts: a limit of consumers takes away that of the channel, and the other way round nothing
+// is taken away.
+//
+// row: 1.3 basic.qos
+func TestPrefetchOfConsumersLifts(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		p := k.connect().login().open(1)
+		p.declare(1, "q")
+		for range 10 {
+			p.publish(1, "", "q", "m")
+		}
+		p.flush()
+		delivered := func(n int) {
+			t.Helper()
+			for range n {
+				receive[*protocol.BasicDeliver](p, 1)
+				p.content(1)
+			}
+			p.silent()
+		}
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: 3})
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: 4, Global: true})
+		for _, tag := range []string{"a", "b"} {
+			p.send(1, &protocol.BasicConsume{Queue: "q", ConsumerTag: tag, NoWait: true})
+		}
+		delivered(4) // three and one
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: 1})
+		delivered(2) // the consumers that are there keep their three
+		if c := p.session.Info().ChannelInfos[0]; c.Prefetch != 1 || c.GlobalQos != 0 || c.Unacked != 6 {
+			t.Errorf("%+v", c)
+		}
+		p.bye()
+	})
+}
+
 // TestPrefetchOfTheChannel: a client of py-amqp means the channel, with the consumers
 // that it has.
 func TestPrefetchOfTheChannel(t *testing.T) {
@@ -295,6 +331,7 @@ func TestPrefetchOfTheChannel(t *testing.T) {
 	})
 }
 
+// row: 1.3 basic.recover
 func TestRecover(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1)
@@ -327,6 +364,7 @@ func TestRecover(t *testing.T) {
 	})
 }
 
+// row: 1.3 consumer cancel notify
 func TestConsumerCancelNotify(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p, plain, third := k.connect().login().open(1), k.connect(), k.connect().login().open(1)

@@ -29,6 +29,7 @@ func TestChannelLifecycle(t *testing.T) {
 	})
 }
 
+// row: 1.1 connection errors; 1.1 error texts; 1.2 channel.open, channel.close
 func TestConnectionErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -81,6 +82,7 @@ func TestConnectionErrors(t *testing.T) {
 	})
 }
 
+// row: 1.1 channel errors; 1.1 error texts; 1.2 channel.open, channel.close
 func TestChannelErrors(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -12,6 +12,7 @@ import (
 	"warren/protocol/wire"
 )
 
+// row: 1.1 connection.start
 func TestHandshakeAndCleanClose(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect()
@@ -47,6 +48,7 @@ func TestHandshakeAndCleanClose(t *testing.T) {
 	})
 }
 
+// row: 1.1 protocol header
 func TestWrongProtocolHeader(t *testing.T) {
 	for _, header := range []string{"GET / HT", "AMQP\x00\x01\x00\x00", "\x16\x03\x01\x02\x00\x01\x00\x01"} {
 		inBubble(t, func(t *testing.T, k *cluster) {
@@ -65,6 +67,7 @@ func TestWrongProtocolHeader(t *testing.T) {
 	}
 }
 
+// row: 1.1 handshake timeout
 func TestHandshakeTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect()
@@ -81,6 +84,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	})
 }
 
+// row: 1.1 authentication failure
 func TestLoginRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect()
@@ -126,6 +130,7 @@ func TestLoginRefused(t *testing.T) {
 	})
 }
 
+// row: 1.1 tune
 func TestNegotiation(t *testing.T) {
 	tune := func(channelMax uint16, frameMax uint32) *protocol.ConnectionTuneOk {
 		return &protocol.ConnectionTuneOk{ChannelMax: channelMax, FrameMax: frameMax}
@@ -137,7 +142,7 @@ func TestNegotiation(t *testing.T) {
 		{tune(3000, 131072), "negotiated channel_max = 3000 is higher than the maximum allowed value (2047)"},
 		{tune(0, 131072), "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)"},
 		{tune(2047, 131073), "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)"},
-		{tune(2047, 0), "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)"},
+		{tune(2047, 0), "negotiated frame_max = 0 is higher than the maximum allowed value (131072)"},
 		{tune(2047, 4095), "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)"},
 	} {
 		inBubble(t, func(t *testing.T, k *cluster) {
@@ -162,6 +167,7 @@ func TestUnknownVHost(t *testing.T) {
 	})
 }
 
+// row: 1.1 heartbeat
 func TestHeartbeats(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect()
@@ -190,6 +196,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
+// row: 1.1 heartbeat
 func TestNoHeartbeatWhenDisabled(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect()
@@ -200,6 +207,7 @@ func TestNoHeartbeatWhenDisabled(t *testing.T) {
 	})
 }
 
+// row: 1.1 close by operator
 func TestShutdownClosesWith320(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect().login().open(1)
@@ -315,6 +323,7 @@ func TestLostSocketLeavesNothingBehind(t *testing.T) {
 	})
 }
 
+// row: 1.1 connection.blocked
 func TestBlocked(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p, quietOne := k.connect().login().open(1), k.connect().login().open(1)

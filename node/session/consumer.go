@@ -20,6 +20,7 @@ const (
 // command.Credit).
 type consumer struct {
 	tag       string
+	queue     string
 	windowed  bool
 	limit     uint64
 	delivered uint64

@@ -252,10 +252,11 @@ func (c *connection) tune(context.Context) error {
 }
 
 // negotiated checks what a client made of one of our limits (rabbit_reader:
-// validate_negotiated_integer_value). 0 means no limit, which is above any.
+// validate_negotiated_integer_value). 0 means no limit, which is above any; the text says so of
+// channel_max only.
 func negotiated(name string, value, least, most int) error {
 	detail := ""
-	if value == 0 {
+	if value == 0 && name == "channel_max" {
 		detail = " (no limit)"
 	}
 	switch {

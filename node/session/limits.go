@@ -52,7 +52,7 @@ func (c *connection) addChannel() *protocol.Error {
 	}
 	if l := c.cfg.Limits; !takeOne(&l.channels, l.Channels) {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
-			"number of channels opened on node '%s' has reached the maximum allowed limit of (%d)", c.cfg.Node, l.Channels)
+			"number of channels opened on node '%s' has reached the maximum allowed limit of %d", c.cfg.Node, l.Channels)
 	}
 	c.cfg.Tally.channelsOpened.Add(1)
 	return nil
@@ -83,7 +83,7 @@ func (ch *channel) mayConsume(id protocol.ID) error {
 }
 
 // updateSecret is connection.update-secret: the user has to be who logged in, with the new
-// secret too. What it may do is looked up anew by whoever asks.
+// secret too. Whether it may still be in the vhost, and consume what it does, is looked up anew.
 func (c *connection) updateSecret(m *protocol.ConnectionUpdateSecret) {
 	if c.secret { // else there is none to renew
 		if err := c.cfg.Authenticate(c.user, m.NewSecret, c.cfg.Conn.RemoteAddr()); err != nil {
@@ -91,6 +91,10 @@ func (c *connection) updateSecret(m *protocol.ConnectionUpdateSecret) {
 			c.fail(protocol.Errorf(protocol.NotAllowed, m.ID(), "New secret was refused by one of the backends"))
 			return
 		}
+	}
+	if err := c.recheck(m.ID()); err != nil {
+		c.fail(err)
+		return
 	}
 	c.log.Info("the secret was renewed", "reason", m.Reason)
 	c.out.Method(0, &protocol.ConnectionUpdateSecretOk{})

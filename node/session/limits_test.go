@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"warren/fsm/access"
 	"warren/protocol"
 )
 
@@ -30,7 +31,7 @@ func TestNodeLimits(t *testing.T) {
 		// One more channel ends its connection, and with it go its channels.
 		second.send(2, &protocol.ChannelOpen{})
 		second.dies(protocol.NotAllowed,
-			"NOT_ALLOWED - number of channels opened on node 'rabbit@n1' has reached the maximum allowed limit of (3)", protocol.IDChannelOpen)
+			"NOT_ALLOWED - number of channels opened on node 'rabbit@n1' has reached the maximum allowed limit of 3", protocol.IDChannelOpen)
 		third := k.connect(plug).login().open(1)
 		call[*protocol.ChannelCloseOk](first, 2, &protocol.ChannelClose{ReplyCode: 200})
 		third.open(2)
@@ -46,6 +47,7 @@ func TestNodeLimits(t *testing.T) {
 	})
 }
 
+// row: 1.3 basic.consume
 func TestConsumerMax(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		p := k.connect(func(c *Config) { c.ConsumerMax = 2 }).login().open(1, 2)
@@ -80,6 +82,66 @@ func TestUpdateSecret(t *testing.T) {
 		p.declare(1, "q")
 		p.send(0, &protocol.ConnectionUpdateSecret{NewSecret: "guest"})
 		p.dies(protocol.NotAllowed, "NOT_ALLOWED - New secret was refused by one of the backends", protocol.IDConnectionUpdateSecret)
+	})
+}
+
+// TestUpdateSecretLooksAnew: with a new secret the vhost and what is consumed have to be allowed still.
+//
+// row: 1.1 update-secret; 1.3 consumer cancel notify
+func TestUpdateSecretLooksAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		g := newGrants()
+		p, plain := k.connect(g.use).login().open(1, 2), k.connect(g.use)
+		plain.loginAs(nil, &protocol.ConnectionTuneOk{ChannelMax: 1, FrameMax: 4096})
+		plain.open(1)
+		p.declare(1, "kept")
+		p.declare(1, "taken")
+		consume := func(p *peer, channel uint16, queue string) {
+			call[*protocol.BasicConsumeOk](p, channel, &protocol.BasicConsume{Queue: queue, ConsumerTag: queue})
+		}
+		for channel := range uint16(2) {
+			consume(p, channel+1, "kept")
+			consume(p, channel+1, "taken")
+		}
+		consume(plain, 1, "taken")
+		for range 3 { // one for each
+			p.publish(1, "", "taken", "m")
+		}
+		p.flush()
+		for channel := range uint16(2) {
+			receive[*protocol.BasicDeliver](p, channel+1)
+			p.content(channel + 1)
+		}
+		receive[*protocol.BasicDeliver](plain, 1)
+		plain.content(1)
+
+		g.deny(queueNeed(access.Read, "taken"))
+		p.silent() // a permission alone takes no consumer away
+		p.send(0, &protocol.ConnectionUpdateSecret{NewSecret: "guest"})
+		for channel := range uint16(2) {
+			if m := receive[*protocol.BasicCancel](p, channel+1); m.ConsumerTag != "taken" || !m.NoWait {
+				t.Errorf("channel %d: %+v", channel+1, m)
+			}
+		}
+		receive[*protocol.ConnectionUpdateSecretOk](p, 0)
+		call[*protocol.ConnectionUpdateSecretOk](plain, 0, &protocol.ConnectionUpdateSecret{NewSecret: "guest"})
+		plain.silent() // it does not understand cancels
+		if q := k.queue("taken"); q.Consumers != 0 || q.Unacked != 3 {
+			t.Errorf("%+v", q)
+		}
+		if q := k.queue("kept"); q.Consumers != 2 {
+			t.Errorf("%+v", q)
+		}
+		p.send(1, &protocol.BasicAck{DeliveryTag: 1}) // what was in flight stays
+		p.silent()
+		if q := k.queue("taken"); q.Unacked != 2 {
+			t.Errorf("%+v", q)
+		}
+
+		g.change(func() { g.enter = false })
+		p.send(0, &protocol.ConnectionUpdateSecret{NewSecret: "guest"})
+		p.dies(530, "NOT_ALLOWED - access to vhost '/' refused for user 'guest'", protocol.IDConnectionUpdateSecret)
+		plain.bye()
 	})
 }
 

@@ -1,6 +1,9 @@
 package session
 
 import (
+	"maps"
+	"slices"
+
 	"warren/fsm/access"
 	"warren/fsm/command"
 	"warren/protocol"
@@ -134,6 +137,36 @@ func (ch *channel) mayPublishKeyed(properties []byte) error {
 		return refused(protocol.IDBasicPublish, err)
 	}
 	return nil
+}
+
+// recheck looks anew whether the user may be in the vhost, and ends the consumers of queues that it may not
+// read any more (rabbit_channel: recheck_consumers).
+func (c *connection) recheck(id protocol.ID) *protocol.Error {
+	if c.permits.from == nil {
+		return nil
+	}
+	c.permits.refresh()
+	if !c.permits.rules.Enter() {
+		return protocol.Errorf(protocol.NotAllowed, id, "access to vhost '%s' refused for user '%s'", c.vhost, c.user)
+	}
+	for _, number := range slices.Sorted(maps.Keys(c.channels)) {
+		ch := c.channels[number]
+		for _, tag := range slices.Sorted(maps.Keys(ch.consumers)) {
+			if err := c.permits.check(&command.Consume{Queue: ch.consumers[tag].queue}); err != nil {
+				c.log.Warn("a consumer is ended after the secret was renewed", "channel", number, "tag", tag, "error", err.Text)
+				ch.expel(tag)
+			}
+		}
+	}
+	return nil
+}
+
+// expel ends a consumer of the client and tells it, if it wants to know. What the consumer holds stays the client's
+// to settle.
+func (ch *channel) expel(tag string) {
+	ch.flushSettles()
+	ch.c.cfg.Proposer.Propose(&command.Cancel{Channel: ch.name(), Tag: tag}, nil, 0)
+	ch.cancelled(tag)
 }
 
 // checkUser ends the connection if its user is gone, as RabbitMQ does

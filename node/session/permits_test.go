@@ -87,7 +87,7 @@ func TestPermissions(t *testing.T) {
 		{"declare a queue", queueNeed(access.Configure, "q"), &protocol.QueueDeclare{Queue: "q"},
 			"configure access to queue 'q' in vhost '/'"},
 		{"declare passively", queueNeed(access.Any, "q"), &protocol.QueueDeclare{Queue: "q", Passive: true},
-			"any access to queue 'q' in vhost '/'"},
+			"configure access to queue 'q' in vhost '/'"},
 		{"declare with a dead letter exchange", exchangeNeed(access.Write, "x"),
 			&protocol.QueueDeclare{Queue: "new", Arguments: wire.Table{{Name: "x-dead-letter-exchange", Value: "x"}}},
 			"write access to exchange 'x' in vhost '/'"},
@@ -219,6 +219,8 @@ func TestFurtherKeysPermission(t *testing.T) {
 }
 
 // TestImpersonator publishes in the name of somebody else.
+//
+// row: 1.3 basic.publish
 func TestImpersonator(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		g := newGrants()

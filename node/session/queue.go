@@ -55,7 +55,8 @@ func (ch *channel) declareQueue(m *protocol.QueueDeclare) {
 	}
 	cmd := &command.QueueDeclare{
 		VHost: c.vhost, Conn: c.cfg.ID, Name: name,
-		Passive: m.Passive, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete,
+		Passive: m.Passive, Durable: m.Durable && !m.Exclusive, // which goes with its connection, as in RabbitMQ
+		Exclusive: m.Exclusive, AutoDelete: m.AutoDelete,
 		Args: m.Arguments,
 	}
 	if name == "" && !m.Passive {
@@ -81,6 +82,9 @@ func (ch *channel) queueBinding(id protocol.ID, queue, exchange, key string) (co
 	name, err := ch.queueName(id, queue)
 	if err != nil {
 		return command.Binding{}, err
+	}
+	if strings.HasPrefix(name, replyQueue) {
+		return command.Binding{}, protocol.Errorf(protocol.AccessRefused, id, "cannot bind or unbind to a volatile (direct reply-to) queue")
 	}
 	if queue == "" && key == "" {
 		key = name

@@ -166,6 +166,7 @@ func TestDirectReply(t *testing.T) {
 	})
 }
 
+// row: 1.3 direct reply-to
 func TestReplyConsumerErrors(t *testing.T) {
 	consume := func(tag string, noAck bool) *protocol.BasicConsume {
 		return &protocol.BasicConsume{Queue: replyQueue, ConsumerTag: tag, NoAck: noAck, Exclusive: true}
@@ -183,7 +184,9 @@ func TestReplyConsumerErrors(t *testing.T) {
 		{"tag in use", []*protocol.BasicConsume{{Queue: "q", ConsumerTag: "a"}}, consume("a", true), 530, "NOT_ALLOWED - attempt to reuse consumer tag 'a'"},
 		{"get", nil, &protocol.BasicGet{Queue: replyQueue}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to' in vhost '/'"},
 		{"purge", nil, &protocol.QueuePurge{Queue: replyQueue}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to' in vhost '/'"},
-		{"bind", nil, &protocol.QueueBind{Queue: replyQueue, Exchange: "amq.direct"}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to' in vhost '/'"},
+		{"bind", nil, &protocol.QueueBind{Queue: replyQueue, Exchange: "amq.direct"}, 403, "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue"},
+		{"bind a name", nil, &protocol.QueueBind{Queue: replyPrefix + "x", Exchange: "amq.direct"}, 403, "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue"},
+		{"unbind", nil, &protocol.QueueUnbind{Queue: replyQueue, Exchange: "amq.direct"}, 403, "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue"},
 		{"consume a name", nil, &protocol.BasicConsume{Queue: replyPrefix + "x", NoAck: true}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to.x' in vhost '/'"},
 		{"declare a name", nil, &protocol.QueueDeclare{Queue: replyPrefix + "x"}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to.x' in vhost '/'"},
 		{"declare passively", nil, &protocol.QueueDeclare{Queue: "amq.rabbitmq.reply-tox", Passive: true}, 404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-tox' in vhost '/'"},
@@ -208,7 +211,6 @@ func TestReplyConsumerErrors(t *testing.T) {
 	withExchange(t, func(t *testing.T, k *cluster, x *exchange) {
 		p := k.connect(x.plug).login().open(1)
 		call[*protocol.QueueDeleteOk](p, 1, &protocol.QueueDelete{Queue: replyQueue})
-		call[*protocol.QueueUnbindOk](p, 1, &protocol.QueueUnbind{Queue: replyQueue, Exchange: "amq.direct"})
 		p.request(1, &protocol.BasicPublish{RoutingKey: "q"}, replyQueue, "")
 		p.flush()
 		p.fails(1, 406, "PRECONDITION_FAILED - fast reply consumer does not exist", protocol.IDBasicPublish)
