@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,14 @@ var hostiles = []hostile{
 		}
 		r.write([]byte("AMQP\x03\x01\x00\x00"))
 		wantHeader(r)
+	}},
+	// row: 1.1 protocol header
+	{"TLS on the plain port", func(r *rawClient) {
+		r.write([]byte("\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03"))
+		got := make([]byte, len(protocolHeader))
+		if _, err := io.ReadFull(r.in, got); err != nil || !bytes.HasPrefix(got, []byte("AMQP")) {
+			r.t.Errorf("answered %x (%v)", got, err)
+		}
 	}},
 	// row: 1.1 protocol header
 	{"AMQP 0-8", func(r *rawClient) {
@@ -84,6 +93,29 @@ var hostiles = []hostile{
 		r.toTune()
 		r.method(0, 10, 31, r.short(2047), r.long(1<<20), r.short(0))
 		r.expectCut(530)
+	}},
+	// row: 1.1 tune
+	{"no limit of channels", func(r *rawClient) {
+		r.toTune()
+		r.method(0, 10, 31, r.short(0), r.long(131072), r.short(0))
+		if text := r.expectClose(530); text != "NOT_ALLOWED - negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)" {
+			r.t.Errorf("text %q", text)
+		}
+	}},
+	// row: 1.1 tune
+	{"no limit of frames", func(r *rawClient) {
+		r.toTune()
+		r.method(0, 10, 31, r.short(2047), r.long(0), r.short(0))
+		if text := r.expectClose(530); text != "NOT_ALLOWED - negotiated frame_max = 0 is higher than the maximum allowed value (131072)" {
+			r.t.Errorf("text %q", text)
+		}
+	}},
+	// row: 1.1 authentication failure
+	{"wrong password of a client that expects no reason", func(r *rawClient) {
+		r.write(protocolHeader)
+		r.expectMethod(0, 10, 10)
+		r.method(0, 10, 11, r.long(0), r.shortstr("PLAIN"), r.longstr("\x00guest\x00wrong"), r.shortstr("en_US"))
+		r.expectEnd() // after some seconds
 	}},
 	{"frame-max below the least", func(r *rawClient) {
 		r.toTune()
@@ -348,10 +380,33 @@ func TestServerProperties(t *testing.T) {
 	}
 	capabilities, _ := conn.Properties["capabilities"].(amqp.Table)
 	for _, name := range []string{"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify",
-		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos"} {
+		"connection.blocked", "consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to"} {
 		if capabilities[name] != true {
 			t.Errorf("capability %s is %v", name, capabilities[name])
 		}
+	}
+}
+
+// TestOldProtocolHeader: the header of 0-9 is taken for 0-9-1's, and the start names mechanisms and locales.
+//
+// row: 1.1 protocol header; 1.1 connection.start
+func TestOldProtocolHeader(t *testing.T) {
+	for _, header := range [][]byte{protocolHeader, []byte("AMQP\x01\x01\x00\x09")} {
+		r := rawDial(t, sharedCluster(t, 1).node(0))
+		r.write(header)
+		start := r.expectMethod(0, 10, 10)
+		if start[0] != 0 || start[1] != 9 {
+			t.Errorf("version %d.%d", start[0], start[1])
+		}
+		rest := start[2+4+binary.BigEndian.Uint32(start[2:]):] // behind the server's properties
+		mechanisms := string(rest[4 : 4+binary.BigEndian.Uint32(rest)])
+		locales := string(rest[4+len(mechanisms)+4:])
+		words := strings.Fields(mechanisms)
+		if !slices.Contains(words, "PLAIN") || !slices.Contains(words, "AMQPLAIN") || locales != "en_US" {
+			t.Errorf("mechanisms %q, locales %q", mechanisms, locales)
+		}
+		r.startOK("PLAIN", "\x00guest\x00guest")
+		r.expectMethod(0, 10, 30)
 	}
 }
 

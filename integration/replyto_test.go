@@ -154,6 +154,9 @@ func TestDirectReplyToErrors(t *testing.T) {
 	publishTo(t, early, "", "nowhere", amqp.Publishing{ReplyTo: directReplyTo})
 	refusal(t, receive(t, "channel.close", closed), amqp.PreconditionFailed, "PRECONDITION_FAILED - fast reply consumer does not exist")
 
+	err := open(t, n).QueueBind(directReplyTo, "k", "amq.direct", false, nil)
+	refusal(t, err, amqp.AccessRefused, "ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue")
+
 	for _, name := range []string{directReplyTo + ".x", directReplyTo + "x"} {
 		_, err := open(t, n).QueueDeclare(name, false, false, false, false, nil)
 		refusal(t, err, amqp.NotFound, fmt.Sprintf("NOT_FOUND - no queue '%s' in vhost '/'", name))

@@ -166,6 +166,17 @@ var queueSemantics = []semantic{
 			t.Fatalf("declare with a wider integer: %v", err)
 		}
 	}},
+	// row: 1.2 queue.declare; 1.2 exclusive queue
+	{"line ends are no part of a name, and an exclusive queue is not durable", func(t *testing.T, c *cluster) {
+		ch, name := open(t, c.node(0)), unique(t)
+		q, err := ch.QueueDeclare("\r\n"+name+"\n", true, false, true, false, nil)
+		if err != nil || q.Name != name {
+			t.Fatalf("%+v, %v", q, err)
+		}
+		if _, err := ch.QueueDeclare(name, false, false, true, false, nil); err != nil {
+			t.Errorf("the same without durable: %v", err)
+		}
+	}},
 	{"unbind", func(t *testing.T, c *cluster) {
 		ch := open(t, c.node(0))
 		q := declare(t, ch, c.node(0), nil)

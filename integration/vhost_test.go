@@ -189,6 +189,8 @@ func TestUnknownVHost(t *testing.T) {
 
 // TestVHostDeleted: all that was in it is gone, and its connections are closed on every
 // node with RabbitMQ's words; those of other vhosts are not.
+//
+// row: 1.7 vhosts; 1.1 close by operator
 func TestVHostDeleted(t *testing.T) {
 	bothSizes(t, func(t *testing.T, c *cluster) {
 		vhost := unique(t)
