@@ -15,7 +15,7 @@ import (
 // row: 1.5 x-max-length, x-max-length-bytes; 1.5 x-expires; 1.5 x-dead-letter-exchange, x-dead-letter-routing-key
 // row: 1.6 metadata; 1.2 queue.declare; 1.2 exchange.declare
 func TestTopologyOutlivesFaults(t *testing.T) {
-	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
+	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB", "--node-grace", "1s"}})
 	leader := c.leader(t)
 	ch := open(t, c.others(leader)[0])
 	buildTopology(t, ch)
@@ -155,13 +155,14 @@ func checkTopology(t *testing.T, n *node, when string) {
 			t.Errorf("%s: confirm %d of a full queue: ack %v", when, i, got.Ack)
 		}
 	}
-	wantDeath(t, get(t, ch, "dead", "123456"), 0, "full", "maxlen", 1, "")
+	d, _, err := ch.Get("dead", true)
+	if err != nil || string(d.Body) != "123456" {
+		t.Fatalf("%s: dead letter %q, %v", when, d.Body, err)
+	}
+	wantDeath(t, d, 0, "full", "maxlen", 1, "")
 	for q, want := range map[string]int{"full": 2, "dead": 0} {
 		if got, err := ch.QueuePurge(q, false); err != nil || got != want {
 			t.Errorf("%s: %d messages in %s, want %d (%v)", when, got, q, want, err)
 		}
-	}
-	if err := ch.Ack(0, true); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -140,6 +140,8 @@ func TestPermissions(t *testing.T) {
 
 // TestPublishPermission checks that a permission is asked for once, and again when
 // something has changed.
+//
+// row: 1.3 permission cache
 func TestPublishPermission(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		g := newGrants()
