@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the machine has what the tests run with: docker and
 # docker-compose, npm, and Debian's amqp-tools, python3-pika, python3-kombu,
-# python3-celery and ruby-bunny. What is missing is installed where that is possible (Debian or Ubuntu, as root); otherwise the
+# python3-celery and ruby-bunny, and rabbitmqadmin. What is missing is installed where that is possible (Debian or Ubuntu, as root); otherwise the
 # script says what to install, and fails.
 set -euo pipefail
 
@@ -35,6 +35,9 @@ done
 need ruby-bunny ruby -e "require 'bunny'"
 need npm have npm
 
+# RabbitMQ's client of the HTTP API is one file of its server's package, which need not be installed for it.
+have rabbitmqadmin || missing+=(rabbitmqadmin)
+
 if ((${#missing[@]} == 0)); then
   exit 0
 fi
@@ -49,8 +52,19 @@ apt-get update -q
 packages=()
 for p in "${missing[@]}"; do
   # Debian 12 has no docker-cli: the client comes with docker.io.
+  if [[ $p == rabbitmqadmin ]]; then
+    continue
+  fi
   if [[ $p != docker-cli ]] || apt-cache show docker-cli >/dev/null 2>&1; then
     packages+=("$p")
   fi
 done
 ((${#packages[@]} == 0)) || apt-get install -q -y --no-install-recommends "${packages[@]}"
+
+if ! have rabbitmqadmin; then
+  dir=$(mktemp -d)
+  trap 'rm -rf "$dir"' EXIT
+  (cd "$dir" && apt-get download -q rabbitmq-server)
+  dpkg-deb --fsys-tarfile "$dir"/rabbitmq-server_*.deb | tar -xO ./usr/bin/rabbitmqadmin >"$dir/rabbitmqadmin"
+  install -m 755 "$dir/rabbitmqadmin" /usr/local/bin/rabbitmqadmin
+fi

@@ -100,7 +100,7 @@ func newCluster(bin, ctl string, n int, o options) (*cluster, error) {
 	}
 	for _, nd := range c.nodes {
 		nd.args = []string{"serve", "--data-dir", nd.dir, "--node-name", nd.name,
-			"--amqp-addr", nd.amqp, "--cluster-addr", nd.clust, "--http-addr", nd.http}
+			"--amqp-addr", nd.amqp, "--cluster-addr", nd.clust, "--http-addr", nd.http, "--metrics-addr", ""}
 		if n > 1 {
 			nd.args = append(nd.args, "--join", strings.Join(join, ","), "--expect", fmt.Sprint(n))
 		}

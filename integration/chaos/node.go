@@ -240,7 +240,7 @@ func newNode(c *Cluster, slot int) *Node {
 	n.proc = &proc.Process{
 		Command: append([]string{"ip", "netns", "exec", h.namespace, c.bin, "serve",
 			"--data-dir", n.dir, "--node-name", name,
-			"--amqp-addr", at(amqpPort), "--http-addr", at(httpPort), "--cluster-addr", at(clusterPort),
+			"--amqp-addr", at(amqpPort), "--http-addr", at(httpPort), "--cluster-addr", at(clusterPort), "--metrics-addr", "",
 			"--join", strings.Join(join, ","), "--expect", strconv.Itoa(expect), "--loopback-users", ""}, c.flags...),
 		Log: filepath.Join(c.Dir, name+".log"),
 		Env: []string{"WARREN_TEST_CLOCK=" + n.clockFile()},

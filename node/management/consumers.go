@@ -70,16 +70,15 @@ func (c *call) consumerObjects(all []fsm.ConsumerInfo) ([]object, error) {
 
 func consumerObject(i *fsm.ConsumerInfo, who *owners) object {
 	return object{
-		"consumer_tag":     i.Tag,
-		"queue":            object{"name": i.Queue, "vhost": i.VHost},
-		"channel_details":  who.channelDetails(i.Owner),
-		"ack_required":     i.AckRequired,
-		"exclusive":        i.Exclusive,
-		"prefetch_count":   i.Prefetch,
-		"active":           i.Active,
-		"activity_status":  activityStatus(i),
-		"arguments":        tableToJSON(i.Args),
-		"consumer_timeout": nil,
+		"consumer_tag":    i.Tag,
+		"queue":           object{"name": i.Queue, "vhost": i.VHost},
+		"channel_details": who.channelDetails(i.Owner),
+		"ack_required":    i.AckRequired,
+		"exclusive":       i.Exclusive,
+		"prefetch_count":  i.Prefetch,
+		"active":          i.Active,
+		"activity_status": activityStatus(i),
+		"arguments":       tableToJSON(i.Args),
 	}
 }
 

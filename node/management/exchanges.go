@@ -132,9 +132,9 @@ func (c *call) declareExchange() error {
 	}
 	body := struct {
 		Type       string         `json:"type"`
-		Durable    bool           `json:"durable"`
-		AutoDelete bool           `json:"auto_delete"`
-		Internal   bool           `json:"internal"`
+		Durable    looseBool      `json:"durable"`
+		AutoDelete looseBool      `json:"auto_delete"`
+		Internal   looseBool      `json:"internal"`
 		Arguments  map[string]any `json:"arguments"`
 	}{Type: topology.Direct}
 	if err := c.decode(&body); err != nil {
@@ -147,7 +147,7 @@ func (c *call) declareExchange() error {
 	_, missing := c.findExchange()
 	_, err = c.propose(&command.ExchangeDeclare{
 		VHost: c.params["vhost"], Name: c.exchangeName(), Type: body.Type,
-		Durable: body.Durable, AutoDelete: body.AutoDelete, Internal: body.Internal, Args: args,
+		Durable: bool(body.Durable), AutoDelete: bool(body.AutoDelete), Internal: bool(body.Internal), Args: args,
 	})
 	if err != nil {
 		return err

@@ -87,10 +87,10 @@ var ackModes = map[string]command.Outcome{
 }
 
 type getRequest struct {
-	Count    int    `json:"count"`
-	AckMode  string `json:"ackmode"`
-	Encoding string `json:"encoding"`
-	Truncate *int   `json:"truncate"` // bytes
+	Count    looseInt  `json:"count"`
+	AckMode  string    `json:"ackmode"`
+	Encoding string    `json:"encoding"`
+	Truncate *looseInt `json:"truncate"` // bytes
 }
 
 // get takes messages off a queue, or looks at them and puts them back. They are
@@ -130,7 +130,7 @@ func (c *call) getMany(ch command.Channel, body *getRequest, outcome command.Out
 	list := []object{}
 	var last uint64
 	bytes := 0
-	for len(list) < body.Count && bytes < maxGetBytes {
+	for len(list) < int(body.Count) && bytes < maxGetBytes {
 		res, err := c.propose(&command.Get{VHost: c.params["vhost"], Channel: ch, Queue: c.params["queue"]})
 		if err != nil {
 			return nil, c.giveBack(ch, err)
@@ -179,7 +179,7 @@ func messageObject(res *command.Result, content []byte, body *getRequest) (objec
 		"message_count": res.Messages,
 		"properties":    propertiesToJSON(&properties),
 	}
-	if body.Truncate != nil && len(content) > *body.Truncate {
+	if body.Truncate != nil && len(content) > int(*body.Truncate) {
 		content = content[:*body.Truncate]
 	}
 	if body.Encoding == "auto" && utf8.Valid(content) {

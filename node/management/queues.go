@@ -225,8 +225,8 @@ func (c *call) declareQueue() error {
 		return err
 	}
 	var body struct {
-		Durable    bool           `json:"durable"`
-		AutoDelete bool           `json:"auto_delete"`
+		Durable    looseBool      `json:"durable"`
+		AutoDelete looseBool      `json:"auto_delete"`
 		Arguments  map[string]any `json:"arguments"`
 	}
 	if err := c.decode(&body); err != nil {
@@ -239,7 +239,7 @@ func (c *call) declareQueue() error {
 	_, missing := c.findQueue()
 	_, err = c.propose(&command.QueueDeclare{
 		VHost: c.params["vhost"], Name: c.params["queue"],
-		Durable: body.Durable, AutoDelete: body.AutoDelete, Args: args,
+		Durable: bool(body.Durable), AutoDelete: bool(body.AutoDelete), Args: args,
 	})
 	if err != nil {
 		return err
