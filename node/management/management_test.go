@@ -181,7 +181,18 @@ func (b *broker) LocalAttempts(bySource bool) []Attempts {
 	return all
 }
 
-func (b *broker) Counted() map[string]uint64 { return b.counted }
+func (b *broker) Counted() map[string]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counted
+}
+
+// measure sets what the node has counted, and its numbers, while it is being sampled.
+func (b *broker) measure(counted map[string]uint64, stats NodeStats) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counted, b.stats = counted, map[string]NodeStats{"id1": stats}
+}
 
 func (b *broker) LocalStats() NodeStats { return b.NodeStats(context.Background())["id1"] }
 
@@ -218,6 +229,8 @@ func (b *broker) CloseUserConnections(_ context.Context, user, reason string) er
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
 
 func (b *broker) NodeStats(context.Context) map[string]NodeStats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.stats == nil && b.connections != nil {
 		own := NodeStats{SocketsUsed: len(b.connections)}
 		for i := range b.connections {

@@ -136,14 +136,12 @@ func TestClusterRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		a.counted = map[string]uint64{"publish": 100, "deliver": 10, "get": 1, "connection_created": 7}
-		a.stats = map[string]NodeStats{"id1": {MemoryUsed: 1000}}
+		a.measure(map[string]uint64{"publish": 100, "deliver": 10, "get": 1, "connection_created": 7}, NodeStats{MemoryUsed: 1000})
 		go a.server.Run(ctx)
 		synctest.Wait()
-		a.counted = map[string]uint64{"publish": 150, "deliver": 20, "get": 6, "connection_created": 7}
+		a.measure(map[string]uint64{"publish": 150, "deliver": 20, "get": 6, "connection_created": 7}, NodeStats{MemoryUsed: 500})
 		a.must(&command.QueueDeclare{VHost: "/", Name: "q", Durable: true})
 		a.publishMany("q", 5)
-		a.stats = map[string]NodeStats{"id1": {MemoryUsed: 500}}
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 
