@@ -78,6 +78,9 @@ func (w *mover) step(n uint64, msg *command.Message) queue.Step {
 		}
 	}
 	w.source.Release(n)
+	if w.c.To == command.ToExchange {
+		w.remember(w.v, w.v.topology.Recent(), msg)
+	}
 	ttl := w.expiration(msg.Properties)
 	for _, name := range names {
 		w.pushMoved(w.v.queues[name], msg, ttl, &k)
