@@ -20,7 +20,7 @@ type Consumer struct {
 	unacked   uint32 // deliveries not settled
 
 	own     int64    // its own timeout: see ownTimeout
-	oldest  uint64   // none of its deliveries is before this ordinal
+	held    []uint64 // ordinals of its deliveries, in order, among those of some that are settled: see overdue.go
 	timer   due.Item // in the store's Timers
 	expired bool     // gone, because it kept a delivery for too long
 

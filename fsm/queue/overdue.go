@@ -61,9 +61,7 @@ func (ch *Channel) stamp(d delivery) {
 		ch.awaitGet(d, at)
 		return
 	}
-	if c.unacked == 1 {
-		c.oldest = ch.Ordinal
-	}
+	c.hold(ch.Ordinal)
 	if p := c.patience(); p > 0 && !c.timer.Awaits(at+p) {
 		ch.store.Timers.Wake(&c.timer, c, c.ID, at+p)
 	}
@@ -127,8 +125,25 @@ func (c *Consumer) Timeout() (ms int64, ok bool) {
 
 // first returns the ordinal of the oldest delivery of the consumer. There must be one.
 func (c *Consumer) first() uint64 {
-	c.oldest, _ = c.Channel.deliveries.search(c.oldest, func(d *delivery) bool { return d.consumer == c })
-	return c.oldest
+	for !c.keeps(c.held[0]) {
+		c.held = c.held[1:]
+	}
+	return c.held[0]
+}
+
+func (c *Consumer) keeps(ordinal uint64) bool {
+	_, _, there := c.Channel.deliveries.lookup(ordinal)
+	return there
+}
+
+// hold notes a new delivery. Between those of a consumer there may be very many of others, so they are not looked for. When
+// the list is full, those go that are settled.
+func (c *Consumer) hold(ordinal uint64) {
+	if len(c.held) == cap(c.held) {
+		c.held = slices.DeleteFunc(c.held, func(n uint64) bool { return !c.keeps(n) })
+		c.held = slices.Grow(c.held, len(c.held)+4)
+	}
+	c.held = append(c.held, ordinal)
 }
 
 // Due returns when the oldest delivery of the consumer is overdue.
@@ -167,7 +182,7 @@ func (c *Consumer) TakeBack(b *Budget) {
 		if at, ok := c.Due(); !ok || at > c.Queue.store.now {
 			break
 		}
-		c.Channel.takeBack(c.oldest, b)
+		c.Channel.takeBack(c.first(), b)
 	}
 	if wasFull {
 		c.Channel.wake()
@@ -297,6 +312,14 @@ func (ch *Channel) BeginTiming() {
 	if n, ok := ch.deliveries.next(0); ok {
 		ch.marks = []mark{{n, ch.store.lent}}
 	}
+	for _, c := range ch.consumers {
+		c.held = nil
+	}
+	ch.deliveries.each(func(n uint64, d delivery) {
+		if d.consumer != nil {
+			d.consumer.hold(n)
+		}
+	})
 	ch.awaitAll()
 }
 

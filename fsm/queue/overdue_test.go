@@ -133,3 +133,60 @@ func BenchmarkDeliverSettle(b *testing.B) {
 type nobody struct{}
 
 func (nobody) Deliver(*Consumer, uint64, bool, Tries, *command.Message, uint32) {}
+
+// TestOverdueAmongMany: what a consumer holds is found without a look at what the channel's other consumers hold, of which there may
+// be millions between two deliveries of its own; and the list for that is not longer than what it holds.
+func TestOverdueAmongMany(t *testing.T) {
+	s := NewStore(nil)
+	s.SetTiming(true)
+	s.SetNow(1000)
+	bulk, few := s.NewQueue(1, command.QueueDeclare{Name: "bulk"}), s.NewQueue(2, command.QueueDeclare{Name: "few"})
+	settings := DefaultSettings()
+	settings.AckTimeout = 1000
+	few.SetSettings(settings)
+	ch := s.NewChannel(command.Owner{})
+	const consumers, between = 100, 5000
+	for i := range consumers {
+		s.Consume(uint64(10+i), command.Consume{Tag: fmt.Sprint(i), Limit: 1 << 40}, 0, few, ch)
+	}
+	s.Consume(5, command.Consume{Tag: "bulk", Limit: 1 << 40}, 0, bulk, ch)
+	push := func(q *Queue, n int) {
+		for range n {
+			q.Push(s.NewMessage("x", nil, nil, nil), None)
+		}
+		s.Assign(nobody{})
+	}
+	push(few, consumers)
+	push(bulk, between)
+	s.SetNow(1900)
+	push(few, consumers)
+	ch.Settle(1, consumers, command.Ack)
+	s.SetNow(2100)
+	if what := s.Timers.Next(2100); what != nil {
+		t.Fatalf("%v is overdue", what)
+	}
+	if at, ok := s.Timers.Peek(); !ok || at != 2900 {
+		t.Errorf("the next are overdue at %d, not at 2900", at)
+	}
+	s.SetNow(2900)
+	for range consumers {
+		c, _ := s.Timers.Next(2900).(*Consumer)
+		if c == nil || c.Queue != few || c.first() <= consumers+between {
+			t.Fatalf("%+v is overdue", c)
+		}
+		b := NewBudget(10)
+		c.Expire()
+		c.TakeBack(&b)
+	}
+	if s.Timers.Next(2900) != nil || few.Unacked() != 0 || few.Ready() != consumers {
+		t.Errorf("%d are unacknowledged, %d are ready", few.Unacked(), few.Ready())
+	}
+	bulkConsumer := ch.Consumer("bulk")
+	for range 50 {
+		push(bulk, 1000)
+		ch.Settle(0, ch.Ordinal-10, command.Ack)
+	}
+	if n := cap(bulkConsumer.held); n > 2*between {
+		t.Errorf("the list of a consumer that holds %d has room for %d", bulkConsumer.unacked, n)
+	}
+}

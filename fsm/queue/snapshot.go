@@ -356,9 +356,7 @@ func (l *Loader) Deliveries(r *stream.Reader, ch *Channel) {
 			}
 			continue
 		}
-		if c.unacked == 0 {
-			c.oldest = n
-		}
+		c.hold(n)
 		c.unacked++
 		ch.unacked++
 	}
