@@ -22,8 +22,9 @@ type notices struct {
 
 	mu        sync.Mutex
 	closed    bool
-	committed mark // as this node's state machine was handed it
-	onDisk    mark // of this node, which wrote it as the leader
+	committed mark            // as this node's state machine was handed it
+	onDisk    mark            // of this node, which wrote it as the leader
+	voters    []raft.ServerID // when it was written: who may be told of it early
 	busy      map[raft.ServerID]bool
 }
 
@@ -59,7 +60,7 @@ func (n *notices) written(index, term uint64) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.onDisk = mark{index, term}
+	n.onDisk, n.voters = mark{index, term}, voters
 	for _, id := range voters {
 		n.start(id)
 	}
@@ -87,9 +88,10 @@ func (n *notices) start(id raft.ServerID) {
 }
 
 // next is what a follower is to be told. tried is what it was told early and may have
-// refused. Called with the lock held.
+// refused. The copy of one that has no vote, or had none then, counts for nothing: it hears when all
+// do. Called with the lock held.
 func (n *notices) next(id raft.ServerID, tried mark) (mark, bool) {
-	if n.onDisk.index > n.committed.index && n.onDisk != tried && n.c.transport.awaits(id, n.onDisk.index) {
+	if n.onDisk.index > n.committed.index && n.onDisk != tried && slices.Contains(n.voters, id) && n.c.transport.awaits(id, n.onDisk.index) {
 		return n.onDisk, true
 	}
 	return n.committed, n.c.transport.wants(id, n.committed.index)

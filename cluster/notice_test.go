@@ -71,3 +71,40 @@ func TestTwoOfFiveAreNoMajority(t *testing.T) {
 	}
 	wantSame(t, nodes...)
 }
+
+// TestWhoHasNoVoteMakesNoMajority: of three voters only the leader has an entry, and so has a
+// node without a vote. That node must not apply it: the other two choose a leader without it.
+func TestWhoHasNoVoteMakesNoMajority(t *testing.T) {
+	net, nodes := memCluster(t, 3, func(c *cluster.Config) { c.MaxVoters = 3 })
+	leader := ct.WaitLeader(t, nodes...)
+	var others []string
+	for _, n := range ct.Followers(nodes, leader) {
+		others = append(others, host(n)...)
+	}
+	cfg := memConfig(net, 3, 3)
+	cfg.MaxVoters = 3
+	guest := ct.Open(t, cfg)
+	nodes = append(nodes, guest)
+	ct.Put(t, leader, ct.Batch(1, 16))
+	ct.Eventually(t, "an entry on the node without a vote", hasAll(guest, 1, 2))
+
+	net.Partition(append(host(leader), host(guest)...), others)
+	lost := ct.Batch(2, 16)
+	index := leader.Stats().LastLogIndex + 1
+	answers := make(chan cluster.Answer, 1)
+	leader.Propose(lost, func(a cluster.Answer) { answers <- a })
+	ct.Eventually(t, "the batch on its disk", func() bool { return guest.Stats().LastLogIndex >= index })
+	if a := <-answers; a == cluster.Committed {
+		t.Error("confirmed by one of three")
+	}
+	if got := guest.Stats().CommitIndex; got >= index {
+		t.Errorf("it believes that entry %d is committed, up to %d", index, got)
+	}
+	if _, has := guest.Machine.Find(lost); has {
+		t.Error("it has applied what one of three voters had")
+	}
+	net.Heal()
+	ct.Put(t, ct.WaitLeader(t, nodes...), ct.Batch(3, 16))
+	ct.Eventually(t, "the next batch on it", func() bool { _, has := guest.Machine.Find(ct.Batch(3, 16)); return has })
+	wantSame(t, nodes...)
+}
