@@ -60,7 +60,7 @@ func (c *Cluster) watchDisk() {
 		if stalled && now.Sub(asked) >= standInAgain {
 			if term, leads := c.leadingTerm(); leads {
 				asked = now
-				c.askStandIn(term)
+				c.wg.Go(func() { c.askStandIn(term) }) // to wait here would look like standing still
 			}
 		}
 		if t.DiskFail > 0 && age >= t.DiskFail {
@@ -100,7 +100,7 @@ func (c *Cluster) onStandIn(_ context.Context, from string, payload []byte) ([]b
 	if l := c.Leader(); !l.Known || l.ID != from || l.Term != v[0] {
 		return nil, fmt.Errorf("%s does not lead in term %d", from, v[0])
 	}
-	if what, age := c.stores.disk.oldest(now); age >= c.cfg.Timing.DiskStall/4 {
+	if what, age := c.stores.disk.oldest(now); what != "" && age >= c.cfg.Timing.DiskStall/4 {
 		return nil, fmt.Errorf("the disk of this node is slow too: %s takes %v by now", what, age)
 	}
 	if c.stores.disk.slowSince(now.Add(-slowMemory)) {

@@ -248,6 +248,16 @@ func (n *Node) KillFailed(want error) {
 	}
 }
 
+// End is Kill for a node that may have failed, however it ends.
+func (n *Node) End() {
+	n.mu.Lock()
+	n.stopped = true
+	n.mu.Unlock()
+	if err := n.Cluster.Kill(); err != nil {
+		n.tb.Logf("kill %s: %v", n.Config.ID, err)
+	}
+}
+
 // Stop shuts the node down in order.
 func (n *Node) Stop() {
 	n.mu.Lock()
