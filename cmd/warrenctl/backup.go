@@ -49,11 +49,12 @@ func (o *options) backup(ctx context.Context, name string, progress io.Writer) e
 		return o.fetchBackup(ctx, o.out, progress)
 	}
 	o.banner("Writing a backup of the cluster to %q ...", name)
-	part := name + ".part"
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// Made anew, readable for its owner alone: one that is there may be readable for others, or written by another backup.
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
 	if err != nil {
 		return dataError("could not write to file %s: %w", name, errors.Unwrap(err))
 	}
+	part := f.Name()
 	err = o.fetchBackup(ctx, f, progress)
 	if err == nil {
 		err = f.Sync()

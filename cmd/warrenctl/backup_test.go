@@ -19,6 +19,17 @@ func TestBackup(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != whole {
 		t.Errorf("%d bytes in the file: %v", len(b), err)
 	}
+	// What an earlier one left behind, readable for all, does not become the backup.
+	if err := os.WriteFile(file+".part", []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.expect(t, []string{"backup", "-q", file}, 0, "", "")
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the backup has hashes of passwords, and mode %v: %v", info.Mode(), err)
+	}
+	if err := os.RemoveAll(file + ".part"); err != nil {
+		t.Fatal(err)
+	}
 	f.expect(t, []string{"backup", "-q", "-"}, 0, whole, "")
 	f.expect(t, []string{"backup", "-q", filepath.Join(file, "x")}, 65, "", "Error: could not write to file "+filepath.Join(file, "x")+": not a directory\n")
 
