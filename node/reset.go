@@ -25,9 +25,13 @@ func SetAside(dir, aside string) error {
 	if err := os.Mkdir(aside, 0o750); err != nil {
 		return fmt.Errorf("set data aside: %w", err)
 	}
-	// The id last: a directory without one, and with the rest, is refused.
-	for _, name := range []string{messagesDir, clusterDir, restoringFile, nodeIDFile} {
+	// The id first, on disk: a directory without one, and with the rest, is refused. With the id alone the node
+	// would start as the same one, which has forgotten its votes and what it acknowledged.
+	for _, name := range []string{nodeIDFile, messagesDir, clusterDir, restoringFile} {
 		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err == nil && name == nodeIDFile {
+			err = errors.Join(syncDir(aside), syncDir(dir))
+		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("set data aside: %w", err)
 		}
