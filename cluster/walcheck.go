@@ -123,7 +123,7 @@ func checkSegment(path string, info types.SegmentInfo) (used int64, err error) {
 	if s.good > 0 && !s.header(info) {
 		return 0, damaged(path, "its head does not match")
 	}
-	return s.good, s.checkTorn()
+	return s.good, s.checkTorn(info.BaseIndex + s.entries)
 }
 
 // segmentScan reads a file from its beginning, as far as it is sound.
@@ -225,46 +225,64 @@ func (s *segmentScan) checkSealed(info types.SegmentInfo) error {
 
 // checkTorn tells damage from a write that a crash cut short: behind that there is nothing
 // that was written later. Each write begins where the one before was synced, so a whole one behind
-// the place where reading stopped says that what stands there had been there.
-func (s *segmentScan) checkTorn() error {
+// the place where reading stopped says that what stands there had been there. next is the index of the
+// entry that stands there.
+func (s *segmentScan) checkTorn(next uint64) error {
 	rest := make([]byte, s.size-s.good)
 	if _, err := s.f.ReadAt(rest, s.good); err != nil && !errors.Is(err, io.EOF) {
 		return s.fault(err)
 	}
-	if at, ok := wholeWrite(rest); ok {
+	if at, ok := wholeWrite(rest, next); ok {
 		return damaged(s.path, "it cannot be read behind byte %d, and what was written later, at %d, can", s.good, s.good+int64(at))
 	}
 	return nil
 }
 
-// mostSummed bounds what is summed up in the search for a whole write: messages may be made
-// to look like one.
-const mostSummed = 1 << 30
+// mostSummed and mostFrames bound the search for a whole write, in bytes and frames: messages may be made
+// to look like one, and like the way to one.
+const (
+	mostSummed = 1 << 30
+	mostFrames = 1 << 26
+)
 
 // wholeWrite looks for a write in the middle of b: frames that lead from behind one commit to
-// another one whose checksum is that of all between.
-func wholeWrite(b []byte) (at int, ok bool) {
-	summed := 0
-	for i := 0; i+walFrame <= len(b) && summed < mostSummed; i += walFrame {
+// another one whose checksum is that of all between, with an entry that may stand there when next is the
+// first in b. Messages in b may hold the log of another node, or what was in this one earlier.
+func wholeWrite(b []byte, next uint64) (at int, ok bool) {
+	summed, frames := 0, 0
+	for i := 0; i+walFrame <= len(b) && summed < mostSummed && frames < mostFrames; i += walFrame {
 		if b[i] != frameCommit || b[i+1] != 0 || b[i+2] != 0 || b[i+3] != 0 {
 			continue
 		}
-		next := b[i+walFrame:]
-		n, sum, ok := toCommit(next)
+		write := b[i+walFrame:]
+		if index, ok := firstIndex(write); !ok || index < next || index-next > uint64(i/walFrame) {
+			continue
+		}
+		n, sum, ok := toCommit(write, &frames)
 		if !ok {
 			continue
 		}
 		summed += n
-		if crc32.Checksum(next[:n], castagnoli) == sum {
+		if crc32.Checksum(write[:n], castagnoli) == sum {
 			return i + walFrame, true
 		}
 	}
 	return 0, false
 }
 
-// toCommit follows frames to the next commit, which stands behind n bytes and holds a sum.
-func toCommit(b []byte) (n int, sum uint32, ok bool) {
+// firstIndex is the index of the entry that a write begins with, as raft-wal's codec puts it there.
+func firstIndex(b []byte) (index uint64, ok bool) {
+	if len(b) <= walFrame || b[0] != frameEntry {
+		return 0, false
+	}
+	index, n := binary.Uvarint(b[walFrame:])
+	return index, n > 0
+}
+
+// toCommit follows frames to the next commit, which stands behind n bytes and holds a sum, and counts them.
+func toCommit(b []byte, frames *int) (n int, sum uint32, ok bool) {
 	for n+walFrame <= len(b) {
+		*frames++
 		number := binary.LittleEndian.Uint32(b[n+4:])
 		switch b[n] {
 		case frameEntry, frameIndex:
