@@ -32,3 +32,15 @@ func WrapLog(f func(id string, inner raft.LogStore) raft.LogStore) func() {
 	wrapLog = f
 	return func() { wrapLog = old }
 }
+
+// FoundVoted makes the data directory of a founder of a new cluster that has voted in it, and has no log yet.
+func FoundVoted(dir, node string, voters []string) error {
+	if _, err := (Seed{DataDir: dir, Node: node, Term: 1}).Write(); err != nil {
+		return err
+	}
+	state, err := openState(dir, node, LogStoreWAL)
+	if err != nil {
+		return err
+	}
+	return state.update(func(now *savedState) { now.Voters, now.Bootstrapped = voters, false })
+}

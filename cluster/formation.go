@@ -372,6 +372,10 @@ func (c *Cluster) bootstrap(s savedState) error {
 	if err := c.raftNow().BootstrapCluster(conf).Error(); err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return err
 	}
+	// It may be no more than a vote: then the configuration comes from the leader, and the log is empty until then.
+	if last, err := c.stores.log.LastIndex(); err != nil || last == 0 {
+		return err
+	}
 	return c.state.update(func(s *savedState) { s.Bootstrapped = true })
 }
 
