@@ -16,11 +16,10 @@ func TestLoose(t *testing.T) {
 			B looseBool
 			N looseInt
 		}
-		got := fmt.Sprint(v)
-		if err := json.Unmarshal([]byte(text), &v); err != nil {
+		err := json.Unmarshal([]byte(text), &v)
+		got := fmt.Sprint(v.B, " ", v.N)
+		if err != nil {
 			got = err.Error()
-		} else {
-			got = fmt.Sprint(v.B, " ", v.N)
 		}
 		if got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
