@@ -1,12 +1,12 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -91,39 +91,71 @@ func wantMore(t *testing.T, publishers []*loadPublisher) {
 	}
 }
 
-var machineVersion = regexp.MustCompile(`(?m)^const Version = \d+$`)
+var machineVersion = regexp.MustCompile(`(?m)^const Version = (\d+)$`)
 
-// buildBefore builds the last commit with another version of the state machine than this code has.
+// buildBefore builds the last commit with another version of the state machine than this code has. In a checkout
+// whose history does not reach so far back it builds this code with a lower version.
 func buildBefore(t *testing.T) (bin string) {
 	t.Helper()
 	const file = "fsm/upgrade.go"
-	root := proc.ModuleRoot()
-	text, err := os.ReadFile(filepath.Join(root, file))
+	text, err := os.ReadFile(filepath.Join(proc.ModuleRoot(), file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	git := func(args ...string) string {
-		cmd := exec.Command("git", args...)
-		cmd.Dir = root
-		out, err := cmd.Output()
-		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-			t.Fatalf("git %s: %v: %s", strings.Join(args, " "), err, exit.Stderr)
-		} else if err != nil {
-			t.Fatalf("git %s: %v", strings.Join(args, " "), err)
+	version := machineVersion.FindSubmatch(text)
+	if version == nil {
+		t.Fatalf("%s has no line like %v", file, machineVersion)
+	}
+	source, bin := filepath.Join(t.TempDir(), "before"), t.TempDir()
+	commit, err := commitBefore(file, string(version[0]))
+	lower := err != nil
+	if lower {
+		t.Logf("this code with a lower version: %v", err)
+		commit = "HEAD"
+	}
+	if _, err := git("worktree", "add", "--detach", source, commit); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := git("worktree", "remove", "--force", source); err != nil {
+			t.Error(err)
 		}
-		return strings.TrimSpace(string(out))
+	})
+	if lower {
+		n, _ := strconv.Atoi(string(version[1])) // it matches digits
+		text = machineVersion.ReplaceAll(text, fmt.Appendf(nil, "const Version = %d", n-1))
+		if err := os.WriteFile(filepath.Join(source, file), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	commits := strings.Fields(git("log", "--format=%H", "-S"+string(machineVersion.Find(text)), "--", file))
-	if len(commits) == 0 {
-		t.Fatalf("git does not know where %q came into %s: is its history cut off?", machineVersion.Find(text), file)
-	}
-	source, bin := t.TempDir(), t.TempDir()
-	git("worktree", "add", "--detach", filepath.Join(source, "before"), commits[len(commits)-1]+"^")
-	t.Cleanup(func() { git("worktree", "remove", "--force", filepath.Join(source, "before")) })
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/warren")
-	build.Dir, build.Env = filepath.Join(source, "before"), append(os.Environ(), "CGO_ENABLED=0")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", commits[len(commits)-1]+"^", err, out)
+		t.Fatalf("build %s: %v\n%s", commit, err, out)
 	}
 	return bin
+}
+
+// commitBefore returns the parent of the commit that brought a line into a file.
+func commitBefore(file, line string) (string, error) {
+	all, err := git("log", "--format=%H", "-S"+line, "--", file)
+	if err != nil {
+		return "", err
+	}
+	commits := strings.Fields(all)
+	if len(commits) == 0 {
+		return "", fmt.Errorf("git knows no commit that brought %q into %s", line, file)
+	}
+	return git("rev-parse", "--verify", commits[len(commits)-1]+"^")
+}
+
+// git runs git in the checkout of this code.
+func git(args ...string) (string, error) {
+	cmd := exec.Command("git", args...)
+	cmd.Dir = proc.ModuleRoot()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
