@@ -197,7 +197,7 @@ func TestDataDirBelongsToOneProcess(t *testing.T) {
 func TestSettingsReachTheNode(t *testing.T) {
 	v := settings.Values{
 		DataDir: "d", NodeName: "n", AMQPAddr: "a", HTTPAddr: "h", ClusterAddr: "c", ClusterAdvertise: "ca",
-		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc",
+		AMQPSAddr: "as", HTTPSAddr: "hs", TLSCert: "tc", MetricsAddr: "ma",
 		ClusterName: "cn", Join: []string{"j"}, Expect: 1, ClusterSecret: []string{"s"}, ClusterTLS: true, DefaultUser: "u", DefaultPass: "p",
 		AnonymousUser: "a", AnonymousPass: "b", LoopbackUsers: []string{},
 		DefaultVHost:   "v",
