@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,7 +26,10 @@ func TestRollingUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.end(t.Failed(), t.Logf) })
+	args := make(map[*node][]string)
 	for _, n := range c.nodes {
+		args[n] = n.args
+		n.args = withoutFlag(n.args, "--metrics-addr") // the one before has no such setting
 		n.start(t)
 	}
 	c.waitReady(t)
@@ -47,7 +51,7 @@ func TestRollingUpgrade(t *testing.T) {
 	for i, n := range order {
 		wantMore(t, publishers)
 		n.stop(t)
-		n.bin = executable(t, "warren")
+		n.bin, n.args = executable(t, "warren"), args[n]
 		n.start(t)
 		n.waitReady(t)
 		if i == len(order)-1 {
@@ -70,6 +74,15 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("%s: %v", p.queue, err)
 		}
 	}
+}
+
+// withoutFlag leaves out a flag and its value.
+func withoutFlag(args []string, flag string) []string {
+	i := slices.Index(args, flag)
+	if i < 0 {
+		return args
+	}
+	return slices.Delete(slices.Clone(args), i, i+2)
 }
 
 func setGlobalParameter(n *node) (string, error) {
