@@ -28,7 +28,7 @@ type volume struct {
 func newVolume(t *testing.T, n *node, bytes, backing int64) *volume {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
+		missing(t, "mounting needs root")
 	}
 	v := &volume{dir: n.dir, file: filepath.Join(t.TempDir(), n.name+".img")}
 	if backing > 0 {
@@ -47,7 +47,7 @@ func newVolume(t *testing.T, n *node, bytes, backing int64) *volume {
 	command(t, "mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", v.file)
 	out, err := exec.Command("mount", "-o", "loop,errors=remount-ro", v.file, v.dir).CombinedOutput()
 	if err != nil {
-		t.Skipf("no loop mounts here: %v, %s", err, out)
+		missing(t, "no loop mounts here: %v, %s", err, out)
 	}
 	return v
 }
@@ -56,7 +56,7 @@ func command(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
-			t.Skipf("%s is not installed", name)
+			missing(t, "%s is not installed", name)
 		}
 		t.Fatalf("%s %s: %v, %s", name, strings.Join(args, " "), err, out)
 	}

@@ -68,20 +68,7 @@ func testRecentHistory(t *testing.T, c *cluster) {
 		}
 	}
 	bound()
-	if len(c.nodes) > 1 {
-		leader := c.leader(t)
-		leader.kill(t)
-		(&cluster{nodes: c.others(leader)}).waitReady(t)
-		bound()
-		leader.start(t)
-		c.waitReady(t)
-	}
-	killAll(t, c)
-	for _, n := range c.nodes {
-		n.start(t)
-	}
-	c.waitReady(t)
-	bound()
+	throughFaults(t, c, bound)
 
 	ch = open(t, c.node(0))
 	err := ch.ExchangeDeclare("none", "x-recent-history", true, false, false, false, amqp.Table{"x-recent-history-length": int32(0)})

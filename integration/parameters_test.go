@@ -67,20 +67,7 @@ func testParameters(t *testing.T, c *cluster) {
 		}
 	}
 	there()
-	if len(c.nodes) > 1 {
-		leader := c.leader(t)
-		leader.kill(t)
-		(&cluster{nodes: c.others(leader)}).waitReady(t)
-		there()
-		leader.start(t)
-		c.waitReady(t)
-	}
-	killAll(t, c)
-	for _, n := range c.nodes {
-		n.start(t)
-	}
-	c.waitReady(t)
-	there()
+	throughFaults(t, c, there)
 
 	file := filepath.Join(t.TempDir(), "definitions.json")
 	first.ctl(t, "export_definitions", file)

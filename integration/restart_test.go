@@ -448,3 +448,22 @@ func wantInstalled(t testing.TB, c *cluster, n *node, before uint64) {
 // logCut is what a leader logs when a follower needs log that is gone: it sends a
 // snapshot then.
 const logCut = `"failed to get log"`
+
+// throughFaults kills the leader, if there are others, then all nodes at once, and has looked after each.
+func throughFaults(t *testing.T, c *cluster, look func()) {
+	t.Helper()
+	if len(c.nodes) > 1 {
+		leader := c.leader(t)
+		leader.kill(t)
+		(&cluster{nodes: c.others(leader)}).waitReady(t)
+		look()
+		leader.start(t)
+		c.waitReady(t)
+	}
+	killAll(t, c)
+	for _, n := range c.nodes {
+		n.start(t)
+	}
+	c.waitReady(t)
+	look()
+}

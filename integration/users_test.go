@@ -87,8 +87,6 @@ func logsIn(t testing.TB, n *node, user, password string) *amqp.Connection {
 // TestUsers adds a user on one node and uses it on all, takes permissions away while it is
 // connected, and deletes it; on one node and on three.
 //
-// row: 1.7 permissions
-//
 // row: 1.7 permissions; 1.1 connection.open
 func TestUsers(t *testing.T) {
 	for _, size := range []int{1, 3} {
@@ -301,4 +299,49 @@ func TestUserCommands(t *testing.T) {
 	hash := strings.TrimSpace(a.ctl(t, "--quiet", "hash_password", "imported"))
 	a.ctl(t, "add_user", "--pre-hashed-password", "imp", hash)
 	a.ctl(t, "authenticate_user", "imp", "imported")
+}
+
+// TestUpdateSecretLooksAnew takes from a user the right to read a queue that it consumes. Nothing happens until the
+// client renews its secret; then the consumer is cancelled, and what it holds stays its own. On one node
+// and on three, whose leader is killed in between.
+//
+// row: 1.1 update-secret
+func TestUpdateSecretLooksAnew(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
+			c := startCluster(t, size)
+			leader := c.leader(t)
+			home := leader
+			if size > 1 {
+				home = c.others(leader)[0]
+			}
+			home.addUser(t, "ann", "secret", "")
+			home.permit(t, "ann", ".*", ".*", ".*")
+			conn := logsIn(t, home, "ann", "secret")
+			ch := channel(t, conn)
+			declareNamedDurable(t, ch, "q")
+			deliveries, err := ch.Consume("q", "c", false, false, false, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancelled := ch.NotifyCancel(make(chan string, 1))
+			if size > 1 {
+				leader.kill(t)
+			}
+			home.permit(t, "ann", ".*", ".*", "^$")
+			publish(t, ch, "q", "held")
+			held := next(t, deliveries, "held")
+			if err := conn.UpdateSecret("secret", "renewed"); err != nil {
+				t.Fatal(err)
+			}
+			if tag := <-cancelled; tag != "c" {
+				t.Errorf("consumer %q was cancelled", tag)
+			}
+			if err := held.Ack(false); err != nil {
+				t.Error(err)
+			}
+			wantDepth(t, open(t, home), "q", 0)
+			usable(t, conn)
+		})
+	}
 }
