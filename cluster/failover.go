@@ -94,7 +94,7 @@ func (f *failover) succeed(ctx context.Context, e evidence) {
 		return
 	}
 	f.c.log.Warn("leader is gone: standing for election", "leader", e.id, "term", l.Term, "rank", rank, "after", time.Since(e.at))
-	if err := f.c.transport.stand(f.c.cfg.ID, f.c.cfg.Timing.Election); err != nil {
+	if err := f.c.transport.stand(f.c.cfg.ID); err != nil {
 		f.c.log.Warn("could not stand for election", "error", err)
 	}
 }

@@ -74,12 +74,14 @@ func (n *notices) took(id raft.ServerID, _ uint64) {
 	n.mu.Unlock()
 }
 
-// start begins to send when there is something to tell. Called with the lock held.
+// start tells a follower what there is to tell: on the pipeline to it, or when that is not
+// there or has much to carry on a goroutine of its own. Called with the lock held.
 func (n *notices) start(id raft.ServerID) {
 	if n.closed || n.busy[id] || string(id) == n.c.cfg.ID {
 		return
 	}
-	if _, ok := n.next(id, mark{}); !ok {
+	m, ok := n.next(id, mark{})
+	if !ok || n.c.transport.notify(id, n.request(m, m.index > n.committed.index)) {
 		return
 	}
 	n.busy[id] = true
@@ -115,22 +117,29 @@ func (n *notices) send(id raft.ServerID) {
 		} else {
 			sent = m
 		}
-		n.tell(id, m, isEarly)
+		n.tell(id, n.request(m, isEarly))
 	}
 }
 
-// tell sends a follower the request that Raft would send when the entry is committed. Early
-// it is sent for entries of the leader's own term only: copies make no other ones committed.
-func (n *notices) tell(id raft.ServerID, m mark, early bool) {
+// request is what Raft would send when the entry is committed, nil when this node may not send
+// it. Early it is sent for entries of the leader's own term only: copies make no other ones committed.
+func (n *notices) request(m mark, early bool) *raft.AppendEntriesRequest {
 	leading, ok := n.c.leadingTerm()
 	if !ok || m.term > leading || early && m.term != leading {
-		return
+		return nil
 	}
 	self := []byte(n.c.cfg.ID)
-	req := &raft.AppendEntriesRequest{
+	return &raft.AppendEntriesRequest{
 		RPCHeader:    raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self},
 		Term:         leading,
 		PrevLogEntry: m.index, PrevLogTerm: m.term, LeaderCommitIndex: m.index,
+	}
+}
+
+// tell sends it to a follower and waits for the answer.
+func (n *notices) tell(id raft.ServerID, req *raft.AppendEntriesRequest) {
+	if req == nil {
+		return
 	}
 	if err := n.c.transport.AppendEntries(id, raft.ServerAddress(id), req, &raft.AppendEntriesResponse{}); err != nil {
 		n.c.log.Debug("commit notice", "follower", id, "error", err)

@@ -215,6 +215,7 @@ type batchLink struct {
 	mu      sync.Mutex
 	arrived *sync.Cond
 	queue   []queued
+	writing bool // somebody writes
 	over    bool
 	conn    net.Conn
 	sent    []uint64 // ids that are written, or being written, and not answered
@@ -231,11 +232,38 @@ func newBatchLink(c *Cluster, to string) *batchLink {
 	return l
 }
 
+// smallBatch is up to how many bytes a batch is written on the goroutine that proposes it: the few that
+// may be on their way find room in a socket.
+const smallBatch = 8 << 10
+
+// send takes a batch over. A small one is on its way when it returns, if nothing is before it.
 func (l *batchLink) send(id uint64, batch []byte) {
 	l.mu.Lock()
-	l.queue = append(l.queue, queued{id, batch})
+	if l.conn == nil || l.over || l.writing || len(l.queue) > 0 || len(batch) > smallBatch {
+		l.queue = append(l.queue, queued{id, batch})
+		l.mu.Unlock()
+		l.arrived.Signal()
+		return
+	}
+	l.writing = true
+	l.sent = append(l.sent, id)
+	conn := l.conn
 	l.mu.Unlock()
-	l.arrived.Signal()
+	if err := writeBatches(conn, []queued{{id, batch}}); err != nil {
+		_ = conn.Close() // reader and writer see it
+	}
+	l.wrote()
+}
+
+// wrote lets others write.
+func (l *batchLink) wrote() {
+	l.mu.Lock()
+	l.writing = false
+	more := len(l.queue) > 0
+	l.mu.Unlock()
+	if more {
+		l.arrived.Signal()
+	}
 }
 
 // abandon ends the link soon: nothing more is sent, and what was sent and is not
@@ -297,7 +325,7 @@ func (l *batchLink) connect(ctx context.Context) (net.Conn, error) {
 func (l *batchLink) write(conn net.Conn) {
 	for {
 		l.mu.Lock()
-		for len(l.queue) == 0 && !l.over {
+		for (len(l.queue) == 0 || l.writing) && !l.over {
 			l.arrived.Wait()
 		}
 		if l.over {
@@ -305,22 +333,29 @@ func (l *batchLink) write(conn net.Conn) {
 			return
 		}
 		todo := l.queue
-		l.queue = nil
+		l.queue, l.writing = nil, true
 		for _, q := range todo {
 			l.sent = append(l.sent, q.id)
 		}
 		l.mu.Unlock()
-		heads := make([]byte, len(todo)*mux.FrameHeader)
-		bufs := make(net.Buffers, 0, 2*len(todo))
-		for i, q := range todo {
-			h := (*[mux.FrameHeader]byte)(heads[i*mux.FrameHeader:])
-			mux.PutFrameHeader(h, mux.FrameBatch, q.id, len(q.batch))
-			bufs = append(bufs, h[:], q.batch)
-		}
-		if _, err := bufs.WriteTo(conn); err != nil {
+		err := writeBatches(conn, todo)
+		l.wrote()
+		if err != nil {
 			return
 		}
 	}
+}
+
+func writeBatches(conn net.Conn, todo []queued) error {
+	heads := make([]byte, len(todo)*mux.FrameHeader)
+	bufs := make(net.Buffers, 0, 2*len(todo))
+	for i, q := range todo {
+		h := (*[mux.FrameHeader]byte)(heads[i*mux.FrameHeader:])
+		mux.PutFrameHeader(h, mux.FrameBatch, q.id, len(q.batch))
+		bufs = append(bufs, h[:], q.batch)
+	}
+	_, err := bufs.WriteTo(conn)
+	return err
 }
 
 func (l *batchLink) read(conn net.Conn) error {

@@ -4,23 +4,26 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// submitter puts batches in the log while this node leads: one goroutine, so
-// that Prepare runs in the order of the log, and another that waits for what
-// becomes of them.
+// submitter puts batches in the log while this node leads, one at a time, so that
+// Prepare runs in the order of the log: on the goroutine that brings one when nothing
+// waits, and else on its own. Another goroutine looks what became of them.
 type submitter struct {
 	c  *Cluster
 	wg sync.WaitGroup
 
-	mu      sync.Mutex
-	arrived *sync.Cond
-	queue   []submission
-	stopped bool
+	turn sync.Mutex // held while batches are put in the log
 
-	inflight chan waiting
+	mu       sync.Mutex
+	arrived  *sync.Cond // changes of the fields below
+	queue    []submission
+	inflight []waiting // in Raft's hands, and not answered
+	stopped  bool
+	ended    bool // nothing comes into flight any more
 }
 
 // source is where batches come from in order: this node's own proposals of one
@@ -56,11 +59,18 @@ type waiting struct {
 	future raft.ApplyFuture
 }
 
-// maxInFlight bounds how many batches wait for their commit; more wait in the queue.
-const maxInFlight = 1024
+const (
+	// maxInFlight bounds how many batches wait for their answer; more wait in the queue.
+	maxInFlight = 1024
+	// fewInFlight is below how many Raft's channel, of maxAppendEntries, surely has room for one more.
+	fewInFlight = maxAppendEntries
+	// answersEvery is how long answers gather. Whoever proposed a batch sees it applied; only when
+	// it was not does it wait for the answer.
+	answersEvery = 5 * time.Millisecond
+)
 
 func newSubmitter(c *Cluster) *submitter {
-	s := &submitter{c: c, inflight: make(chan waiting, maxInFlight)}
+	s := &submitter{c: c}
 	s.arrived = sync.NewCond(&s.mu)
 	s.wg.Add(2)
 	go s.submit()
@@ -68,8 +78,12 @@ func newSubmitter(c *Cluster) *submitter {
 	return s
 }
 
-// put takes a batch over: nobody may change it any more. It never blocks.
+// put takes a batch over: nobody may change it any more. It never blocks, and does not call
+// back when the batch goes to Raft at once.
 func (s *submitter) put(sub submission) {
+	if s.atOnce(sub) {
+		return
+	}
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -79,55 +93,125 @@ func (s *submitter) put(sub submission) {
 	}
 	s.queue = append(s.queue, sub)
 	s.mu.Unlock()
-	s.arrived.Signal()
+	s.arrived.Broadcast()
+}
+
+// atOnce puts a batch in the log on the caller's goroutine when nobody is before it and
+// Raft surely has room.
+func (s *submitter) atOnce(sub submission) bool {
+	if !s.turn.TryLock() {
+		return false
+	}
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	free := len(s.queue) == 0 && len(s.inflight) < fewInFlight && !s.stopped
+	s.mu.Unlock()
+	if !free || !s.mayEnter(sub) {
+		return false
+	}
+	s.enter(sub)
+	return true
 }
 
 func (s *submitter) submit() {
 	defer s.wg.Done()
-	defer close(s.inflight)
 	for {
 		s.mu.Lock()
 		for len(s.queue) == 0 && !s.stopped {
 			s.arrived.Wait()
 		}
-		todo, stopped := s.queue, s.stopped
-		s.queue = nil
 		s.mu.Unlock()
-		for _, sub := range todo {
-			s.one(sub, stopped)
-		}
-		if stopped && len(todo) == 0 {
+		if !s.takeQueue() {
 			return
 		}
 	}
 }
 
+// takeQueue puts what waits in the log. It returns false when nothing comes any more.
+func (s *submitter) takeQueue() bool {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	todo, stopped := s.queue, s.stopped
+	s.queue = nil
+	if stopped && len(todo) == 0 {
+		s.ended = true
+		s.arrived.Broadcast()
+	}
+	s.mu.Unlock()
+	for _, sub := range todo {
+		s.one(sub, stopped)
+	}
+	return !stopped || len(todo) > 0
+}
+
 func (s *submitter) one(sub submission, stopped bool) {
-	r := s.c.raftNow()
-	if stopped || sub.from.hasFailed() || r.State() != raft.Leader {
+	if stopped || !s.mayEnter(sub) {
 		sub.from.fail()
 		sub.from.answer(sub.id, Refused)
 		return
 	}
+	s.mu.Lock()
+	for len(s.inflight) >= maxInFlight {
+		s.arrived.Wait()
+	}
+	s.mu.Unlock()
+	s.enter(sub)
+}
+
+func (s *submitter) mayEnter(sub submission) bool {
+	return !sub.from.hasFailed() && s.c.raftNow().State() == raft.Leader
+}
+
+// enter hands a batch to Raft. Called with turn held.
+func (s *submitter) enter(sub submission) {
 	if s.c.cfg.Prepare != nil {
 		s.c.cfg.Prepare(sub.batch)
 	}
-	s.inflight <- waiting{submission: sub, future: r.Apply(sub.batch, 0)}
+	w := waiting{submission: sub, future: s.c.raftNow().Apply(sub.batch, 0)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inflight = append(s.inflight, w); len(s.inflight) == 1 {
+		s.arrived.Broadcast()
+	}
 }
 
+// await answers what is in flight, as much as comes together in a while: to be woken for each
+// would cost more than all else that is done for a small batch here.
 func (s *submitter) await() {
 	defer s.wg.Done()
-	for w := range s.inflight {
-		err := w.future.Error()
-		if no, is := w.future.Response().(notApplied); is && err == nil {
-			err = no.err
+	for {
+		s.mu.Lock()
+		for len(s.inflight) == 0 && !s.ended {
+			s.arrived.Wait()
 		}
-		a := answerOf(err)
-		if a != Committed {
-			w.from.fail()
+		s.mu.Unlock()
+		pause(s.c.ctx, answersEvery)
+		s.mu.Lock()
+		todo := s.inflight
+		s.inflight = nil
+		over := s.ended && len(todo) == 0
+		s.arrived.Broadcast()
+		s.mu.Unlock()
+		if over {
+			return
 		}
-		w.from.answer(w.id, a)
+		for _, w := range todo {
+			w.settle()
+		}
 	}
+}
+
+func (w *waiting) settle() {
+	err := w.future.Error()
+	if no, is := w.future.Response().(notApplied); is && err == nil {
+		err = no.err
+	}
+	a := answerOf(err)
+	if a != Committed {
+		w.from.fail()
+	}
+	w.from.answer(w.id, a)
 }
 
 // notInLog are the errors after which a batch is surely not in the log.
@@ -152,7 +236,7 @@ func (s *submitter) stop() <-chan struct{} {
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
-	s.arrived.Signal()
+	s.arrived.Broadcast()
 	done := make(chan struct{})
 	go func() {
 		s.wg.Wait()

@@ -1,8 +1,9 @@
 package cluster
 
 import (
-	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,8 +63,11 @@ func (s *streams) Close() error {
 // Addr implements net.Listener.
 func (s *streams) Addr() net.Addr { return idAddr(s.c.cfg.ID) }
 
-// Dial implements raft.StreamLayer.
+// Dial implements raft.StreamLayer. To this node itself there is a way too, which needs no network.
 func (s *streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if string(id) == s.c.cfg.ID {
+		return s.dialSelf()
+	}
 	addr, err := s.c.book.addr(string(id))
 	if err != nil {
 		return nil, err
@@ -72,22 +76,32 @@ func (s *streams) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	return conn, err
 }
 
-// transport is hashicorp/raft's network transport with four additions: requests
-// of our own can be put before Raft (stand), it tells no follower of a commit that
-// is not on this node's disk (see logStore), it knows what each follower was told
-// to be committed, and it ends with its owner.
+func (s *streams) dialSelf() (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case s.in <- far:
+		return near, nil
+	case <-s.stop:
+		return nil, net.ErrClosed
+	}
+}
+
+// transport is hashicorp/raft's network transport with four additions: it tells no
+// follower of a commit that is not on this node's disk (see logStore), it knows what
+// each follower was told to be committed, its pipelines are our own, which wake fewer
+// goroutines and carry commit notices too, and it ends with its owner.
 type transport struct {
 	*raft.NetworkTransport
-	rpc  chan raft.RPC
-	stop chan struct{}
-	once sync.Once
-	wg   sync.WaitGroup
+	streams *streams
+	timeout time.Duration
+	wg      sync.WaitGroup
 
 	took   func(id raft.ServerID, index uint64) // a follower has entries up to index
 	onDisk func(index uint64) uint64            // lowers an index to what is on this node's disk
 
-	mu       sync.Mutex
-	progress map[raft.ServerID]progress
+	mu        sync.Mutex
+	progress  map[raft.ServerID]progress
+	pipelines map[raft.ServerID]*pipeline
 }
 
 // progress is what the leader's requests to a follower tell of it.
@@ -102,72 +116,31 @@ func newTransport(s *streams, timeout time.Duration, logger hclog.Logger, took f
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: s, MaxPool: 4, Timeout: timeout, Logger: logger, MsgpackUseNewTimeFormat: true,
 		}),
-		rpc:  make(chan raft.RPC),
-		stop: make(chan struct{}),
-		took: took, onDisk: onDisk, progress: make(map[raft.ServerID]progress),
+		streams: s, timeout: timeout, took: took, onDisk: onDisk,
+		progress: make(map[raft.ServerID]progress), pipelines: make(map[raft.ServerID]*pipeline),
 	}
-	t.wg.Add(1)
-	go t.forward()
 	return t
-}
-
-// Consumer implements raft.Transport.
-func (t *transport) Consumer() <-chan raft.RPC { return t.rpc }
-
-func (t *transport) forward() {
-	defer t.wg.Done()
-	for {
-		select {
-		case rpc := <-t.NetworkTransport.Consumer():
-			select {
-			case t.rpc <- rpc:
-			case <-t.stop:
-				return
-			}
-		case <-t.stop:
-			return
-		}
-	}
 }
 
 // Close implements raft.WithClose.
 func (t *transport) Close() error {
 	err := t.NetworkTransport.Close()
 	t.NetworkTransport.CloseStreams()
-	t.once.Do(func() { close(t.stop) })
+	t.mu.Lock()
+	open := slices.Collect(maps.Values(t.pipelines))
+	t.mu.Unlock()
+	for _, p := range open {
+		p.shut()
+	}
 	t.wg.Wait()
 	return err
 }
 
-// errNotTaken means that Raft did not take the request in time.
-var errNotTaken = errors.New("raft is busy")
-
 // stand makes the local Raft a candidate at once, as a leader's TimeoutNow does.
-func (t *transport) stand(id string, wait time.Duration) error {
-	answer := make(chan raft.RPCResponse, 1)
-	rpc := raft.RPC{
-		Command: &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-			ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: []byte(id),
-		}},
-		RespChan: answer,
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case t.rpc <- rpc:
-	case <-t.stop:
-		return ErrClosed
-	case <-timer.C:
-		return errNotTaken
-	}
-	select {
-	case a := <-answer:
-		return a.Error
-	case <-t.stop:
-		return ErrClosed
-	case <-timer.C:
-		return errNotTaken
-	}
+func (t *transport) stand(id string) error {
+	self := []byte(id)
+	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self}}
+	return t.TimeoutNow(raft.ServerID(id), raft.ServerAddress(id), req, &raft.TimeoutNowResponse{})
 }
 
 // note takes in that a request was sent to a follower, or with ok that the
@@ -222,68 +195,4 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, r
 		t.note(id, req, true)
 	}
 	return err
-}
-
-// AppendEntriesPipeline implements raft.Transport.
-func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
-	if err != nil {
-		return nil, err
-	}
-	p := &pipeline{AppendPipeline: inner, t: t, id: id, done: make(chan raft.AppendFuture), stop: make(chan struct{})}
-	t.wg.Add(1)
-	go p.relay()
-	return p, nil
-}
-
-// pipeline looks at what goes through hashicorp/raft's.
-type pipeline struct {
-	raft.AppendPipeline
-	t    *transport
-	id   raft.ServerID
-	done chan raft.AppendFuture
-	stop chan struct{}
-	once sync.Once
-}
-
-// AppendEntries implements raft.AppendPipeline.
-func (p *pipeline) AppendEntries(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	req.LeaderCommitIndex = p.t.onDisk(req.LeaderCommitIndex)
-	f, err := p.AppendPipeline.AppendEntries(req, resp)
-	if err == nil {
-		p.t.note(p.id, req, false)
-	}
-	return f, err
-}
-
-// Consumer implements raft.AppendPipeline.
-func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.done }
-
-func (p *pipeline) relay() {
-	defer p.t.wg.Done()
-	for {
-		select {
-		case f := <-p.AppendPipeline.Consumer():
-			if f.Error() == nil && f.Response().Success {
-				p.t.note(p.id, f.Request(), true)
-			}
-			select {
-			case p.done <- f:
-			case <-p.stop:
-				return
-			case <-p.t.stop:
-				return
-			}
-		case <-p.stop:
-			return
-		case <-p.t.stop:
-			return
-		}
-	}
-}
-
-// Close implements raft.AppendPipeline.
-func (p *pipeline) Close() error {
-	p.once.Do(func() { close(p.stop) })
-	return p.AppendPipeline.Close()
 }

@@ -226,6 +226,7 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 	}
 	w := make(waiter, 1)
 	b.proposer.Propose(cmd, w, 0)
+	b.proposer.Send()
 	select {
 	case r := <-w:
 		switch {

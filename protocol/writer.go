@@ -143,6 +143,23 @@ func (w *Writer) Flush() error {
 	return err
 }
 
+// TryFlush is Flush with a write that takes what it can without waiting, and says how much that
+// was. It returns false when something is left for Flush. Bodies that are kept by reference are left.
+func (w *Writer) TryFlush(write func(p []byte) int) bool {
+	if w.err != nil || len(w.bodies) > 0 {
+		return false
+	}
+	n := write(w.buf)
+	w.written += uint64(n)
+	if n == len(w.buf) {
+		w.reset()
+		return true
+	}
+	w.buf = w.buf[:copy(w.buf, w.buf[n:])]
+	w.size -= n
+	return false
+}
+
 func (w *Writer) write() (int64, error) {
 	if len(w.bodies) == 0 {
 		n, err := w.w.Write(w.buf)

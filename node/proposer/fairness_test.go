@@ -90,6 +90,7 @@ func (c *client) publish(body []byte) {
 	c.unasked--
 	c.flying++
 	c.p.Propose(&command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: body}, c, 0)
+	c.p.Send()
 }
 
 func (c *client) drain() {

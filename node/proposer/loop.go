@@ -7,7 +7,7 @@ import (
 	"warren/fsm/command"
 )
 
-// loop is the only goroutine that calls Submit, so that batches go in order.
+// loop sends what nobody else did.
 func (p *Proposer) loop() {
 	defer close(p.done)
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -20,11 +20,24 @@ func (p *Proposer) loop() {
 		case <-tick.C:
 			p.watch()
 		}
+		p.sending.Lock()
 		p.send()
+		p.sending.Unlock()
 	}
 }
 
-// send puts on its way all that may go now.
+// Send puts on its way what was proposed, as far as it may go now. It does not wait: what
+// another goroutine is sending, or nobody can, goes a moment later.
+func (p *Proposer) Send() {
+	if !p.sending.TryLock() {
+		p.signal()
+		return
+	}
+	p.send()
+	p.sending.Unlock()
+}
+
+// send puts on its way all that may go now. Called with sending held, so that batches go in order.
 func (p *Proposer) send() {
 	for {
 		buf, round := p.take()

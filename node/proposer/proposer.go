@@ -91,6 +91,8 @@ type Proposer struct {
 	stop chan struct{}
 	done chan struct{}
 
+	sending sync.Mutex // held around Submit; taken before mu
+
 	mu      sync.Mutex
 	epoch   uint64 // 0: none yet
 	nonce   uint64 // of the epoch being opened
@@ -177,7 +179,8 @@ func (p *Proposer) newBatch(last int) *batch {
 
 func newNonce() uint64 { return rand.Uint64() | 1 }
 
-// Propose appends cmd to the open batch and returns; cmd may be reused at once. Its
+// Propose appends cmd to the open batch and returns; cmd may be reused at once. It goes with the
+// next Send, which whoever proposes calls soon (else it goes within 50 ms). Its
 // result goes to to.Result with the token, in the order of the proposals of this
 // node. to is nil when nobody waits. A command of more than MaxCommand bytes, which no
 // log would ever take, and one that Refuse does not let pass are refused at once, before Propose returns.
@@ -195,9 +198,11 @@ func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint6
 	p.open.buf = command.Counted(buf)
 	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
 	p.pending += len(p.open.buf) - before
-	p.closeFull()
+	full := p.closeFull()
 	p.mu.Unlock()
-	p.signal()
+	if full {
+		p.signal()
+	}
 }
 
 // refusal says why a command is not taken, nil that it is.
@@ -219,11 +224,13 @@ func tooLarge(size, most int) *command.Error {
 }
 
 // closeFull closes the open batch when it is large enough.
-func (p *Proposer) closeFull() {
-	if len(p.open.buf) >= p.cfg.MaxBatch {
+func (p *Proposer) closeFull() bool {
+	full := len(p.open.buf) >= p.cfg.MaxBatch
+	if full {
 		p.closed = append(p.closed, p.open)
 		p.open = p.newBatch(len(p.open.buf))
 	}
+	return full
 }
 
 func (p *Proposer) signal() {
@@ -323,8 +330,11 @@ func (p *Proposer) Applied(epoch, sequence uint64) []command.Waiter {
 	p.progress = time.Now()
 	p.delay = resendMin
 	took := p.progress.Sub(b.proposed)
+	more := len(p.closed) > 0 || len(p.open.waiters) > 0
 	p.mu.Unlock()
-	p.signal()
+	if more {
+		p.signal()
+	}
 	if p.cfg.OnCommit != nil {
 		p.cfg.OnCommit(took)
 	}

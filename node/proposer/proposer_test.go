@@ -188,6 +188,7 @@ func (r *receiver) count() int {
 func publish(p *Proposer, r *receiver, n uint64) {
 	body := binary.BigEndian.AppendUint64(nil, n)
 	p.Propose(&command.Publish{VHost: []byte("/"), Exchange: nil, Key: []byte("q"), Body: body}, r, n)
+	p.Send()
 }
 
 func bubble(t *testing.T, seed uint64, cfg Config, f func(l *fakeLog, p *Proposer, r *receiver)) {
@@ -281,6 +282,7 @@ func TestEpochRemoved(t *testing.T) {
 		p.Propose(&command.ChannelOpen{Channel: command.Channel{Conn: 2, Number: 1}}, r, 203)
 		p.Propose(&command.ChannelClose{Channel: command.Channel{Conn: 2, Number: 1}}, r, 204)
 		p.Propose(&command.ConnectionClose{Conn: 2}, r, 205)
+		p.Send()
 		l.mu.Lock()
 		l.epoch = 0 // the machine has removed it
 		l.mu.Unlock()
@@ -371,6 +373,7 @@ func TestTooLargeIsRefused(t *testing.T) {
 	bubble(t, 1, Config{MaxCommand: 1000}, func(l *fakeLog, p *Proposer, r *receiver) {
 		large := func(token uint64) {
 			p.Propose(&command.Publish{VHost: []byte("/"), Key: []byte("q"), Body: make([]byte, 1000)}, r, token)
+			p.Send()
 		}
 		publish(p, r, 0)
 		pending := p.pending
@@ -390,6 +393,7 @@ func TestTooLargeIsRefused(t *testing.T) {
 			t.Errorf("applied %v, want 0 and 1", l.applied)
 		}
 		p.Propose(&command.Publish{Body: make([]byte, 1000)}, nil, 0) // nobody waits
+		p.Send()
 	})
 }
 

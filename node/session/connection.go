@@ -125,7 +125,7 @@ type connection struct {
 func (c *connection) init(s *Session) {
 	c.s, c.cfg, c.log = s, &s.cfg, s.log
 	c.answer = s.replied
-	c.socket = &socket{Conn: s.cfg.Conn, stats: &s.stats}
+	c.socket = &socket{Conn: s.cfg.Conn, stats: &s.stats, raw: rawConn(s.cfg.Conn)}
 	c.reader = protocol.NewReader(c.socket)
 	c.out, c.spare = protocol.NewWriter(s.cfg.Conn), protocol.NewWriter(s.cfg.Conn)
 	c.stop = make(chan struct{})

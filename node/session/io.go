@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"warren/protocol"
@@ -17,8 +18,12 @@ const maxBurst = 1024
 type socket struct {
 	net.Conn
 	stats   *stats
-	silence time.Duration // the longest that a read may wait; 0: for ever
+	silence time.Duration   // the longest that a read may wait; 0: for ever
+	raw     syscall.RawConn // for tryWrite; nil when the connection is none of the system's
 }
+
+// maxAtOnce is up to how many bytes the loop writes itself: to wake the writer costs more.
+const maxAtOnce = 8 << 10
 
 func (k *socket) Read(p []byte) (int, error) {
 	if k.silence > 0 {
@@ -113,11 +118,21 @@ type writeDone struct {
 	err error
 }
 
-// flush gives what was gathered to the writer, unless it is still busy: then more
-// is gathered.
+// flush writes what was gathered when it is little and the socket takes it at once. Else it
+// gives it to the writer, unless that is still busy: then more is gathered.
 func (c *connection) flush() {
 	if c.spare == nil || c.out.Buffered() == 0 {
 		return
+	}
+	if c.socket.raw != nil && c.out.Buffered() <= maxAtOnce {
+		before := c.out.BytesWritten()
+		done := c.out.TryFlush(c.socket.tryWrite)
+		c.s.stats.sent.Add(c.out.BytesWritten() - before)
+		c.s.stats.sentWrites.Add(1)
+		c.quiet = false
+		if done {
+			return
+		}
 	}
 	c.toWriter <- c.out // has room: the writer is idle
 	c.out, c.spare = c.spare, nil

@@ -44,6 +44,7 @@ func (c *connection) loop(ctx context.Context) {
 	for {
 		c.work()
 		c.flush()
+		c.cfg.Proposer.Send()
 		if c.ended {
 			return
 		}

@@ -38,6 +38,8 @@ type Proposer interface {
 	// Propose encodes cmd before it returns, and never blocks. The result comes to
 	// to.Result with the token, in the order of the calls. to may be nil.
 	Propose(cmd command.Command, to command.Receiver, token uint64)
+	// Send puts on its way what was proposed. It never blocks.
+	Send()
 	// Room returns nil when more may be proposed; otherwise a channel that is closed
 	// when it is the caller's turn to propose a little before it asks again.
 	Room() <-chan struct{}
@@ -203,6 +205,7 @@ func (s *Session) Serve(ctx context.Context) error {
 	left, _ := s.inbox.close()
 	s.saveShortcuts(s.conn.events[s.conn.handled:])
 	s.saveShortcuts(left)
+	s.cfg.Proposer.Send()
 	return err
 }
 

@@ -101,6 +101,7 @@ func (s *Session) shortcutAnswered(m *Shortcut, a Answer) {
 	m.late.Stop()
 	if !s.inbox.add(event{kind: evShortcut, shortcut: m, answer: a}) {
 		s.saveShortcut(m, a)
+		s.cfg.Proposer.Send()
 	}
 }
 
