@@ -47,6 +47,7 @@ type Cluster struct {
 	notices   *notices
 	leaders   *leaderWatch
 	failover  *failover
+	silence   *silence
 	down      *downWatch
 
 	// handlers answer every node, memberHandlers and cfg.Handlers members only.
@@ -136,6 +137,7 @@ func (c *Cluster) open() (err error) {
 	c.proposals = newProposals(c)
 	c.leaders = newLeaderWatch(c)
 	c.failover = newFailover(c)
+	c.silence = &silence{c: c}
 	c.down = newDownWatch(c)
 	c.registerHandlers()
 	undo = append(undo, func() error { c.peers.close(); return c.transport.Close() })
@@ -169,7 +171,7 @@ func (c *Cluster) open() (err error) {
 		c.standFirst() // nobody else can lead: there is no leader to wait for
 	}
 	c.stores.disk.raftRuns.Store(true)
-	for _, run := range []func(){c.leaders.run, c.leaders.announce, c.failover.run, c.down.run, c.down.announce, c.steward, c.seek, c.watchDisk} {
+	for _, run := range []func(){c.leaders.run, c.leaders.announce, c.failover.run, c.silence.run, c.down.run, c.down.announce, c.steward, c.seek, c.watchDisk} {
 		c.wg.Go(run)
 	}
 	c.log.Info("cluster node is up", "id", c.cfg.ID, "addr", c.advertise, "cluster", c.clusterID(), "boot", c.boot)

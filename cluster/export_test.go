@@ -44,3 +44,6 @@ func FoundVoted(dir, node string, voters []string) error {
 	}
 	return state.update(func(now *savedState) { now.Voters, now.Bootstrapped = voters, false })
 }
+
+// Stood is how often the node stood for election because the leader was gone or silent.
+func (c *Cluster) Stood() int { return int(c.failover.stood.Load()) }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -10,19 +11,22 @@ import (
 
 // failover shortens the change of a leader whose process is gone: its
 // connections broke and its address refuses, or another process answers there.
-// One survivor need not wait for the heartbeat timeout then.
+// One survivor need not wait for the heartbeat timeout then. And that of a leader from
+// which most of the voters have not heard for that time, see silence.
 type failover struct {
 	c    *Cluster
 	gone chan evidence
 
 	tried Leader // the broken leader that was last stood against; one try each
+	stood atomic.Int64
 }
 
 // evidence is that a node's process was gone at a time. It says nothing of a leader
 // that was learnt of later: that may be the process which came after.
 type evidence struct {
-	id string
-	at time.Time
+	id     string
+	at     time.Time
+	silent bool // its process need not be gone
 }
 
 const (
@@ -46,10 +50,18 @@ func newFailover(c *Cluster) *failover {
 // gone takes evidence that the process of a node is gone. It never blocks.
 func (c *Cluster) gone(id string, at time.Time) {
 	select {
-	case c.failover.gone <- evidence{id, at}:
+	case c.failover.gone <- evidence{id: id, at: at}:
 	default: // the link finds the same evidence again
 	}
 	c.wake()
+}
+
+// silent takes evidence that most voters have not heard of a leader. It never blocks.
+func (c *Cluster) silent(id string, at time.Time) {
+	select {
+	case c.failover.gone <- evidence{id: id, at: at, silent: true}:
+	default: // it is found again
+	}
 }
 
 func (f *failover) run() {
@@ -68,7 +80,7 @@ func (f *failover) broken(e evidence) (Leader, bool) {
 	r := f.c.raftNow()
 	l, since := f.c.leaders.current()
 	return l, l.Known && l.ID == e.id && e.at.After(since) && l.Term == r.CurrentTerm() &&
-		r.State() == raft.Follower && f.c.isVoter(f.c.cfg.ID)
+		(!e.silent || !r.LastContact().After(e.at)) && r.State() == raft.Follower && f.c.isVoter(f.c.cfg.ID)
 }
 
 // succeed stands for election when the leader is gone and this node is the best
@@ -82,18 +94,23 @@ func (f *failover) succeed(ctx context.Context, e evidence) {
 	// The logs may still grow by what the leader had sent: look again until this
 	// one is the best, or has waited its turn.
 	began := time.Now()
-	rank, place := f.rank(ctx, e.id)
+	rank, place := f.rank(ctx, e)
 	for rank > 0 && time.Since(began) < time.Duration(rank)*standStep+time.Duration(place)*stagger {
 		pause(ctx, rankAgain)
 		if now, broken := f.broken(e); !broken || now != l || ctx.Err() != nil {
 			return
 		}
-		rank, place = f.rank(ctx, e.id)
+		rank, place = f.rank(ctx, e)
 	}
 	if now, broken := f.broken(e); !broken || now != l || ctx.Err() != nil {
 		return
 	}
-	f.c.log.Warn("leader is gone: standing for election", "leader", e.id, "term", l.Term, "rank", rank, "after", time.Since(e.at))
+	f.stood.Add(1)
+	what := "leader is gone"
+	if e.silent {
+		what = "leader is silent"
+	}
+	f.c.log.Warn(what+": standing for election", "leader", e.id, "term", l.Term, "rank", rank, "after", time.Since(e.at))
 	if err := f.c.transport.stand(f.c.cfg.ID); err != nil {
 		f.c.log.Warn("could not stand for election", "error", err)
 	}
@@ -102,8 +119,10 @@ func (f *failover) succeed(ctx context.Context, e evidence) {
 // rank counts the voters that should stand before this one: those that stand
 // already or follow a newer term, those with a longer log, or with an equal one and a lower id. Its own length is read before it asks,
 // so that two which ask each other while their logs grow rather both give way than
-// both stand. place is how many of them have a lower id.
-func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
+// both stand. place is how many of them have a lower id. One that stands in Raft's vote before the
+// vote, in the old term, does not count where the leader is silent: it gets no vote from who has not given the
+// leader up.
+func (f *failover) rank(ctx context.Context, e evidence) (rank, place int) {
 	ctx, cancel := context.WithTimeout(ctx, positionTime)
 	defer cancel()
 	own := f.c.position()
@@ -111,7 +130,7 @@ func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
 	var wg sync.WaitGroup
 	for _, s := range f.c.servers() {
 		id := string(s.ID)
-		if id == f.c.cfg.ID || id == gone || s.Suffrage != raft.Voter {
+		if id == f.c.cfg.ID || id == e.id || s.Suffrage != raft.Voter {
 			continue
 		}
 		if id < f.c.cfg.ID {
@@ -122,7 +141,7 @@ func (f *failover) rank(ctx context.Context, gone string) (rank, place int) {
 			if err != nil && !f.c.peers.isUp(id) {
 				return // it does not stand in the way
 			}
-			if err != nil || p.standing || p.term > own.term || p.better(own) || (!own.better(p) && id < f.c.cfg.ID) {
+			if err != nil || (p.standing && !e.silent) || p.term > own.term || p.better(own) || (!own.better(p) && id < f.c.cfg.ID) {
 				mu.Lock()
 				rank++
 				mu.Unlock()
@@ -138,17 +157,20 @@ type position struct {
 	lastTerm, lastIndex uint64
 	term                uint64
 	standing            bool
+	quiet               time.Duration // how long the leader has said nothing to it
 }
 
 func (p position) better(q position) bool {
 	return p.lastTerm > q.lastTerm || (p.lastTerm == q.lastTerm && p.lastIndex > q.lastIndex)
 }
 
-const methodPosition = "cluster.position" // nothing → last term, last index, term, 1 when standing
+// methodPosition: nothing → last term, last index, term, 1 when standing, and (not of older nodes) for how many
+// milliseconds the leader was silent.
+const methodPosition = "cluster.position"
 
 func (c *Cluster) position() position {
 	r := c.raftNow()
-	p := position{lastIndex: r.LastIndex(), term: r.CurrentTerm(), standing: r.State() == raft.Candidate}
+	p := position{lastIndex: r.LastIndex(), term: r.CurrentTerm(), standing: r.State() == raft.Candidate, quiet: time.Duration(c.silence.quiet.Load())}
 	var l raft.Log
 	if err := c.stores.log.read(p.lastIndex, &l); err == nil {
 		p.lastTerm = l.Term
@@ -164,7 +186,7 @@ func (c *Cluster) onPosition(context.Context, string, []byte) ([]byte, error) {
 	if p.standing {
 		standing = 1
 	}
-	return putUint64s(p.lastTerm, p.lastIndex, p.term, standing), nil
+	return putUint64s(p.lastTerm, p.lastIndex, p.term, standing, uint64(p.quiet.Milliseconds())), nil
 }
 
 func (c *Cluster) askPosition(ctx context.Context, id string) (position, error) {
@@ -176,5 +198,9 @@ func (c *Cluster) askPosition(ctx context.Context, id string) (position, error) 
 	if err != nil {
 		return position{}, err
 	}
-	return position{lastTerm: v[0], lastIndex: v[1], term: v[2], standing: v[3] != 0}, nil
+	p := position{lastTerm: v[0], lastIndex: v[1], term: v[2], standing: v[3] != 0}
+	if more, err := uint64s(b, 5); err == nil {
+		p.quiet = time.Duration(more[4]) * time.Millisecond
+	}
+	return p, nil
 }
