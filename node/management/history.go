@@ -1,6 +1,7 @@
 package management
 
 import (
+	"math"
 	"slices"
 	"sort"
 )
@@ -68,13 +69,22 @@ func (t *tier) add(at int64, values []uint64) {
 	t.data = append(t.data, values)
 }
 
-// find returns the last sample that is not after a time.
+// find returns the sample of a time, nil when that is before all. Between two samples it lies on the line from one to the other:
+// they are late under load, and a step to the next one would look like a pause and a burst. After the last one it is that.
 func (t *tier) find(at int64) []uint64 {
 	i := sort.Search(len(t.at), func(i int) bool { return t.at[i] > at })
-	if i == 0 {
+	switch {
+	case i == 0:
 		return nil
+	case i == len(t.at) || t.at[i-1] == at:
+		return t.data[i-1]
 	}
-	return t.data[i-1]
+	part := float64(at-t.at[i-1]) / float64(t.at[i]-t.at[i-1])
+	between := make([]uint64, len(t.data[i]))
+	for k, before := range t.data[i-1] {
+		between[k] = uint64(math.Round(float64(before) + (float64(t.data[i][k])-float64(before))*part))
+	}
+	return between
 }
 
 // sampleStep is the distance of the closest samples, in milliseconds.

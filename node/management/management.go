@@ -154,7 +154,7 @@ func New(cfg Config) *Server {
 	mux.HandleFunc("/api/", s.serveAPI)
 	mux.HandleFunc(profilesPath, s.serveProfiles)
 	mux.HandleFunc("GET /health", s.serveHealth)
-	mux.HandleFunc("GET /{$}", s.servePage)
+	s.uiRoutes(mux)
 	m := &metrics{s, cfg.Metrics}
 	m.register(mux)
 	return &Server{mux, s.sampler, m}

@@ -475,17 +475,6 @@ func TestUnknownAndMethod(t *testing.T) {
 	}
 }
 
-func TestPage(t *testing.T) {
-	a := newAPI(t)
-	w := a.request("GET", "/", "", func(r *http.Request) { r.Header.Del("Authorization") })
-	if w.Code != 200 || !strings.Contains(w.Body.String(), "Warren 1.2.3") || !strings.Contains(w.Body.String(), "<b>n1</b>") {
-		t.Errorf("%d %s", w.Code, w.Body)
-	}
-	if w := a.request("GET", "/favicon.ico", ""); w.Code != 404 {
-		t.Errorf("other paths: %d", w.Code)
-	}
-}
-
 func TestHealth(t *testing.T) {
 	for _, c := range []struct {
 		edit   func(*ClusterInfo)

@@ -23,9 +23,9 @@ func TestHistoryTiers(t *testing.T) {
 		}
 	}
 	for at, want := range map[int64]int64{
-		90_000_000: 90_000_000, 89_998_000: 89_995_000, 89_400_000: 89_400_000, // of the last ten minutes
-		86_400_000: 86_400_000, 86_399_999: 85_800_000, // of the last hour
-		61_200_000: 61_200_000, 10_000_000: 9_000_000, // of the last eight hours and of the last day
+		90_000_000: 90_000_000, 90_002_000: 90_000_000, 89_998_000: 89_998_000, 89_400_000: 89_400_000, // of the last ten minutes
+		86_400_000: 86_400_000, 86_399_999: 86_399_999, // of the last hour
+		61_200_000: 61_200_000, 10_000_000: 10_000_000, // of the last eight hours and of the last day
 	} {
 		if got := h.find(at); got == nil || int64(got[0]) != want {
 			t.Errorf("at %d: %v, want %d", at, got, want)
