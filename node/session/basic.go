@@ -207,7 +207,7 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 	if err := ch.mayConsume(m.ID()); err != nil {
 		return err
 	}
-	k := &consumer{tag: tag, queue: queue, limit: math.MaxUint64}
+	k := &consumer{tag: tag, queue: queue, noAck: m.NoAck, limit: math.MaxUint64}
 	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {
 		k.windowed, k.limit = true, firstWindow
 	}

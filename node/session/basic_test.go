@@ -752,6 +752,37 @@ func TestRestored(t *testing.T) {
 	})
 }
 
+// A snapshot that took the place of deliveries to a consumer without acknowledgements: they cannot be had again, and
+// its client hears of it. One that missed nothing goes on.
+func TestRestoredNoAck(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		p, misses, other := k.connect().login().open(1), k.connect().login().open(1), k.connect().login().open(1)
+		for to, queue := range map[*peer]string{p: "q", misses: "skipped"} {
+			to.declare(1, queue)
+			call[*protocol.BasicConsumeOk](to, 1, &protocol.BasicConsume{Queue: queue, ConsumerTag: "c", NoAck: true})
+			other.publish(1, "", queue, "0")
+			other.flush()
+			receive[*protocol.BasicDeliver](to, 1)
+			to.content(1)
+		}
+		k.setHold(true)
+		other.publish(1, "", "skipped", "1")
+		other.flush()
+		synctest.Wait()
+		k.skip()
+		misses.dies(320, "CONNECTION_FORCED - this node caught up by a snapshot and cannot deliver what consumer 'c' was given meanwhile; connect again", protocol.IDBasicDeliver)
+		k.setHold(false)
+		other.publish(1, "", "q", "2")
+		other.flush()
+		receive[*protocol.BasicDeliver](p, 1)
+		if _, body := p.content(1); body != "2" {
+			t.Errorf("%q", body)
+		}
+		p.bye()
+		other.bye()
+	})
+}
+
 // A connection that floods is bounded by what is in flight.
 func TestInFlightIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {

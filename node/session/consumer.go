@@ -21,6 +21,7 @@ const (
 type consumer struct {
 	tag       string
 	queue     string
+	noAck     bool
 	windowed  bool
 	limit     uint64
 	delivered uint64

@@ -72,7 +72,8 @@ func (c *connection) restored(state *command.ConnState) {
 }
 
 // restored delivers what the channel was given meanwhile, and cancels the consumers
-// that ended. Deliveries that were settled meanwhile need nothing: settling them
+// that ended. A consumer without acknowledgements that was given something ends the connection: it must not miss
+// messages without hearing of it. Deliveries that were settled meanwhile need nothing: settling them
 // again does no harm.
 func (ch *channel) restored(s *command.ChannelState) {
 	there := make(map[string]*command.ConsumerState, len(s.Consumers))
@@ -103,6 +104,12 @@ func (ch *channel) restored(s *command.ChannelState) {
 		if state == nil {
 			ch.cancelled(tag)
 			continue
+		}
+		if k.noAck && state.Delivered > k.delivered {
+			// They were gone as they were given to it.
+			ch.c.fail(protocol.Errorf(protocol.ConnectionForced, protocol.IDBasicDeliver,
+				"this node caught up by a snapshot and cannot deliver what consumer '%s' was given meanwhile; connect again", tag))
+			return
 		}
 		k.delivered = max(k.delivered, state.Delivered)
 		k.limit = max(k.limit, state.Limit)
