@@ -21,7 +21,7 @@ type failover struct {
 	stood atomic.Int64
 }
 
-// evidence is that a node's process was gone at a time. It says nothing of a leader
+// evidence is that a node's process was gone, or silent, at a time. It says nothing of a leader
 // that was learnt of later: that may be the process which came after.
 type evidence struct {
 	id     string
@@ -90,7 +90,6 @@ func (f *failover) succeed(ctx context.Context, e evidence) {
 	if !broken || l == f.tried {
 		return
 	}
-	f.tried = l
 	// The logs may still grow by what the leader had sent: look again until this
 	// one is the best, or has waited its turn.
 	began := time.Now()
@@ -105,13 +104,17 @@ func (f *failover) succeed(ctx context.Context, e evidence) {
 	if now, broken := f.broken(e); !broken || now != l || ctx.Err() != nil {
 		return
 	}
+	if f.c.diskIsSlow(time.Now()) {
+		return // it would be no better as a leader, and would stand when its disk lets it, late
+	}
+	f.tried = l
 	f.stood.Add(1)
 	what := "leader is gone"
 	if e.silent {
 		what = "leader is silent"
 	}
 	f.c.log.Warn(what+": standing for election", "leader", e.id, "term", l.Term, "rank", rank, "after", time.Since(e.at))
-	if err := f.c.transport.stand(f.c.cfg.ID); err != nil {
+	if err := f.c.transport.stand(f.c.cfg.ID, f.c.cfg.Timing.Election); err != nil {
 		f.c.log.Warn("could not stand for election", "error", err)
 	}
 }

@@ -138,7 +138,7 @@ func (c *Cluster) standFirst() {
 	if _, id := c.raftNow().LeaderWithID(); id != "" || c.raftNow().State() != raft.Follower {
 		return
 	}
-	if err := c.transport.stand(c.cfg.ID); err != nil {
+	if err := c.transport.stand(c.cfg.ID, c.cfg.Timing.Election); err != nil {
 		c.log.Debug("could not stand for the first election", "error", err)
 	}
 }

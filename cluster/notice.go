@@ -12,7 +12,7 @@ import (
 //
 // It harms nothing: the request names the committed entry and its term, a
 // follower that has not got that entry refuses, one that has may commit all up to
-// it. One is in flight per follower; what is committed meanwhile goes in the next.
+// it. A few are in flight per follower; what is committed meanwhile goes in the next.
 //
 // Where at most three vote, a voter is told as soon as the entry is on the leader's disk: with
 // its own copy, without which it refuses, that makes a majority. See DESIGN.md.
@@ -93,7 +93,8 @@ func (n *notices) start(id raft.ServerID) {
 // refused. The copy of one that has no vote, or had none then, counts for nothing: it hears when all
 // do. Called with the lock held.
 func (n *notices) next(id raft.ServerID, tried mark) (mark, bool) {
-	if n.onDisk.index > n.committed.index && n.onDisk != tried && slices.Contains(n.voters, id) && n.c.transport.awaits(id, n.onDisk.index) {
+	leading, _ := n.c.leadingTerm()
+	if n.onDisk.index > n.committed.index && n.onDisk != tried && n.onDisk.term == leading && slices.Contains(n.voters, id) && n.c.transport.awaits(id, n.onDisk.index) {
 		return n.onDisk, true
 	}
 	return n.committed, n.c.transport.wants(id, n.committed.index)

@@ -41,6 +41,8 @@ const (
 	notifyBeside = 16 << 10
 	// sendBuffer is as large as that of hashicorp/raft's connections.
 	sendBuffer = 256 << 10
+	// slowest is how long a byte may take, beside the timeout of any request: 1 MB/s.
+	slowest = time.Microsecond
 	// typeAppend is hashicorp/raft's number of the request to append.
 	typeAppend = 0
 )
@@ -78,10 +80,14 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	p.enc = codec.NewEncoder(p.w, &codec.MsgpackHandle{})
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		_ = conn.Close() // nobody uses it
+		return nil, errPipelineOver
+	}
 	t.pipelines[id] = p
-	told := t.progress[id]
-	told.told = 0 // a notice on a pipeline that broke may be lost
-	t.progress[id] = told
+	was := t.progress[id]
+	was.told, was.sent = 0, was.has // what was on its way on a pipeline that broke may be lost
+	t.progress[id] = was
 	t.wg.Go(p.read)
 	return p, nil
 }
@@ -141,7 +147,7 @@ func (p *pipeline) write(a *appended) error {
 	p.sent = append(p.sent, a)
 	p.open += a.bytes
 	p.mu.Unlock()
-	_ = p.conn.SetWriteDeadline(time.Now().Add(p.t.timeout)) // on a closed connection the write fails
+	_ = p.conn.SetWriteDeadline(p.deadline(a)) // on a closed connection the write fails
 	err := p.w.WriteByte(typeAppend)
 	if err == nil {
 		err = p.enc.Encode(a.req)
@@ -166,9 +172,14 @@ func (p *pipeline) write(a *appended) error {
 func (p *pipeline) expect() {
 	deadline := time.Time{}
 	if len(p.sent) > 0 && p.sent[0].whole {
-		deadline = time.Now().Add(p.t.timeout)
+		deadline = p.deadline(p.sent[0])
 	}
 	_ = p.conn.SetReadDeadline(deadline) // on a closed connection the read fails
+}
+
+// deadline is until when a request has to be written, or answered then: large ones are given more time.
+func (p *pipeline) deadline(a *appended) time.Time {
+	return time.Now().Add(p.t.timeout + time.Duration(a.bytes)*slowest)
 }
 
 // read takes the answers until the connection ends.
@@ -185,11 +196,13 @@ func (p *pipeline) read() {
 		if err == nil {
 			err = dec.Decode(a.resp)
 		}
-		broken := err != nil
+		over := err != nil
 		if err == nil && refusal != "" {
 			err = errors.New(refusal)
 		}
-		if !p.answered(a, err) || broken {
+		// Behind a refusal or a newer term Raft wants no more of this pipeline, nor looks for it.
+		over = over || !a.notice && (err != nil || !a.resp.Success || a.resp.Term > a.req.Term)
+		if !p.answered(a, err) || over {
 			p.shut()
 			p.giveUp(err)
 			return

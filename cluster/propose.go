@@ -218,7 +218,13 @@ type batchLink struct {
 	writing bool // somebody writes
 	over    bool
 	conn    net.Conn
-	sent    []uint64 // ids that are written, or being written, and not answered
+	sent    []sentBatch // written, or being written, and not answered
+	bytes   int         // of them
+}
+
+type sentBatch struct {
+	id   uint64
+	size int
 }
 
 type queued struct {
@@ -232,27 +238,33 @@ func newBatchLink(c *Cluster, to string) *batchLink {
 	return l
 }
 
-// smallBatch is up to how many bytes a batch is written on the goroutine that proposes it: the few that
-// may be on their way find room in a socket.
-const smallBatch = 8 << 10
+// sentBeside is how many bytes without an answer there may be, all in all, for a batch to be written on the
+// goroutine that proposes it: so few find room in a socket whose other side reads nothing.
+const sentBeside = 16 << 10
 
 // send takes a batch over. A small one is on its way when it returns, if nothing is before it.
 func (l *batchLink) send(id uint64, batch []byte) {
 	l.mu.Lock()
-	if l.conn == nil || l.over || l.writing || len(l.queue) > 0 || len(batch) > smallBatch {
+	if l.conn == nil || l.over || l.writing || len(l.queue) > 0 || l.bytes+len(batch) > sentBeside {
 		l.queue = append(l.queue, queued{id, batch})
 		l.mu.Unlock()
 		l.arrived.Signal()
 		return
 	}
 	l.writing = true
-	l.sent = append(l.sent, id)
+	l.note(id, batch)
 	conn := l.conn
 	l.mu.Unlock()
 	if err := writeBatches(conn, []queued{{id, batch}}); err != nil {
 		_ = conn.Close() // reader and writer see it
 	}
 	l.wrote()
+}
+
+// note counts a batch as sent. Called with the lock held.
+func (l *batchLink) note(id uint64, batch []byte) {
+	l.sent = append(l.sent, sentBatch{id, len(batch)})
+	l.bytes += len(batch)
 }
 
 // wrote lets others write.
@@ -335,7 +347,7 @@ func (l *batchLink) write(conn net.Conn) {
 		todo := l.queue
 		l.queue, l.writing = nil, true
 		for _, q := range todo {
-			l.sent = append(l.sent, q.id)
+			l.note(q.id, q.batch)
 		}
 		l.mu.Unlock()
 		err := writeBatches(conn, todo)
@@ -368,8 +380,9 @@ func (l *batchLink) read(conn net.Conn) error {
 			return fmt.Errorf("%w: %d in answer to a batch", mux.ErrFrameType, f.Type)
 		}
 		l.mu.Lock()
-		at := slices.Index(l.sent, f.ID)
+		at := slices.IndexFunc(l.sent, func(s sentBatch) bool { return s.id == f.ID })
 		if at >= 0 {
+			l.bytes -= l.sent[at].size
 			l.sent = slices.Delete(l.sent, at, at+1)
 		}
 		l.mu.Unlock()
@@ -388,8 +401,8 @@ func (l *batchLink) finish() {
 	sent, queue := l.sent, l.queue
 	l.sent, l.queue = nil, nil
 	l.mu.Unlock()
-	for _, id := range sent {
-		l.answer(id, Unknown)
+	for _, s := range sent {
+		l.answer(s.id, Unknown)
 	}
 	for _, q := range queue {
 		l.answer(q.id, Refused)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,36 +61,41 @@ func (s *silence) run() {
 // look asks the other voters, and if most have not heard of the leader either, has it followed.
 func (s *silence) look(now time.Time) {
 	l := s.c.Leader()
-	if !l.Known || l.Self || !s.c.isVoter(s.c.cfg.ID) || s.diskIsSlow(now) {
+	if !l.Known || l.Self || !s.c.isVoter(s.c.cfg.ID) || s.c.diskIsSlow(now) {
 		return
 	}
 	voters := s.c.voters()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	agree := 1
+	answers := make(chan bool, len(voters)) // has room for all: who comes late is not waited for
+	asked, agree := 0, 1
 	ctx, cancel := context.WithTimeout(s.c.ctx, positionTime)
 	defer cancel()
 	for _, id := range voters {
 		if string(id) == l.ID || string(id) == s.c.cfg.ID {
 			continue
 		}
-		wg.Go(func() {
+		asked++
+		s.c.wg.Go(func() {
 			p, err := s.c.askPosition(ctx, string(id))
-			if err == nil && p.quiet >= s.c.cfg.Timing.Heartbeat*agrees/4 {
-				mu.Lock()
-				agree++
-				mu.Unlock()
-			}
+			answers <- err == nil && p.quiet >= s.c.cfg.Timing.Heartbeat*agrees/4
 		})
 	}
-	wg.Wait()
+	for ; asked > 0 && agree <= len(voters)/2; asked-- {
+		select {
+		case yes := <-answers:
+			if yes {
+				agree++
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 	if agree > len(voters)/2 && slices.Contains(voters, raft.ServerID(l.ID)) {
 		s.c.silent(l.ID, now)
 	}
 }
 
 // diskIsSlow reports whether this node would be no better as a leader.
-func (s *silence) diskIsSlow(now time.Time) bool {
-	what, age := s.c.stores.disk.oldest(now)
-	return what != "" && age >= s.c.cfg.Timing.Heartbeat/2
+func (c *Cluster) diskIsSlow(now time.Time) bool {
+	what, age := c.stores.disk.oldest(now)
+	return what != "" && age >= c.cfg.Timing.Heartbeat/2
 }

@@ -21,7 +21,8 @@ type submitter struct {
 	mu       sync.Mutex
 	arrived  *sync.Cond // changes of the fields below
 	queue    []submission
-	inflight []waiting // in Raft's hands, and not answered
+	inflight []waiting // in Raft's hands, and not looked at
+	open     int       // in Raft's hands, and not answered
 	stopped  bool
 	ended    bool // nothing comes into flight any more
 }
@@ -60,7 +61,7 @@ type waiting struct {
 }
 
 const (
-	// maxInFlight bounds how many batches wait for their answer; more wait in the queue.
+	// maxInFlight bounds how many batches are without an answer; more wait in the queue.
 	maxInFlight = 1024
 	// fewInFlight is below how many Raft's channel, of maxAppendEntries, surely has room for one more.
 	fewInFlight = maxAppendEntries
@@ -104,7 +105,7 @@ func (s *submitter) atOnce(sub submission) bool {
 	}
 	defer s.turn.Unlock()
 	s.mu.Lock()
-	free := len(s.queue) == 0 && len(s.inflight) < fewInFlight && !s.stopped
+	free := len(s.queue) == 0 && s.open < fewInFlight && !s.stopped
 	s.mu.Unlock()
 	if !free || !s.mayEnter(sub) {
 		return false
@@ -152,7 +153,7 @@ func (s *submitter) one(sub submission, stopped bool) {
 		return
 	}
 	s.mu.Lock()
-	for len(s.inflight) >= maxInFlight {
+	for s.open >= maxInFlight {
 		s.arrived.Wait()
 	}
 	s.mu.Unlock()
@@ -171,6 +172,7 @@ func (s *submitter) enter(sub submission) {
 	w := waiting{submission: sub, future: s.c.raftNow().Apply(sub.batch, 0)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open++
 	if s.inflight = append(s.inflight, w); len(s.inflight) == 1 {
 		s.arrived.Broadcast()
 	}
@@ -191,13 +193,17 @@ func (s *submitter) await() {
 		todo := s.inflight
 		s.inflight = nil
 		over := s.ended && len(todo) == 0
-		s.arrived.Broadcast()
 		s.mu.Unlock()
 		if over {
 			return
 		}
 		for _, w := range todo {
 			w.settle()
+			s.mu.Lock()
+			if s.open--; s.open == maxInFlight-1 {
+				s.arrived.Broadcast()
+			}
+			s.mu.Unlock()
 		}
 	}
 }

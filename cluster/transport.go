@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -102,6 +103,7 @@ type transport struct {
 	mu        sync.Mutex
 	progress  map[raft.ServerID]progress
 	pipelines map[raft.ServerID]*pipeline
+	closed    bool
 }
 
 // progress is what the leader's requests to a follower tell of it.
@@ -127,6 +129,7 @@ func (t *transport) Close() error {
 	err := t.NetworkTransport.Close()
 	t.NetworkTransport.CloseStreams()
 	t.mu.Lock()
+	t.closed = true
 	open := slices.Collect(maps.Values(t.pipelines))
 	t.mu.Unlock()
 	for _, p := range open {
@@ -136,11 +139,25 @@ func (t *transport) Close() error {
 	return err
 }
 
+// errNotTaken means that Raft did not take the request in time. It may still do so.
+var errNotTaken = errors.New("raft is busy")
+
 // stand makes the local Raft a candidate at once, as a leader's TimeoutNow does.
-func (t *transport) stand(id string) error {
+func (t *transport) stand(id string, wait time.Duration) error {
 	self := []byte(id)
 	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: self, Addr: self}}
-	return t.TimeoutNow(raft.ServerID(id), raft.ServerAddress(id), req, &raft.TimeoutNowResponse{})
+	answer := make(chan error, 1)
+	t.wg.Go(func() {
+		answer <- t.TimeoutNow(raft.ServerID(id), raft.ServerAddress(id), req, &raft.TimeoutNowResponse{})
+	})
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-timer.C:
+		return errNotTaken
+	}
 }
 
 // note takes in that a request was sent to a follower, or with ok that the

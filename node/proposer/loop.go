@@ -20,25 +20,26 @@ func (p *Proposer) loop() {
 		case <-tick.C:
 			p.watch()
 		}
-		p.sending.Lock()
+		p.unsent.Store(true)
+		p.Send()
+	}
+}
+
+// Send puts on its way what was proposed, as far as it may go now. It does not wait: while another
+// goroutine sends, that one looks again before it ends.
+func (p *Proposer) Send() {
+	for p.unsent.Load() && p.sending.TryLock() {
+		p.unsent.Store(false)
 		p.send()
 		p.sending.Unlock()
 	}
 }
 
-// Send puts on its way what was proposed, as far as it may go now. It does not wait: what
-// another goroutine is sending, or nobody can, goes a moment later.
-func (p *Proposer) Send() {
-	if !p.sending.TryLock() {
-		p.signal()
-		return
-	}
-	p.send()
-	p.sending.Unlock()
-}
-
 // send puts on its way all that may go now. Called with sending held, so that batches go in order.
 func (p *Proposer) send() {
+	if p.closing.Load() {
+		return
+	}
 	for {
 		buf, round := p.take()
 		if buf == nil {

@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"warren/fsm/command"
@@ -91,7 +92,9 @@ type Proposer struct {
 	stop chan struct{}
 	done chan struct{}
 
-	sending sync.Mutex // held around Submit; taken before mu
+	sending sync.Mutex  // held around Submit; taken before mu
+	unsent  atomic.Bool // there may be something for Send
+	closing atomic.Bool
 
 	mu      sync.Mutex
 	epoch   uint64 // 0: none yet
@@ -168,6 +171,9 @@ func New(cfg Config) *Proposer {
 func (p *Proposer) Close() {
 	close(p.stop)
 	<-p.done
+	p.closing.Store(true)
+	p.sending.Lock()   // whoever sends has done it
+	p.sending.Unlock() //nolint:staticcheck // nothing is to be done in between
 }
 
 // newBatch returns an empty batch with room for as much as the last one took,
@@ -198,6 +204,7 @@ func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint6
 	p.open.buf = command.Counted(buf)
 	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
 	p.pending += len(p.open.buf) - before
+	p.unsent.Store(true)
 	full := p.closeFull()
 	p.mu.Unlock()
 	if full {

@@ -127,9 +127,11 @@ func (c *connection) flush() {
 	if c.socket.raw != nil && c.out.Buffered() <= maxAtOnce {
 		before := c.out.BytesWritten()
 		done := c.out.TryFlush(c.socket.tryWrite)
-		c.s.stats.sent.Add(c.out.BytesWritten() - before)
-		c.s.stats.sentWrites.Add(1)
-		c.quiet = false
+		if n := c.out.BytesWritten() - before; n > 0 {
+			c.s.stats.sent.Add(n)
+			c.s.stats.sentWrites.Add(1)
+			c.quiet = false
+		}
 		if done {
 			return
 		}

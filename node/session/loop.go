@@ -45,6 +45,9 @@ func (c *connection) loop(ctx context.Context) {
 		c.work()
 		c.flush()
 		c.cfg.Proposer.Send()
+		if c.state == stateDraining && c.gone && c.idle() {
+			c.ended = true
+		}
 		if c.ended {
 			return
 		}
@@ -81,9 +84,6 @@ func (c *connection) work() {
 	c.handleFrames()
 	c.finishGathered()
 	c.tally()
-	if c.state == stateDraining && c.gone && c.idle() {
-		c.ended = true
-	}
 }
 
 // handleEvents takes what the log brought. While the socket is slow it stays in
