@@ -26,7 +26,8 @@ type entry struct {
 // reached is believed when it was started at least as often as the last source
 // knew: so an old address that still travels by gossip never replaces a new one.
 type book struct {
-	path string
+	path  string // for errors
+	files smallFiles
 
 	mu    sync.Mutex
 	nodes map[string]entry
@@ -34,9 +35,9 @@ type book struct {
 	saved []string // ids that the file has: who is kept may change without an address
 }
 
-func openBook(dir string) (*book, error) {
-	b := &book{path: filepath.Join(dir, addressesFile), nodes: make(map[string]entry)}
-	raw, err := os.ReadFile(b.path)
+func openBook(dir string, files smallFiles) (*book, error) {
+	b := &book{path: filepath.Join(dir, addressesFile), files: files, nodes: make(map[string]entry)}
+	raw, err := files.ReadFile(addressesFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
 	}
@@ -52,7 +53,7 @@ func openBook(dir string) (*book, error) {
 // Alone reports whether a data directory of this package knows of no other node than the one named, as
 // far as its files can be read: it has no address of one, and has neither joined a cluster nor founded one with others.
 func Alone(dir, node string) bool {
-	if b, err := openBook(dir); err == nil {
+	if b, err := openBook(dir, directory(dir)); err == nil {
 		for id := range b.nodes {
 			if id != node {
 				return false
@@ -129,7 +130,7 @@ func (b *book) save(keep func(id string) bool) error {
 	b.mu.Unlock()
 	raw, err := json.MarshalIndent(out, "", "  ")
 	if err == nil {
-		err = writeFile(b.path, append(raw, '\n'))
+		err = b.files.WriteFile(addressesFile, append(raw, '\n'))
 	}
 	if err != nil {
 		b.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,17 +97,18 @@ func (c *Cluster) open() (err error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
 	c.instance = binary.BigEndian.Uint64(random[:]) | 1
-	if err := os.MkdirAll(c.cfg.DataDir, 0o700); err != nil {
+	files, err := openSmallFiles(c.cfg)
+	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	// What is remembered: who we are, where the others were, the log.
-	if c.state, err = openState(c.cfg.DataDir, c.cfg.ID, c.cfg.LogStore); err != nil {
+	if c.state, err = openState(c.cfg.DataDir, files, c.cfg.ID, c.cfg.LogStore); err != nil {
 		return err
 	}
 	s := c.state.get()
 	c.boot = s.Boot
 	c.cluster.Store(&s.Cluster)
-	if c.book, err = openBook(c.cfg.DataDir); err != nil {
+	if c.book, err = openBook(c.cfg.DataDir, files); err != nil {
 		return err
 	}
 	if c.stores, err = openStores(c.cfg, s.LogStore); err != nil {

@@ -377,14 +377,19 @@ func containsWord(s, word string) bool {
 }
 
 func TestLaggingFollowerGetsASnapshot(t *testing.T) {
-	nodes := ct.LoopbackCluster(t, 3)
+	const n, trailing = 3, 1 << 20
+	net, nodes := ct.NewNetwork(), make([]*ct.Node, n)
+	for i := range nodes {
+		cfg := memConfig(net, i, n)
+		cfg.TrailingBytes = trailing
+		nodes[i] = ct.Open(t, cfg)
+	}
 	leader := ct.WaitLeader(t, nodes...)
 	lag := ct.Followers(nodes, leader)[0]
 	ct.Put(t, lag, ct.Batch(0, 10))
 	lag.Kill()
 	// More log than is left behind a snapshot.
-	defer cluster.SetTrailingBytes(1 << 20)()
-	const count, size = 40, 100 << 10
+	const count, size = 4 * trailing / (100 << 10), 100 << 10
 	for i := range count {
 		ct.Put(t, leader, ct.Batch(uint64(i+1), size))
 	}

@@ -83,6 +83,10 @@ type Config struct {
 	MaxVoters int
 	// SnapshotStore replaces the file store of snapshots under DataDir.
 	SnapshotStore raft.SnapshotStore
+	// TrailingBytes of log stay behind a snapshot, for nodes that lag a little; default 64 MiB.
+	TrailingBytes int
+	// Storage replaces the files under DataDir, for tests. It needs a SnapshotStore beside it.
+	Storage Storage
 	// Network replaces the operating system's, for tests.
 	Network Network
 
@@ -272,8 +276,11 @@ func (cfg *Config) check() error {
 	if cfg.Name == "" {
 		cfg.Name = cfg.ID
 	}
-	if cfg.DataDir == "" {
+	if cfg.DataDir == "" && cfg.Storage == nil {
 		return errors.New("no data directory")
+	}
+	if cfg.Storage != nil && cfg.SnapshotStore == nil {
+		return errors.New("a storage of its own needs a snapshot store of its own")
 	}
 	if cfg.FSM == nil {
 		return errors.New("no state machine")
@@ -284,6 +291,9 @@ func (cfg *Config) check() error {
 	case LogStoreWAL, LogStoreBoltDB:
 	default:
 		return fmt.Errorf("unknown log store %q: %s or %s", cfg.LogStore, LogStoreWAL, LogStoreBoltDB)
+	}
+	if cfg.TrailingBytes <= 0 {
+		cfg.TrailingBytes = trailingBytes
 	}
 	if cfg.MaxVoters <= 0 {
 		cfg.MaxVoters = DefaultMaxVoters

@@ -380,7 +380,7 @@ func TestLogOfOlderVersion(t *testing.T) {
 // TestDamagedFormation: what a node remembers of its cluster is as it was written, or it is seen.
 func TestDamagedFormation(t *testing.T) {
 	dir := t.TempDir()
-	f, err := openState(dir, "n", LogStoreWAL)
+	f, err := openState(dir, directory(dir), "n", LogStoreWAL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +397,7 @@ func TestDamagedFormation(t *testing.T) {
 		if err := os.WriteFile(f.path, changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if g, err := openState(dir, "n", LogStoreWAL); err == nil {
+		if g, err := openState(dir, directory(dir), "n", LogStoreWAL); err == nil {
 			t.Errorf("byte %d (%q) was changed, and nobody saw it: %+v", i, good[i], g.get())
 		}
 	}
@@ -405,7 +405,7 @@ func TestDamagedFormation(t *testing.T) {
 	if err := os.WriteFile(f.path, []byte(old), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openState(dir, "n", LogStoreWAL); err != nil {
+	if _, err := openState(dir, directory(dir), "n", LogStoreWAL); err != nil {
 		t.Errorf("one of an older version: %v", err)
 	}
 }

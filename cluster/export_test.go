@@ -6,14 +6,6 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// SetTrailingBytes changes how much log stays behind a snapshot, and returns what
-// changes it back.
-func SetTrailingBytes(n int) func() {
-	old := trailingBytes
-	trailingBytes = n
-	return func() { trailingBytes = old }
-}
-
 // Coordinate lets a node try to found a cluster of the given nodes now, whatever
 // it sees. addrs are where they are, by id.
 func (c *Cluster) Coordinate(ctx context.Context, nodes []string, addrs map[string]string) {
@@ -38,7 +30,7 @@ func FoundVoted(dir, node string, voters []string) error {
 	if _, err := (Seed{DataDir: dir, Node: node, Term: 1}).Write(); err != nil {
 		return err
 	}
-	state, err := openState(dir, node, LogStoreWAL)
+	state, err := openState(dir, directory(dir), node, LogStoreWAL)
 	if err != nil {
 		return err
 	}

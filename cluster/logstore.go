@@ -33,7 +33,8 @@ type logStore struct {
 	onSync    func(time.Duration) // see Config.OnSync; nil: nobody wants to know
 
 	// file is held while the file is changed. It is taken before mu.
-	file sync.Mutex
+	file fileLock
+	keep int // bytes of log that stay behind a snapshot
 
 	mu      sync.Mutex
 	changed *sync.Cond // from, failed or closed
@@ -59,6 +60,16 @@ type logStore struct {
 
 const allOnDisk = math.MaxUint64
 
+// fileLock is a mutex that is held while the disk works. It is a channel, as testing/synctest lets its time
+// go on only while nobody waits for a sync.Mutex, and a disk in memory needs that time to be slow.
+type fileLock chan struct{}
+
+// Lock implements sync.Locker.
+func (l fileLock) Lock() { l <- struct{}{} }
+
+// Unlock implements sync.Locker.
+func (l fileLock) Unlock() { <-l }
+
 func newLogStore(inner raft.LogStore, path string, d *disk) (*logStore, error) {
 	m, ok := inner.(raft.MonotonicLogStore)
 	low, err := inner.FirstIndex()
@@ -68,6 +79,7 @@ func newLogStore(inner raft.LogStore, path string, d *disk) (*logStore, error) {
 	s := &logStore{
 		inner: inner, low: low, monotonic: ok && m.IsMonotonic(),
 		leads: func() bool { return false }, written: func(uint64, uint64) {}, path: path, disk: d,
+		file: make(fileLock, 1), keep: trailingBytes,
 	}
 	s.changed = sync.NewCond(&s.mu)
 	d.tell(s.end)
@@ -473,7 +485,7 @@ func (s *logStore) drop() { s.logs, s.bytes, s.first = nil, 0, 0 }
 
 func size(l *raft.Log) int { return len(l.Data) + len(l.Extensions) + 64 }
 
-// trailing returns how many of the newest entries fit in trailingBytes. It reads
+// trailing returns how many of the newest entries stay behind a snapshot. It reads
 // those entries only that were there when the node started, and only once.
 func (s *logStore) trailing() (uint64, error) {
 	last, err := s.LastIndex()
@@ -499,7 +511,7 @@ func (s *logStore) trailing() (uint64, error) {
 			s.sizes.prepend(i, b)
 			s.mu.Unlock()
 		}
-		if bytes += b; bytes > trailingBytes {
+		if bytes += b; bytes > s.keep {
 			break
 		}
 		n++

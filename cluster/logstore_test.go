@@ -200,12 +200,12 @@ func TestDeleteWhileWriting(t *testing.T) {
 // TestTrailing compares the sizes that are remembered with those of the entries,
 // over appends, deletions on both ends and a restart.
 func TestTrailing(t *testing.T) {
-	defer SetTrailingBytes(100 * 1000)()
 	inner := raft.NewInmemStore()
 	s, err := newLogStore(inner, "log", newDisk(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.keep = 100 * 1000
 	defer func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -219,7 +219,7 @@ func TestTrailing(t *testing.T) {
 			if err := s.GetLog(i, &l); err != nil {
 				t.Fatal(err)
 			}
-			if bytes += size(&l); bytes > trailingBytes {
+			if bytes += size(&l); bytes > s.keep {
 				break
 			}
 			n++
@@ -254,7 +254,7 @@ func TestTrailing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = again
+	again.keep, s = s.keep, again
 	check("restarted")
 	check("restarted, the second time")
 	if err := s.StoreLogs(entries(460, 470, 3000)); err != nil {

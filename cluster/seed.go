@@ -38,7 +38,7 @@ func (s Seed) Write() (clusterID string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("write term: %w", err)
 	}
-	state, err := openState(s.DataDir, s.Node, s.LogStore)
+	state, err := openState(s.DataDir, directory(s.DataDir), s.Node, s.LogStore)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -22,8 +23,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // versions have none, and are believed.
 type stableStore struct {
 	path  string
-	inner *raftboltdb.BoltStore
+	inner keyValues
 	disk  *disk
+}
+
+// keyValues is the file of a stableStore; it may be an io.Closer.
+type keyValues interface {
+	Set(key, value []byte) error
+	Get(key []byte) ([]byte, error)
 }
 
 const stableSum = 4 // bytes
@@ -40,11 +47,17 @@ func openStable(path string) (*stableStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stableStore{path: path, inner: inner, disk: newDisk(nil)}
-	if err := s.check(); err != nil {
+	s, err := newStable(path, inner)
+	if err != nil {
 		return nil, errors.Join(err, inner.Close())
 	}
 	return s, nil
+}
+
+// newStable reads what is in the file.
+func newStable(path string, inner keyValues) (*stableStore, error) {
+	s := &stableStore{path: path, inner: inner, disk: newDisk(nil)}
+	return s, s.check()
 }
 
 func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
@@ -143,7 +156,12 @@ func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 }
 
 // Close closes the file.
-func (s *stableStore) Close() error { return s.inner.Close() }
+func (s *stableStore) Close() error {
+	if c, ok := s.inner.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
 
 // guarded makes errors of the panics and faults by which bbolt and raft-wal answer pages
 // that cannot be.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -60,7 +59,8 @@ type attempt struct {
 
 // stateFile keeps savedState on disk.
 type stateFile struct {
-	path string
+	path  string // for errors
+	files smallFiles
 
 	mu  sync.Mutex
 	now savedState
@@ -69,9 +69,9 @@ type stateFile struct {
 // errForeign is a data directory of another node or of another version.
 var errForeign = errors.New("data directory does not fit")
 
-func openState(dir, node, logStore string) (*stateFile, error) {
-	f := &stateFile{path: filepath.Join(dir, formationFile)}
-	b, err := os.ReadFile(f.path)
+func openState(dir string, files smallFiles, node, logStore string) (*stateFile, error) {
+	f := &stateFile{path: filepath.Join(dir, formationFile), files: files}
+	b, err := files.ReadFile(formationFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		f.now = savedState{Version: stateVersion, Node: node, LogStore: logStore}
@@ -134,7 +134,7 @@ func (f *stateFile) try(change func(*savedState) error) error {
 		return fmt.Errorf("formation state: %w", err)
 	}
 	b = append(b, '\n')
-	if err := writeFile(f.path, withChecksum(b, "", checksum(b))); err != nil {
+	if err := f.files.WriteFile(formationFile, withChecksum(b, "", checksum(b))); err != nil {
 		return fmt.Errorf("formation state: %w", err)
 	}
 	f.now = next
@@ -162,35 +162,4 @@ func checksum(b []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(b, ca
 func withChecksum(b []byte, before, after string) []byte {
 	const field = `"checksum": "%s"`
 	return bytes.Replace(b, fmt.Appendf(nil, field, before), fmt.Appendf(nil, field, after), 1)
-}
-
-// writeFile replaces a file so that a crash leaves the old or the new one.
-func writeFile(path string, b []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	err = dir.Sync()
-	if cerr := dir.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

@@ -30,7 +30,7 @@ const (
 	lockTimeout = 2 * time.Second
 )
 
-// trailingBytes of log stay behind a snapshot, for nodes that lag a little.
+// trailingBytes is the default of Config.TrailingBytes.
 var trailingBytes = 64 << 20
 
 // walSegment is the size of raft-wal's files, in bytes, which are made with it.
@@ -78,7 +78,11 @@ func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	s.stable, err = openStable(filepath.Join(cfg.DataDir, stableFile))
+	if cfg.Storage != nil {
+		s.stable, err = newStable("term and vote", cfg.Storage)
+	} else {
+		s.stable, err = openStable(filepath.Join(cfg.DataDir, stableFile))
+	}
 	if err != nil {
 		return s, fmt.Errorf("open stable store: %w", err)
 	}
@@ -92,13 +96,16 @@ func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
 	if s.log, err = newLogStore(wrapLog(cfg.ID, inner), path, s.disk); err != nil {
 		return s, fmt.Errorf("open log store: %w", err)
 	}
-	s.log.onSync = cfg.OnSync
+	s.log.onSync, s.log.keep = cfg.OnSync, cfg.TrailingBytes
 	s.close = append(s.close, s.log.Close)
 	return s, s.checkMark()
 }
 
 // openLog opens the file or files of the log, once it is known that they are whole.
 func (s *stores) openLog(cfg Config, kind string) (log raft.LogStore, path string, err error) {
+	if cfg.Storage != nil {
+		return cfg.Storage, "log", nil
+	}
 	if kind == LogStoreBoltDB {
 		path = filepath.Join(cfg.DataDir, boltLog)
 		if err := checkBolt(path, "logs"); err != nil {
