@@ -3,8 +3,6 @@ package clustertest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -16,52 +14,85 @@ import (
 	"warren/cluster"
 )
 
-// Network is an in-memory network with faults. Every node has a host of its own.
+// Network is an in-memory network with faults. Every node has a host of its own. In a
+// bubble of testing/synctest it waits without using up real time.
 // The zero value is not usable; see NewNetwork.
 type Network struct {
 	mu        sync.Mutex
-	changed   *sync.Cond
+	changed   *sync.Cond // who dials: a cut, or its context
 	listeners map[string]*listener
 	sockets   map[string]*socket
-	cut       map[[2]string]bool
+	conns     map[*conn]bool
+	cut       map[path]bool
 	delay     func(from, to string) time.Duration
 	drop      func(from, to string) bool
 	nextPort  int
 }
 
+// path is one direction between two hosts.
+type path struct{ from, to string }
+
 // NewNetwork returns a network without faults.
 func NewNetwork() *Network {
 	n := &Network{
 		listeners: make(map[string]*listener), sockets: make(map[string]*socket),
-		cut: make(map[[2]string]bool), nextPort: 10000,
+		conns: make(map[*conn]bool), cut: make(map[path]bool), nextPort: 10000,
 	}
 	n.changed = sync.NewCond(&n.mu)
 	return n
 }
 
-// Host is the network as one host sees it, for cluster.Config.Network. The name
-// must be an IP address.
-func (n *Network) Host(ip string) cluster.Network { return &host{n: n, ip: ip} }
+// A Host is the network as one host sees it, for cluster.Config.Network.
+type Host struct {
+	n    *Network
+	ip   string
+	down bool
+}
+
+var _ cluster.Network = (*Host)(nil)
+
+// Host returns a host. Its name must be an IP address. After Crash a new one of that name may be had.
+func (n *Network) Host(ip string) *Host { return &Host{n: n, ip: ip} }
 
 // Partition cuts every path between the two groups of hosts: what is on the way
 // stays there until Heal, new connections find nobody, packets are lost.
 func (n *Network) Partition(a, b []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for _, x := range a {
 		for _, y := range b {
-			n.cut[[2]string{x, y}], n.cut[[2]string{y, x}] = true, true
+			n.Cut(x, y)
+			n.Cut(y, x)
 		}
 	}
-	n.changed.Broadcast()
 }
 
-// Heal ends all partitions.
+// Cut cuts one direction, as Partition does with both. Nobody can connect in either.
+func (n *Network) Cut(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[path{from, to}] = true
+}
+
+// Heal ends all cuts.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cut)
 	n.changed.Broadcast()
+	for c := range n.conns {
+		c.in.changed.Broadcast()
+	}
+}
+
+// Reset breaks the connections between two hosts. What was on the way is lost.
+func (n *Network) Reset(a, b string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if p := (path{c.in.from, c.in.to}); p == (path{a, b}) || p == (path{b, a}) {
+			c.in.end(true)
+			c.out.end(true)
+		}
+	}
 }
 
 // Delay sets how long bytes and packets travel; nil: no time. Streams keep their order.
@@ -84,7 +115,7 @@ func RandomDelay(most time.Duration) func(string, string) time.Duration {
 }
 
 // isCut and travel are called with the lock held.
-func (n *Network) isCut(from, to string) bool { return n.cut[[2]string{from, to}] }
+func (n *Network) isCut(from, to string) bool { return n.cut[path{from, to}] }
 
 func (n *Network) travel(from, to string) time.Duration {
 	if n.delay == nil {
@@ -93,40 +124,75 @@ func (n *Network) travel(from, to string) time.Duration {
 	return n.delay(from, to)
 }
 
-// wakeAt wakes all who wait when the time has come.
-func (n *Network) wakeAt(t time.Time) *time.Timer {
+// wakeAt wakes all who wait for something when the time has come.
+func (n *Network) wakeAt(t time.Time, who *sync.Cond) *time.Timer {
 	return time.AfterFunc(time.Until(t), func() {
 		n.mu.Lock()
-		n.changed.Broadcast()
+		who.Broadcast()
 		n.mu.Unlock()
 	})
 }
 
 // await waits, with the lock held, until ready or the deadline; a zero deadline
 // is none.
-func (n *Network) await(deadline func() time.Time, ready func() bool) error {
+func (n *Network) await(changed *sync.Cond, deadline func() time.Time, ready func() bool) error {
 	for !ready() {
 		d := deadline()
 		if !d.IsZero() {
 			if !time.Now().Before(d) {
 				return os.ErrDeadlineExceeded
 			}
-			t := n.wakeAt(d)
-			n.changed.Wait()
+			t := n.wakeAt(d, changed)
+			changed.Wait()
 			t.Stop()
 			continue
 		}
-		n.changed.Wait()
+		changed.Wait()
 	}
 	return nil
 }
 
-type host struct {
-	n  *Network
-	ip string
+// errDown is what a host gets that has crashed: its process just does not know yet.
+var errDown = errors.New("the host is down")
+
+// Crash ends what the host has open: others are refused from now on. The process that had the host
+// may go on, but reaches nobody.
+func (h *Host) Crash() {
+	h.n.mu.Lock()
+	defer h.n.mu.Unlock()
+	h.down = true
+	for _, l := range h.n.listeners {
+		if l.host == h {
+			l.close()
+		}
+	}
+	for _, s := range h.n.sockets {
+		if s.host == h {
+			s.close()
+		}
+	}
+	for c := range h.n.conns {
+		if c.host == h {
+			c.in.end(true)
+			c.out.end(true)
+		}
+	}
+	h.n.changed.Broadcast()
 }
 
-func (h *host) own(addr string) (string, error) {
+// again is what closing something for the second time says: after a crash it is the first time for the process.
+func (h *Host) again() error {
+	if h.down {
+		return nil
+	}
+	return net.ErrClosed
+}
+
+// own returns an address of the host, with a port of its own for port 0.
+func (h *Host) own(addr string) (string, error) {
+	if h.down {
+		return "", errDown
+	}
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", err
@@ -139,7 +205,7 @@ func (h *host) own(addr string) (string, error) {
 }
 
 // Listen implements cluster.Network.
-func (h *host) Listen(addr string) (net.Listener, error) {
+func (h *Host) Listen(addr string) (net.Listener, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	a, err := h.own(addr)
@@ -149,13 +215,13 @@ func (h *host) Listen(addr string) (net.Listener, error) {
 	if h.n.listeners[a] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "mem", Err: syscall.EADDRINUSE}
 	}
-	l := &listener{n: h.n, addr: a}
+	l := &listener{host: h, addr: a, changed: sync.NewCond(&h.n.mu)}
 	h.n.listeners[a] = l
 	return l, nil
 }
 
 // ListenPacket implements cluster.Network.
-func (h *host) ListenPacket(addr string) (net.PacketConn, error) {
+func (h *Host) ListenPacket(addr string) (net.PacketConn, error) {
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	a, err := h.own(addr)
@@ -165,45 +231,50 @@ func (h *host) ListenPacket(addr string) (net.PacketConn, error) {
 	if h.n.sockets[a] != nil {
 		return nil, &net.OpError{Op: "listen", Net: "mem", Err: syscall.EADDRINUSE}
 	}
-	s := &socket{n: h.n, ip: h.ip, addr: a}
+	s := &socket{host: h, addr: a, changed: sync.NewCond(&h.n.mu)}
 	h.n.sockets[a] = s
 	return s, nil
 }
 
 // Resolve implements cluster.Network.
-func (h *host) Resolve(_ context.Context, addr string) (net.Addr, error) { return memAddr(addr), nil }
+func (h *Host) Resolve(_ context.Context, addr string) (net.Addr, error) { return memAddr(addr), nil }
 
 // Dial implements cluster.Network.
-func (h *host) Dial(ctx context.Context, addr string) (net.Conn, error) {
+func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	to, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	h.n.mu.Lock()
-	defer h.n.mu.Unlock()
+	n := h.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
-		h.n.mu.Lock()
-		h.n.changed.Broadcast()
-		h.n.mu.Unlock()
+		n.mu.Lock()
+		n.changed.Broadcast()
+		n.mu.Unlock()
 	})
 	defer stop()
-	for h.n.isCut(h.ip, to) {
+	for !h.down && (n.isCut(h.ip, to) || n.isCut(to, h.ip)) {
 		if ctx.Err() != nil {
 			return nil, &net.OpError{Op: "dial", Net: "mem", Err: ctx.Err()}
 		}
-		h.n.changed.Wait()
+		n.changed.Wait()
 	}
-	l := h.n.listeners[addr]
+	if h.down {
+		return nil, &net.OpError{Op: "dial", Net: "mem", Err: errDown}
+	}
+	l := n.listeners[addr]
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: "mem", Err: syscall.ECONNREFUSED}
 	}
-	h.n.nextPort++
-	local := net.JoinHostPort(h.ip, strconv.Itoa(h.n.nextPort))
-	there, back := &stream{from: h.ip, to: to}, &stream{from: to, to: h.ip}
-	mine := &conn{n: h.n, local: local, remote: addr, in: back, out: there}
-	theirs := &conn{n: h.n, local: addr, remote: local, in: there, out: back}
+	n.nextPort++
+	local := net.JoinHostPort(h.ip, strconv.Itoa(n.nextPort))
+	there, back := n.newStream(h.ip, to), n.newStream(to, h.ip)
+	mine := &conn{host: h, local: local, remote: addr, in: back, out: there}
+	theirs := &conn{host: l.host, local: addr, remote: local, in: there, out: back}
+	n.conns[mine], n.conns[theirs] = true, true
 	l.waiting = append(l.waiting, theirs)
-	h.n.changed.Broadcast()
+	l.changed.Broadcast()
 	return mine, nil
 }
 
@@ -213,18 +284,19 @@ func (memAddr) Network() string  { return "mem" }
 func (a memAddr) String() string { return string(a) }
 
 type listener struct {
-	n       *Network
+	host    *Host
 	addr    string
+	changed *sync.Cond
 	waiting []*conn
 	closed  bool
 }
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	l.n.mu.Lock()
-	defer l.n.mu.Unlock()
+	l.host.n.mu.Lock()
+	defer l.host.n.mu.Unlock()
 	for len(l.waiting) == 0 && !l.closed {
-		l.n.changed.Wait()
+		l.changed.Wait()
 	}
 	if l.closed {
 		return nil, net.ErrClosed
@@ -236,244 +308,24 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // Close implements net.Listener. Connections that nobody accepted are reset.
 func (l *listener) Close() error {
-	l.n.mu.Lock()
-	defer l.n.mu.Unlock()
+	l.host.n.mu.Lock()
+	defer l.host.n.mu.Unlock()
 	if l.closed {
-		return net.ErrClosed
+		return l.host.again()
 	}
-	l.closed = true
-	delete(l.n.listeners, l.addr)
-	for _, c := range l.waiting {
-		c.in.ended, c.out.ended = true, true
-	}
-	l.n.changed.Broadcast()
+	l.close()
 	return nil
+}
+
+func (l *listener) close() {
+	l.closed = true
+	delete(l.host.n.listeners, l.addr)
+	for _, c := range l.waiting {
+		c.shut()
+	}
+	l.waiting = nil
+	l.changed.Broadcast()
 }
 
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return memAddr(l.addr) }
-
-// stream is one direction of a connection.
-type stream struct {
-	from, to string
-	chunks   []chunk
-	bytes    int
-	ended    bool // by either end: nothing more is written; what is there can be read
-}
-
-type chunk struct {
-	data []byte
-	due  time.Time
-}
-
-// maxBuffered bounds what a stream holds, as a socket's buffers do.
-const maxBuffered = 4 << 20
-
-type conn struct {
-	n             *Network
-	local, remote string
-	in, out       *stream
-	closed        bool
-	readBy        time.Time
-	writeBy       time.Time
-}
-
-// Read implements net.Conn.
-func (c *conn) Read(b []byte) (int, error) {
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	var due *time.Timer
-	err := c.n.await(func() time.Time { return c.readBy }, func() bool {
-		if c.closed {
-			return true
-		}
-		if c.n.isCut(c.in.from, c.in.to) {
-			return false
-		}
-		if len(c.in.chunks) == 0 {
-			return c.in.ended
-		}
-		if d := c.in.chunks[0].due; time.Now().Before(d) {
-			if due != nil {
-				due.Stop()
-			}
-			due = c.n.wakeAt(d)
-			return false
-		}
-		return true
-	})
-	if due != nil {
-		due.Stop()
-	}
-	switch {
-	case c.closed:
-		return 0, net.ErrClosed
-	case err != nil:
-		return 0, err
-	case len(c.in.chunks) == 0:
-		return 0, io.EOF
-	}
-	first := &c.in.chunks[0]
-	n := copy(b, first.data)
-	first.data = first.data[n:]
-	if len(first.data) == 0 {
-		c.in.chunks = c.in.chunks[1:]
-	}
-	c.in.bytes -= n
-	c.n.changed.Broadcast()
-	return n, nil
-}
-
-// Write implements net.Conn.
-func (c *conn) Write(b []byte) (int, error) {
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	err := c.n.await(func() time.Time { return c.writeBy }, func() bool {
-		return c.closed || c.out.ended || c.out.bytes < maxBuffered
-	})
-	switch {
-	case c.closed:
-		return 0, net.ErrClosed
-	case err != nil:
-		return 0, err
-	case c.out.ended:
-		return 0, syscall.EPIPE
-	}
-	due := time.Now().Add(c.n.travel(c.out.from, c.out.to))
-	if k := len(c.out.chunks); k > 0 && due.Before(c.out.chunks[k-1].due) {
-		due = c.out.chunks[k-1].due
-	}
-	c.out.chunks = append(c.out.chunks, chunk{data: append([]byte(nil), b...), due: due})
-	c.out.bytes += len(b)
-	c.n.changed.Broadcast()
-	return len(b), nil
-}
-
-// Close implements net.Conn.
-func (c *conn) Close() error {
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	if c.closed {
-		return net.ErrClosed
-	}
-	c.closed, c.in.ended, c.out.ended = true, true, true
-	c.n.changed.Broadcast()
-	return nil
-}
-
-// LocalAddr implements net.Conn.
-func (c *conn) LocalAddr() net.Addr { return memAddr(c.local) }
-
-// RemoteAddr implements net.Conn.
-func (c *conn) RemoteAddr() net.Addr { return memAddr(c.remote) }
-
-// SetDeadline implements net.Conn.
-func (c *conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
-}
-
-// SetReadDeadline implements net.Conn.
-func (c *conn) SetReadDeadline(t time.Time) error { return c.set(&c.readBy, t) }
-
-// SetWriteDeadline implements net.Conn.
-func (c *conn) SetWriteDeadline(t time.Time) error { return c.set(&c.writeBy, t) }
-
-func (c *conn) set(which *time.Time, t time.Time) error {
-	c.n.mu.Lock()
-	defer c.n.mu.Unlock()
-	if c.closed {
-		return net.ErrClosed
-	}
-	*which = t
-	c.n.changed.Broadcast()
-	return nil
-}
-
-// socket is a packet socket.
-type socket struct {
-	n        *Network
-	ip, addr string
-	packets  []packet
-	closed   bool
-}
-
-type packet struct {
-	data []byte
-	from string
-}
-
-// maxPackets bounds a socket's queue; more are lost, as they are by a kernel.
-const maxPackets = 1024
-
-// ReadFrom implements net.PacketConn.
-func (s *socket) ReadFrom(b []byte) (int, net.Addr, error) {
-	s.n.mu.Lock()
-	defer s.n.mu.Unlock()
-	for len(s.packets) == 0 && !s.closed {
-		s.n.changed.Wait()
-	}
-	if s.closed {
-		return 0, nil, net.ErrClosed
-	}
-	p := s.packets[0]
-	s.packets = s.packets[1:]
-	return copy(b, p.data), memAddr(p.from), nil
-}
-
-// WriteTo implements net.PacketConn.
-func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
-	ip, _, err := net.SplitHostPort(to.String())
-	if err != nil {
-		return 0, fmt.Errorf("packet address: %w", err)
-	}
-	s.n.mu.Lock()
-	defer s.n.mu.Unlock()
-	if s.closed {
-		return 0, net.ErrClosed
-	}
-	if s.n.isCut(s.ip, ip) || (s.n.drop != nil && s.n.drop(s.ip, ip)) {
-		return len(b), nil
-	}
-	p := packet{data: append([]byte(nil), b...), from: s.addr}
-	deliver := func() {
-		if t := s.n.sockets[to.String()]; t != nil && len(t.packets) < maxPackets {
-			t.packets = append(t.packets, p)
-			s.n.changed.Broadcast()
-		}
-	}
-	if d := s.n.travel(s.ip, ip); d > 0 {
-		time.AfterFunc(d, func() {
-			s.n.mu.Lock()
-			defer s.n.mu.Unlock()
-			deliver()
-		})
-	} else {
-		deliver()
-	}
-	return len(b), nil
-}
-
-// Close implements net.PacketConn.
-func (s *socket) Close() error {
-	s.n.mu.Lock()
-	defer s.n.mu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	s.closed = true
-	delete(s.n.sockets, s.addr)
-	s.n.changed.Broadcast()
-	return nil
-}
-
-// LocalAddr implements net.PacketConn.
-func (s *socket) LocalAddr() net.Addr { return memAddr(s.addr) }
-
-// SetDeadline implements net.PacketConn; nobody here needs one.
-func (s *socket) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline implements net.PacketConn; see SetDeadline.
-func (s *socket) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline implements net.PacketConn; see SetDeadline.
-func (s *socket) SetWriteDeadline(time.Time) error { return nil }
