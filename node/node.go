@@ -75,8 +75,9 @@ type Node struct {
 	scrape      net.Listener // for Prometheus; nil: none
 	webs        net.Listener // nil without TLS
 
-	wired   chan struct{} // closed when all fields above are set: callbacks wait for it
-	ready   chan struct{} // closed when AMQP connections are first served
+	wired   chan struct{}   // closed when all fields above are set: callbacks wait for it
+	ready   chan struct{}   // closed when AMQP connections are first served
+	running context.Context // ends with stop
 	stop    context.CancelFunc
 	stopped <-chan struct{}
 	work    sync.WaitGroup // background goroutines
@@ -119,6 +120,16 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node id: %w", err)
 	}
+	n := newNode(cfg, id, node)
+	if err := n.open(); err != nil {
+		n.abandon()
+		return nil, err
+	}
+	return n, nil
+}
+
+// newNode returns a node of which nothing runs yet.
+func newNode(cfg Config, id string, node uuid.UUID) *Node {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
 		cfg: cfg, id: id,
@@ -129,6 +140,7 @@ func Open(cfg Config) (*Node, error) {
 		wired:    make(chan struct{}),
 		ready:    make(chan struct{}),
 		ended:    make(chan struct{}),
+		running:  ctx,
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
@@ -139,15 +151,12 @@ func Open(cfg Config) (*Node, error) {
 	n.ticker = newTicker()
 	n.clock = newStampClock(n.log)
 	n.version.Store(1) // a log that says nothing of it
-	if err := n.open(ctx); err != nil {
-		n.abandon()
-		return nil, err
-	}
-	return n, nil
+	return n
 }
 
 // open takes the steps of starting, each after what it needs.
-func (n *Node) open(ctx context.Context) (err error) {
+func (n *Node) open() (err error) {
+	ctx := n.running
 	// The listeners first: a port that is taken is the most likely error, and
 	// nothing has to be undone yet. Nobody is accepted before the end.
 	if n.amqp, err = net.Listen("tcp", n.cfg.AMQPAddr); err != nil {
@@ -170,25 +179,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.replica = replica.New(replica.Config{
-		Disk: n.disk, Node: n.id, MessageMemory: n.cfg.MessageMemory,
-		OnApply:  n.metrics.observe(n.metrics.apply),
-		Applied:  n.applied,
-		Restored: n.restored,
-		Failed:   n.end,
-	})
-	n.guard = guard.New(n.guardConfig())
-	n.shortcuts.replica = n.replica
-	n.proposer = proposer.New(proposer.Config{
-		NodeID: n.id, NodeName: n.cfg.NodeName,
-		Submit:   n.submit,
-		OnStall:  n.onStall,
-		OnCommit: n.metrics.committed,
-		Logger:   n.log,
-		Refuse:   n.tooNew,
-		// Behind others in a batch it has to fit as well.
-		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
-	})
+	n.openMachine()
 	// The cluster replays the log and may elect this node at once.
 	if n.cluster, err = cluster.Open(n.clusterConfig()); err != nil {
 		return fmt.Errorf("open cluster: %w", err)
@@ -215,6 +206,29 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
 		"amqp", n.AMQPAddr(), "http", n.HTTPAddr(), "amqps", n.cfg.AMQPSAddr, "https", n.cfg.HTTPSAddr, "cluster", n.cluster.Addr(), "data", n.cfg.DataDir)
 	return nil
+}
+
+// openMachine makes the state machine on the disk, and what puts commands in its log.
+func (n *Node) openMachine() {
+	n.replica = replica.New(replica.Config{
+		Disk: n.disk, Node: n.id, MessageMemory: n.cfg.MessageMemory,
+		OnApply:  n.metrics.observe(n.metrics.apply),
+		Applied:  n.applied,
+		Restored: n.restored,
+		Failed:   n.end,
+	})
+	n.guard = guard.New(n.guardConfig())
+	n.shortcuts.replica = n.replica
+	n.proposer = proposer.New(proposer.Config{
+		NodeID: n.id, NodeName: n.cfg.NodeName,
+		Submit:   n.submit,
+		OnStall:  n.onStall,
+		OnCommit: n.metrics.committed,
+		Logger:   n.log,
+		Refuse:   n.tooNew,
+		// Behind others in a batch it has to fit as well.
+		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
+	})
 }
 
 func (n *Node) spawn(f func()) {
