@@ -48,6 +48,12 @@ CHAOS_TIME ?= 10m
 chaos: ## faults of all kinds on real clusters, judged by history, as root; CHAOS_TIME=2h CHAOS_SEED=1
 	CHAOS_TIME=$(CHAOS_TIME) go test -buildvcs=false -count=1 -v -timeout 0 -run '^TestChaos$$' ./integration/chaos
 
+# Variables of the histories in a bubble; see TestSim in node/sim_test.go.
+SIM_TIME ?= 10m
+.PHONY: sim
+sim: ## short histories of clusters in memory, under virtual time and faults, judged; SIM_TIME=1h SIM_SEED=1
+	SIM_TIME=$(SIM_TIME) go test -buildvcs=false -count=1 -v -timeout 0 -run '^TestSim$$' ./node
+
 .PHONY: race
 race: ## tests of the packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -buildvcs=false -race -timeout 15m $$(go list ./... | grep -v /integration)
