@@ -20,6 +20,7 @@ type QueueInfo struct {
 	PolicyInfo
 
 	QueueStats
+	DeliveryLimit   int64  // how often a message may come back; negative: as often as it does
 	SingleActiveTag string // of the active consumer, where one at a time is active
 	ExclusiveTag    string // of the consumer that is the only one by its own wish
 }
@@ -137,7 +138,7 @@ func (v *vhost) describeQueue(q *queue.Queue) QueueInfo {
 		VHost: s.VHost, Name: s.Name,
 		Durable: s.Durable, AutoDelete: s.AutoDelete, Exclusive: s.Exclusive,
 		Owner: q.Owner, Args: s.Args, PolicyInfo: v.policies.info(queueTarget(s)),
-		QueueStats: statsOf(q),
+		QueueStats: statsOf(q), DeliveryLimit: q.Settings().DeliveryLimit,
 	}
 	if active, _ := q.SingleActive(); active != nil {
 		info.SingleActiveTag = active.Spec.Tag

@@ -100,15 +100,20 @@ func (c *call) json(status int, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
+	c.jsonHeader(status)
+	if _, err := c.w.Write(b.Bytes()); err != nil {
+		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)
+	}
+	return nil
+}
+
+// jsonHeader begins an answer in JSON.
+func (c *call) jsonHeader(status int) {
 	h := c.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	c.w.WriteHeader(status)
-	if _, err := c.w.Write(b.Bytes()); err != nil {
-		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)
-	}
-	return nil
 }
 
 func (c *call) ok(v any) error { return c.json(http.StatusOK, v) }

@@ -134,6 +134,9 @@ func connectionObject(conn *Connection) (object, error) {
 	} {
 		o[name+"_details"] = object{"rate": rate}
 	}
+	if conn.ClientProperties == nil {
+		o["client_properties"] = object{}
+	}
 	o["user_who_performed_action"] = conn.User
 	return o, nil
 }

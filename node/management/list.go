@@ -146,11 +146,7 @@ func (c *call) listFrom(s source) error {
 		return err
 	}
 	if !q.paged {
-		items, err := s.build(which)
-		if err != nil {
-			return err
-		}
-		return c.ok(q.project(items))
+		return c.wholeList(&q, &s, which)
 	}
 	return c.page(&q, &s, total, which)
 }

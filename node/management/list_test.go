@@ -1,6 +1,7 @@
 package management
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -25,7 +26,7 @@ func TestPageBuildsItself(t *testing.T) {
 		"page=102&page_size=10":                 -1,
 	} {
 		s := &server{cfg: Config{Broker: a.broker}}
-		c := &call{server: s, w: httptest.NewRecorder(), r: httptest.NewRequest("GET", "/api/things?"+query, nil)}
+		c := &call{server: s, w: httptest.NewRecorder(), r: httptest.NewRequest("GET", "/api/things?"+query, nil), whole: context.Background()}
 		built := 0
 		err := c.listEach(1000, func(int) object { built++; return object{"name": "x"} })
 		if built != max(want, 0) || (err != nil) != (want < 0) {

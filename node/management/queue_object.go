@@ -69,6 +69,7 @@ func (d *queueDescriber) object(q *fsm.QueueInfo) object {
 		"policy":                      orNil(q.Policy),
 		"operator_policy":             orNil(q.OperatorPolicy),
 		"effective_policy_definition": tableToJSON(q.Effective),
+		"delivery_limit":              deliveryLimit(q.DeliveryLimit),
 	}
 	switch {
 	case !d.bare:
@@ -81,8 +82,30 @@ func (d *queueDescriber) object(q *fsm.QueueInfo) object {
 	return o
 }
 
+// deliveryLimit is a limit as RabbitMQ's API has it.
+func deliveryLimit(n int64) any {
+	if n < 0 {
+		return "unlimited"
+	}
+	return n
+}
+
+// What a queue takes of the memory of a node, apart from bodies, in bytes: an estimate.
+const (
+	queueMemory    = 4096
+	messageMemory  = 96 // see "Messages alias the log entry" in fsm/DESIGN.md
+	consumerMemory = 512
+)
+
+func memoryOf(s *fsm.QueueStats) int {
+	return queueMemory + s.Messages()*messageMemory + s.Consumers*consumerMemory
+}
+
 func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
 	o["consumers"] = q.Consumers
+	o["memory"] = memoryOf(&q.QueueStats)
+	// Which bodies are in memory is not counted for each queue.
+	o["messages_ram"], o["message_bytes_ram"] = 0, 0
 	o["messages_parked"] = q.Parked
 	o["messages_delayed"] = q.Delayed
 	// All messages are in the log, those too that were not published as persistent.
@@ -95,6 +118,10 @@ func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
 	now, name := countsOf(&q.QueueStats), entityName{q.VHost, q.Name}
 	stats := d.c.sampler.survey.queue(name, d.rates != nil || d.lengths != nil)
 	o["message_stats"] = messageStats(&now, &stats, d.rates)
+	o["consumer_capacity"], o["consumer_utilisation"] = stats.use.capacity, stats.use.capacity
+	if since, idle := stats.use.idleSince(); idle {
+		o["idle_since"] = since.Format("2006-01-02T15:04:05.000-07:00")
+	}
 	addLengths(o, &now, &stats, d.lengths)
 	o["single_active_consumer_tag"] = tagOrNull(q.SingleActiveTag)
 	o["exclusive_consumer_tag"] = tagOrNull(q.ExclusiveTag)

@@ -7,6 +7,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/protocol/wire"
 )
 
 func (s *server) queueRoutes() []route {
@@ -138,6 +139,8 @@ func (c *call) queueObjects(infos []fsm.QueueInfo) ([]object, error) {
 	if err != nil {
 		return nil, err
 	}
+	columns := parseColumns(c.r.URL.Query().Get("columns"))
+	_, heads := columns[headTimestamp]
 	list := make([]object, len(infos))
 	var owned []ownedQueue
 	for i := range infos {
@@ -146,6 +149,9 @@ func (c *call) queueObjects(infos []fsm.QueueInfo) ([]object, error) {
 			continue
 		}
 		list[i] = d.object(q)
+		if heads {
+			list[i][headTimestamp] = c.headTimestamp(q)
+		}
 		if q.Exclusive {
 			owned = append(owned, ownedQueue{list[i], q.Owner})
 		}
@@ -191,6 +197,29 @@ func tagOrNull(tag string) any {
 	return tag
 }
 
+// headTimestamp is the field of the property timestamp of the oldest message that waits. In lists it is there only when its column is
+// asked for, as the message may have to be read from disk.
+const headTimestamp = "head_message_timestamp"
+
+// headTimestamp returns it, nil when there is no message, or none with a timestamp.
+func (c *call) headTimestamp(q *fsm.QueueInfo) any {
+	if q.Ready == 0 {
+		return nil
+	}
+	var some []fsm.BrowsedMessage
+	c.view(func(m *fsm.Machine) {
+		some, _, _, _ = m.Browse(q.VHost, q.Name, &fsm.BrowseQuery{States: fsm.BrowseReady, Most: 1}) // what cannot be read has no timestamp
+	})
+	if len(some) == 0 {
+		return nil
+	}
+	p, err := wire.ParseProperties(some[0].Message.Properties)
+	if err != nil || p.Present&wire.FlagTimestamp == 0 {
+		return nil
+	}
+	return uint64(p.Timestamp)
+}
+
 // findQueue returns the queue of the path.
 func (c *call) findQueue() (q fsm.QueueInfo, err error) {
 	found := false
@@ -211,6 +240,7 @@ func (c *call) queue() error {
 		return err
 	}
 	o := list[0]
+	o[headTimestamp] = c.headTimestamp(&q)
 	if o["consumer_details"], err = c.consumersOfQueue(q.VHost, q.Name); err != nil {
 		return err
 	}

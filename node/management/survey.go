@@ -40,8 +40,9 @@ func trafficValues(c *trafficCounts) []uint64 { return slices.Clone(c[:]) }
 type entityName struct{ vhost, name string }
 
 // A tracked is what the last two surveys found of one object, and, while somebody looks at its samples, those of before.
-type tracked[C any] struct {
+type tracked[C comparable] struct {
 	last, before C
+	use          usage // of a queue
 	once         bool  // only one survey has found it
 	round        int64 // the last survey that found it
 	history      *history
@@ -49,7 +50,7 @@ type tracked[C any] struct {
 }
 
 // A track is what the last two surveys found of all objects of a kind.
-type track[C any] struct {
+type track[C comparable] struct {
 	all     map[entityName]*tracked[C]
 	watched int // have a history
 }
@@ -62,7 +63,7 @@ const (
 )
 
 // note keeps what a survey has found of an object.
-func (t *track[C]) note(name entityName, round, at int64, found C, values func(*C) []uint64) {
+func (t *track[C]) note(name entityName, round, at int64, found C, values func(*C) []uint64) *tracked[C] {
 	if t.all == nil {
 		t.all = make(map[entityName]*tracked[C])
 	}
@@ -82,6 +83,7 @@ func (t *track[C]) note(name entityName, round, at int64, found C, values func(*
 	if o.history != nil {
 		o.history.add(at, values(&o.last))
 	}
+	return o
 }
 
 // sweep forgets what the last survey has not found.
@@ -138,7 +140,8 @@ func (s *survey) take(view viewer, at int64) {
 	s.sums = f.sums
 	for i, name := range f.names {
 		if f.there[i] {
-			s.queues.note(name, s.round, at, f.counts[i], queueValues)
+			o := s.queues.note(name, s.round, at, f.counts[i], queueValues)
+			o.use.note(at, f.consumers[i], &o.last, &o.before)
 		}
 	}
 	for vhost, c := range f.vhosts {
@@ -154,12 +157,13 @@ func (s *survey) take(view viewer, at int64) {
 
 // findings are what one survey finds.
 type findings struct {
-	names   []entityName
-	there   []bool // the queue was still there
-	counts  []queueCounts
-	vhosts  map[string]*queueCounts
-	traffic []foundTraffic
-	sums    fsm.Totals
+	names     []entityName
+	there     []bool // the queue was still there
+	counts    []queueCounts
+	consumers []int
+	vhosts    map[string]*queueCounts
+	traffic   []foundTraffic
+	sums      fsm.Totals
 }
 
 type foundTraffic struct {
@@ -188,13 +192,13 @@ func inspect(view viewer) *findings {
 			f.names = append(f.names, entityName{vhost, name})
 		}
 	}
-	f.there, f.counts = make([]bool, len(f.names)), make([]queueCounts, len(f.names))
+	f.there, f.counts, f.consumers = make([]bool, len(f.names)), make([]queueCounts, len(f.names)), make([]int, len(f.names))
 	view.each(len(f.names), func(m *fsm.Machine, i int) {
 		q, ok := m.QueueStats(f.names[i].vhost, f.names[i].name)
 		if !ok {
 			return
 		}
-		f.there[i], f.counts[i] = true, countsOf(&q)
+		f.there[i], f.counts[i], f.consumers[i] = true, countsOf(&q), q.Consumers
 		f.sums.AddQueue(&q)
 		sum := f.vhosts[f.names[i].vhost]
 		for k, n := range f.counts[i] {
@@ -246,15 +250,17 @@ func (s *survey) totals() (fsm.Totals, int64) {
 type objectStats struct {
 	rates []float64
 	past  *tier // nil: no samples
+	use   usage // of a queue
 }
 
 // objectOf is called with the lock held.
-func objectOf[C any](s *survey, t *track[C], name entityName, samples bool, gauges int, values func(*C) []uint64) objectStats {
+func objectOf[C comparable](s *survey, t *track[C], name entityName, samples bool, gauges int, values func(*C) []uint64) objectStats {
 	var found objectStats
 	o := t.all[name]
 	if o == nil {
 		return found
 	}
+	found.use = o.use
 	if !o.once && s.at > s.before {
 		found.rates = ratesOf(values(&o.last), values(&o.before), s.at-s.before, gauges)
 	}

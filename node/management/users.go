@@ -18,6 +18,7 @@ func (s *server) userRoutes() []route {
 	return []route{
 		handle(http.MethodGet, "users", (*call).listUsers),
 		handle(http.MethodPost, "users/bulk-delete", (*call).deleteUsers),
+		handle(http.MethodGet, "users/without-permissions", (*call).listUsersWithoutPermissions),
 		handle(http.MethodGet, "users/{user}", (*call).getUser),
 		handle(http.MethodPut, "users/{user}", (*call).putUser),
 		handle(http.MethodDelete, "users/{user}", (*call).deleteUser),
@@ -84,14 +85,8 @@ func (c *call) findUser() (u access.User, err error) {
 	return u, nil
 }
 
-// withoutPermissions stands where a name would in the path of a list.
-const withoutPermissions = "without-permissions"
-
 // getUser answers with the user of the path; c.user is who asks.
 func (c *call) getUser() error {
-	if c.params["user"] == withoutPermissions {
-		return c.listUsersWithoutPermissions()
-	}
 	u, err := c.findUser()
 	if err != nil {
 		return err
