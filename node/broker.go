@@ -34,6 +34,7 @@ func (n *Node) managementConfig() management.Config {
 		ConnectionMax:  n.cfg.ConnectionMax,
 		TargetSize:     n.cfg.Expect,
 		Settings:       n.cfg.Settings,
+		Stop:           n.cfg.Stop,
 		Certificates:   n.certificates,
 		Metrics:        n.metrics.collectors(),
 		CommitLatency:  n.metrics.lastCommit,

@@ -60,6 +60,8 @@ type Config struct {
 	DiskStall       time.Duration // of a write of the log, before the node stops; a leader hands over after a tenth; default 20 s, negative: never
 	DiskFreeLimit   int64         // bytes free under DataDir below which the alarm is raised; default 50 MB, negative: never
 
+	// Stop has the process end in order, for an operator who asks for it over HTTP; nil: that is refused.
+	Stop func()
 	// Settings are what operators are shown of all this, by the names of the settings and without secrets.
 	Settings map[string]string
 

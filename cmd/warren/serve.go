@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -90,6 +91,8 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 	}
 	defer unlock()
 
+	stops, reload := sortSignals(signals)
+	cfg.Stop = sync.OnceFunc(func() { stops <- syscall.SIGTERM }) // once: a second one cuts the stop short
 	log.Info("starting", "version", cfg.Version, "data_dir", cfg.DataDir, "pid", os.Getpid())
 	// Opening replays the log, which may take long: a first signal must not be
 	// lost in it, a second must be able to cut it short.
@@ -98,7 +101,6 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 		b, err := open(cfg)
 		opened <- opening{b, err}
 	}()
-	stops, reload := sortSignals(signals)
 	var stop os.Signal
 	var o opening
 	select {
@@ -118,7 +120,7 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 }
 
 // sortSignals parts SIGHUP, which reads certificates again, from the signals that stop.
-func sortSignals(signals <-chan os.Signal) (stops <-chan os.Signal, reload <-chan struct{}) {
+func sortSignals(signals <-chan os.Signal) (stops chan os.Signal, reload <-chan struct{}) {
 	s, r := make(chan os.Signal, 2), make(chan struct{}, 1)
 	go func() { // as long as the process
 		for sig := range signals {

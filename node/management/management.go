@@ -104,6 +104,8 @@ type Config struct {
 	TargetSize     int // how many nodes the cluster is to have; 0: nobody has said
 	// Settings are those in force, by name, without secrets.
 	Settings map[string]string
+	// Stop has the process end in order, some time after it has returned; nil: it cannot be stopped over HTTP.
+	Stop func()
 	// Metrics are further ones for Prometheus, of the node.
 	Metrics []prometheus.Collector
 	// CommitLatency is how long the last log entry of the node took; nil: that is not known.

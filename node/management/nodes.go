@@ -12,6 +12,7 @@ func (s *server) nodeRoutes() []route {
 		look("nodes/{node}", (*call).node),
 		look("nodes/{node}/memory", func(c *call) error { return c.nodeMemory(false) }),
 		look("nodes/{node}/memory/relative", func(c *call) error { return c.nodeMemory(true) }),
+		handle(http.MethodPost, "nodes/{node}/stop", (*call).stopNode),
 		look("cluster", (*call).clusterInfo),
 		handle(http.MethodDelete, "cluster/nodes/{node}", (*call).forgetNode),
 		handle(http.MethodPost, "cluster/leader", (*call).transferLeadership),
