@@ -12,7 +12,10 @@ func (s *server) aboutRoutes() []route {
 	return []route{
 		look("version", (*call).version),
 		look("extensions", (*call).extensions),
+		open("openapi.yaml", (*call).serveDescription),
 		handle(http.MethodGet, "config/effective", (*call).settings),
+		handle(http.MethodDelete, "reset", (*call).reset),
+		handle(http.MethodDelete, "reset/{node}", (*call).reset),
 		handle(http.MethodGet, "feature-flags", (*call).featureFlags),
 		handle(http.MethodPut, "feature-flags/{flag}/enable", (*call).enableFeatureFlag),
 		handle(http.MethodGet, "deprecated-features", (*call).deprecatedFeatures),
@@ -31,6 +34,16 @@ func (c *call) settings() error {
 		settings[name] = value
 	}
 	return c.one(settings)
+}
+
+// reset is how RabbitMQ is told to throw its statistics away when they have become too many. Here they cannot: they stay.
+func (c *call) reset() error {
+	if _, named := c.params["node"]; named {
+		if _, err := c.nodeAsked(); err != nil {
+			return err
+		}
+	}
+	return c.none()
 }
 
 // A featureFlag is something that a node of another release may not know.

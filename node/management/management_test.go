@@ -27,7 +27,7 @@ import (
 
 // broker is a Broker with a real state machine, into which commands go one by one.
 type broker struct {
-	t *testing.T
+	t testing.TB
 
 	mu            sync.Mutex
 	machine       *fsm.Machine
@@ -61,11 +61,11 @@ var guestHash = func() string {
 	return base64.StdEncoding.EncodeToString(append([]byte("salt"), sum[:]...))
 }()
 
-func newBroker(t *testing.T) *broker {
+func newBroker(t testing.TB) *broker {
 	b := &broker{t: t, machine: fsm.New(nil)}
 	b.cluster = ClusterInfo{
 		Name: "test", Node: "n1", NodeID: "id1", Leader: "n2", State: "Follower", Serving: true,
-		Term: 3, CommitIndex: 12, AppliedIndex: 12, LastIndex: 12, SnapshotIndex: 5,
+		Alarms: []Alarm{}, Term: 3, CommitIndex: 12, AppliedIndex: 12, LastIndex: 12, SnapshotIndex: 5,
 		Members: []Member{
 			{ID: "id1", Name: "n1", ClusterAddr: "127.0.0.1:7900", Voter: true, Running: true},
 			{ID: "id2", Name: "n2", ClusterAddr: "127.0.0.1:7901", Voter: true, Leader: true, Running: true},
@@ -284,11 +284,11 @@ func (b *broker) access() guards {
 // api is a client of a handler in a test.
 type api struct {
 	*broker
-	t       *testing.T
+	t       testing.TB
 	handler http.Handler
 }
 
-func newAPI(t *testing.T) *api {
+func newAPI(t testing.TB) *api {
 	b := newBroker(t)
 	b.server = New(Config{
 		Broker: b, Access: b.access(), Version: "1.2.3", Node: "n1", Started: time.Now(),
@@ -307,6 +307,7 @@ func (a *api) request(method, path, body string, edit ...func(*http.Request)) *h
 	}
 	w := httptest.NewRecorder()
 	a.handler.ServeHTTP(w, r)
+	a.conforms(r.Method, r.URL.String(), body, w)
 	return w
 }
 
