@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,8 +17,6 @@ import (
 )
 
 const (
-	// progressEvery is the time between two lines of progress.
-	progressEvery = 5 * time.Second
 	// sumSize is the length of the SHA-256 that a backup ends with.
 	sumSize = sha256.Size
 )
@@ -119,34 +116,6 @@ func (o *options) fetchBackup(ctx context.Context, w, progress io.Writer) error 
 }
 
 var errSilent = errors.New("silent")
-
-// openStream asks the nodes in turn for something whose answer is too long for memory.
-func (o *options) openStream(ctx context.Context, path string) (resp *http.Response, node string, err error) {
-	var failed []error
-	for _, n := range o.nodes {
-		r, err := o.request(ctx, n, http.MethodGet, path, nil, nil)
-		if err != nil {
-			return nil, n, err
-		}
-		resp, err := client.Do(r)
-		switch {
-		case ctx.Err() != nil:
-			return nil, n, ctx.Err()
-		case err != nil:
-			failed = append(failed, fmt.Errorf("unable to connect to node %s: %w", n, plain(err)))
-			continue
-		case resp.StatusCode == http.StatusOK:
-			return resp, n, nil
-		}
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // as much of the reason as comes
-		_ = resp.Body.Close()                                   // only read from
-		if resp.StatusCode != http.StatusServiceUnavailable {
-			return nil, n, answerError(n, o.user, resp.StatusCode, body)
-		}
-		failed = append(failed, fmt.Errorf("%s: %s", n, reason(body, resp.StatusCode)))
-	}
-	return nil, "", &exitError{code: exitUnavailable, err: errors.Join(failed...), hint: "Is the node running? --node URL or WARREN_NODES names another."}
-}
 
 // streamError is the error of an answer that did not come to its end.
 func (o *options) streamError(ctx context.Context, node string, err error) error {

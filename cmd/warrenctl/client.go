@@ -19,6 +19,9 @@ const (
 	maxAnswer   = 1 << 30 // bytes
 )
 
+// hintRunning is the next step where no node answers.
+const hintRunning = "Is the node running? 'warren serve' starts one; --node URL or WARREN_NODES names another."
+
 // nodeURL completes what the operator wrote: "host", "host:port" or a URL.
 func nodeURL(s string) (string, error) {
 	if !strings.Contains(s, "://") {
@@ -109,7 +112,7 @@ func (o *options) send(ctx context.Context, method, path string, header http.Hea
 			return nil, n, answerError(n, o.user, status, body)
 		}
 	}
-	return nil, "", &exitError{code: exitUnavailable, err: errors.Join(failed...), hint: "Is the node running? 'warren serve' starts one; --node URL or WARREN_NODES names another."}
+	return nil, "", &exitError{code: exitUnavailable, err: errors.Join(failed...), hint: hintRunning}
 }
 
 func (o *options) try(ctx context.Context, node, method, path string, header http.Header, content []byte) ([]byte, int, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -68,17 +69,21 @@ func (o *options) clusterStatusCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := o.deadline(cmd.Context())
 			defer cancel()
-			var c cluster
-			if err := o.get(ctx, path("cluster"), &c); err != nil {
-				return err
-			}
-			if o.format == "json" {
-				return o.printObject(c.document())
-			}
-			o.banner("Cluster status of node %s ...", c.Node)
-			return c.print(o.out)
+			return o.clusterStatus(ctx)
 		},
 	}
+}
+
+func (o *options) clusterStatus(ctx context.Context) error {
+	var c cluster
+	if err := o.get(ctx, path("cluster"), &c); err != nil {
+		return err
+	}
+	if o.isJSON() {
+		return o.printObject(c.document())
+	}
+	o.banner("Cluster status of node %s ...", c.Node)
+	return c.print(o.out)
 }
 
 // document is the JSON form: rabbitmqctl's fields, and ours.

@@ -87,8 +87,9 @@ func (o *options) closeAll(ctx context.Context, c closeAll, reason string) (int,
 	if c.limit > 0 && c.limit < len(all) {
 		all = all[:c.limit]
 	}
-	n := 0
+	n, progress := 0, o.progress()
 	for i, conn := range all {
+		progress.tell("%d of %d connections were closed so far", n, len(all))
 		if i > 0 && c.delay > 0 {
 			select {
 			case <-time.After(time.Duration(c.delay) * time.Millisecond):

@@ -4,16 +4,24 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
-	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"os"
 	"strings"
 	"unicode/utf8"
 )
 
-// formats are the values of --formatter.
-var formats = []string{"table", "json", "csv", "pretty_table"}
+// The values of --formatter. A table is written for whoever reads it: with aligned columns to a terminal, and
+// else as rabbitmqctl writes it, with a tab between two columns.
+const (
+	formatTable      = "table"
+	formatJSON       = "json"
+	formatJSONStream = "json_stream"
+	formatCSV        = "csv"
+	formatPretty     = "pretty"
+	formatPrettyLong = "pretty_table" // rabbitmqctl's name of it
+)
+
+var formats = []string{formatTable, formatJSON, formatJSONStream, formatCSV, formatPretty, formatPrettyLong}
 
 // table is what a list command prints: rows with a cell for each column.
 type table struct {
@@ -21,135 +29,197 @@ type table struct {
 	rows    [][]any
 }
 
-// print writes t in the format asked for. A table without rows has no header,
-// as rabbitmqctl's.
+// print writes t in the format asked for.
 func (o *options) print(t *table) error {
-	switch o.format {
-	case "json":
-		return t.json(o.out)
-	case "csv":
-		return t.csv(o.out)
-	case "pretty_table":
-		return t.pretty(o.out)
-	default:
-		return t.tabs(o.out, !o.silent && !o.noHeader)
+	w := o.rows(t.columns)
+	for _, row := range t.rows {
+		if err := w.row(row); err != nil {
+			return err
+		}
 	}
+	return w.end()
 }
 
-func (t *table) tabs(w io.Writer, header bool) error {
-	var b bytes.Buffer
-	if header && len(t.rows) > 0 {
-		b.WriteString(strings.Join(t.columns, "\t") + "\n")
+// A rowWriter writes a table row by row. Those formats that need not know all rows before the first write each as
+// it comes.
+type rowWriter interface {
+	row(cells []any) error
+	end() error
+}
+
+// rows begins a table in the format asked for.
+func (o *options) rows(columns []string) rowWriter {
+	switch o.format {
+	case formatJSON:
+		return &jsonRows{w: o.out, columns: columns, open: "[\n", between: ",\n", shut: "]\n"}
+	case formatJSONStream:
+		return &jsonRows{w: o.out, columns: columns, between: "\n"}
+	case formatCSV:
+		return &csvRows{w: csv.NewWriter(o.out), columns: columns}
+	case formatPretty, formatPrettyLong:
+		return &prettyRows{w: o.out, lines: [][]string{columns}}
 	}
-	for _, row := range t.rows {
-		b.WriteString(strings.Join(texts(row), "\t") + "\n")
+	header := columns
+	if o.silent || o.noHeader {
+		header = nil
 	}
-	_, err := w.Write(b.Bytes())
+	if isTerminal(o.out) {
+		return &alignedRows{w: o.out, header: header}
+	}
+	return &tabRows{w: o.out, header: header}
+}
+
+// isTerminal reports whether somebody reads along.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// tabRows is a table as rabbitmqctl writes it: one without rows has no header.
+type tabRows struct {
+	w      io.Writer
+	header []string // nil: none, or it is written
+}
+
+func (t *tabRows) row(cells []any) error {
+	line := strings.Join(texts(cells), "\t") + "\n"
+	if t.header != nil {
+		line, t.header = strings.Join(t.header, "\t")+"\n"+line, nil
+	}
+	_, err := io.WriteString(t.w, line)
 	return err
 }
 
-func texts(row []any) []string {
-	s := make([]string, len(row))
-	for i, v := range row {
-		s[i] = escape(cell(v))
-	}
-	return s
+func (t *tabRows) end() error { return nil }
+
+// alignedRows is a table whose columns stand below each other.
+type alignedRows struct {
+	w      io.Writer
+	header []string // nil: none
+	lines  [][]string
 }
 
-// words is a list of names. Tables show them without quotes: [a, b].
-type words []any
-
-// cell is a value as text. Tables look as rabbitmqctl prints them:
-// [{"x-max-length",10}].
-func cell(v any) string {
-	if s, ok := v.(string); ok {
-		return s
+func (t *alignedRows) row(cells []any) error {
+	if t.header != nil && len(t.lines) == 0 {
+		t.lines = append(t.lines, t.header)
 	}
-	return nested(v)
+	t.lines = append(t.lines, texts(cells))
+	return nil
 }
 
-// atoms is a list of words, which Erlang prints without quotes.
-type atoms []any
-
-func nested(v any) string {
-	switch v := v.(type) {
-	case atoms:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = fmt.Sprint(e)
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case nil:
-		return ""
-	case string:
-		return `"` + v + `"`
-	case map[string]any:
-		parts := make([]string, 0, len(v))
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, `{"`+name+`",`+nested(v[name])+`}`)
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case words:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = fmt.Sprint(e)
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = nested(e)
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	}
-	return fmt.Sprint(v)
-}
-
-// escape keeps a cell on its line and in its column: control characters and
-// backslashes become octal numbers and double backslashes, as rabbitmqctl writes them.
-func escape(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r == '\\':
-			b.WriteString(`\\`)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\%03o`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-// json writes an array with an object on each line, its fields in the order of
-// the columns.
-func (t *table) json(w io.Writer) error {
+func (t *alignedRows) end() error {
+	widths := columnWidths(t.lines)
 	var b bytes.Buffer
-	b.WriteString("[\n")
-	for i, row := range t.rows {
+	for _, line := range t.lines {
+		text := ""
+		for i, s := range line {
+			text += pad(s, widths[i]) + "  "
+		}
+		b.WriteString(strings.TrimRight(text, " ") + "\n")
+	}
+	_, err := t.w.Write(b.Bytes())
+	return err
+}
+
+func columnWidths(lines [][]string) []int {
+	if len(lines) == 0 {
+		return nil
+	}
+	widths := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, s := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(s))
+		}
+	}
+	return widths
+}
+
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", width-utf8.RuneCountInString(s))
+}
+
+// prettyRows draws a table with lines around the cells, and nothing for one without rows.
+type prettyRows struct {
+	w     io.Writer
+	lines [][]string // the header is the first
+}
+
+func (t *prettyRows) row(cells []any) error {
+	t.lines = append(t.lines, texts(cells))
+	return nil
+}
+
+func (t *prettyRows) end() error {
+	if len(t.lines) == 1 {
+		return nil
+	}
+	widths := columnWidths(t.lines)
+	rule := func(left, middle, right string) string {
+		parts := make([]string, len(widths))
+		for i, n := range widths {
+			parts[i] = strings.Repeat("─", n+2)
+		}
+		return left + strings.Join(parts, middle) + right + "\n"
+	}
+	var b bytes.Buffer
+	b.WriteString(rule("┌", "┬", "┐"))
+	for n, line := range t.lines {
+		if n > 0 {
+			b.WriteString(rule("├", "┼", "┤"))
+		}
+		for i, s := range line {
+			b.WriteString("│ " + pad(s, widths[i]) + " ")
+		}
+		b.WriteString("│\n")
+	}
+	b.WriteString(rule("└", "┴", "┘"))
+	_, err := t.w.Write(b.Bytes())
+	return err
+}
+
+// jsonRows writes each row as an object on a line of its own, its fields in the order of the columns.
+type jsonRows struct {
+	w                   io.Writer
+	columns             []string
+	open, between, shut string
+	n                   int
+}
+
+func (t *jsonRows) row(cells []any) error {
+	var b bytes.Buffer
+	b.WriteString(t.before())
+	b.WriteByte('{')
+	for i, v := range cells {
 		if i > 0 {
-			b.WriteString(",\n")
+			b.WriteByte(',')
 		}
-		b.WriteByte('{')
-		for j, v := range row {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			if err := field(&b, t.columns[j], v); err != nil {
-				return err
-			}
+		if err := field(&b, t.columns[i], v); err != nil {
+			return err
 		}
-		b.WriteByte('}')
 	}
-	if len(t.rows) > 0 {
-		b.WriteByte('\n')
+	b.WriteByte('}')
+	_, err := t.w.Write(b.Bytes())
+	return err
+}
+
+// before is what stands before the next row.
+func (t *jsonRows) before() string {
+	if t.n++; t.n == 1 {
+		return t.open
 	}
-	b.WriteString("]\n")
-	_, err := w.Write(b.Bytes())
+	return t.between
+}
+
+func (t *jsonRows) end() error {
+	text := "\n" + t.shut
+	if t.n == 0 {
+		text = t.open + t.shut
+	}
+	_, err := io.WriteString(t.w, text)
 	return err
 }
 
@@ -174,61 +244,42 @@ func encode(b *bytes.Buffer, v any, indent string) error {
 	return nil
 }
 
-func (t *table) csv(w io.Writer) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(t.columns); err != nil {
-		return err
-	}
-	for _, row := range t.rows {
-		s := make([]string, len(row))
-		for i, v := range row {
-			s[i] = cell(v)
-		}
-		if err := out.Write(s); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
+// csvRows writes a header, whatever comes, and the rows.
+type csvRows struct {
+	w       *csv.Writer
+	columns []string // nil: written
 }
 
-// pretty draws a table with lines around the cells.
-func (t *table) pretty(w io.Writer) error {
-	if len(t.rows) == 0 {
+func (t *csvRows) row(cells []any) error {
+	if err := t.header(); err != nil {
+		return err
+	}
+	s := make([]string, len(cells))
+	for i, v := range cells {
+		s[i] = cell(v)
+	}
+	return t.w.Write(s)
+}
+
+func (t *csvRows) header() error {
+	columns := t.columns
+	if columns == nil {
 		return nil
 	}
-	lines := [][]string{t.columns}
-	for _, row := range t.rows {
-		lines = append(lines, texts(row))
-	}
-	widths := make([]int, len(t.columns))
-	for _, line := range lines {
-		for i, s := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(s))
-		}
-	}
-	rule := func(left, middle, right string) string {
-		parts := make([]string, len(widths))
-		for i, n := range widths {
-			parts[i] = strings.Repeat("─", n+2)
-		}
-		return left + strings.Join(parts, middle) + right + "\n"
-	}
-	var b bytes.Buffer
-	b.WriteString(rule("┌", "┬", "┐"))
-	for n, line := range lines {
-		if n > 0 {
-			b.WriteString(rule("├", "┼", "┤"))
-		}
-		for i, s := range line {
-			b.WriteString("│ " + s + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(s)+1))
-		}
-		b.WriteString("│\n")
-	}
-	b.WriteString(rule("└", "┴", "┘"))
-	_, err := w.Write(b.Bytes())
-	return err
+	t.columns = nil
+	return t.w.Write(columns)
 }
+
+func (t *csvRows) end() error {
+	if err := t.header(); err != nil {
+		return err
+	}
+	t.w.Flush()
+	return t.w.Error()
+}
+
+// isJSON reports whether a machine is to read the output.
+func (o *options) isJSON() bool { return o.format == formatJSON || o.format == formatJSONStream }
 
 // printObject writes a value as indented JSON.
 func (o *options) printObject(v any) error {

@@ -126,14 +126,16 @@ func (o *options) printLimit(cmd *cobra.Command, path string) error {
 	switch {
 	case len(all) > 0:
 		text = string(all[0].Value)
-	case o.format == "json":
+	case o.isJSON():
 		text = "{}"
 	}
 	_, err = fmt.Fprintln(o.out, text)
 	return err
 }
 
-func noUser(err error, name string) error { return nameMissing(err, "User '%s' does not exist", name) }
+func noUser(err error, name string) error {
+	return nobody(nameMissing(err, "User '%s' does not exist", name))
+}
 
 func (o *options) setUserLimitsCommand() *cobra.Command {
 	return &cobra.Command{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -42,19 +43,13 @@ type list struct {
 func lists() []list {
 	return []list{
 		listDelayed,
-		listQueues, listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
+		listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
 		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters,
-		listUsers, listPermissions, listTopicPermissions,
+		listUsers, listPermissions, listTopicPermissions, listFeatureFlags,
 	}
 }
 
-func (l *list) names() []string {
-	names := make([]string, len(l.columns))
-	for i, c := range l.columns {
-		names[i] = c.name
-	}
-	return names
-}
+func (l *list) names() []string { return columnNames(l.columns) }
 
 func (o *options) listCommand(l list) *cobra.Command {
 	return &cobra.Command{
@@ -71,28 +66,36 @@ func (o *options) listCommand(l list) *cobra.Command {
 			ctx, cancel := o.deadline(cmd.Context())
 			defer cancel()
 			l.banner(o)
-			var items []map[string]any
 			from := l.path
 			if l.inVHost != nil && cmd.Flags().Changed("vhost") {
 				from = l.inVHost
 			}
-			asked := columns
-			if l.ofVHost {
-				if err := o.hasVHost(ctx, o.vhost); err != nil {
-					return noVHost(err, o.vhost)
-				}
-				asked = append(slices.Clip(columns), col("vhost"))
-			}
-			err = o.get(ctx, from(o.vhost)+"?columns="+url.QueryEscape(fields(asked)), &items)
-			if err != nil {
-				return nameMissing(err, "Virtual host '%s' does not exist", o.vhost)
-			}
-			if l.ofVHost {
-				items = slices.DeleteFunc(items, func(item map[string]any) bool { return item["vhost"] != o.vhost })
-			}
-			return o.print(fill(columns, items))
+			return o.list(ctx, &l, from(o.vhost), columns)
 		},
 	}
+}
+
+// list prints a table of what stands at a path of the API: the columns that are asked for, of one item after the other,
+// as they come.
+func (o *options) list(ctx context.Context, l *list, from string, columns []column) error {
+	asked := columns
+	if l.ofVHost {
+		if err := o.hasVHost(ctx, o.vhost); err != nil {
+			return noVHost(err, o.vhost)
+		}
+		asked = append(slices.Clip(columns), col("vhost"))
+	}
+	w := o.rows(columnNames(columns))
+	err := o.each(ctx, from+"?columns="+url.QueryEscape(fields(asked)), func(item map[string]any) error {
+		if l.ofVHost && item["vhost"] != o.vhost {
+			return nil
+		}
+		return w.row(values(columns, item))
+	})
+	if err != nil {
+		return nameMissing(err, "Virtual host '%s' does not exist", o.vhost)
+	}
+	return w.end()
 }
 
 // choose returns the columns of the arguments, which may be separated by commas
@@ -134,15 +137,27 @@ func fields(columns []column) string {
 	return strings.Join(all, ",")
 }
 
-func fill(columns []column, items []map[string]any) *table {
-	t := &table{rows: make([][]any, len(items))}
-	for _, c := range columns {
-		t.columns = append(t.columns, c.name)
+func columnNames(columns []column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.name
 	}
+	return names
+}
+
+// values is the row of an item.
+func values(columns []column, item map[string]any) []any {
+	row := make([]any, len(columns))
+	for i := range columns {
+		row[i] = columns[i].value(item)
+	}
+	return row
+}
+
+func fill(columns []column, items []map[string]any) *table {
+	t := &table{columns: columnNames(columns), rows: make([][]any, len(items))}
 	for i, item := range items {
-		for _, c := range columns {
-			t.rows[i] = append(t.rows[i], c.value(item))
-		}
+		t.rows[i] = values(columns, item)
 	}
 	return t
 }

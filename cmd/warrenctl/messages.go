@@ -216,7 +216,7 @@ type moveResult struct {
 
 // move sends requests until all is done, and tells what was.
 func (o *options) move(ctx context.Context, path string, body map[string]any, count, rate int) error {
-	total := moveResult{}
+	total, progress := moveResult{}, o.progress()
 	for {
 		ask := 0
 		if count > 0 {
@@ -235,6 +235,7 @@ func (o *options) move(ctx context.Context, path string, body map[string]any, co
 			return after(err, total.Moved)
 		}
 		total.Moved, total.Kept, total.Full = total.Moved+res.Moved, total.Kept+res.Kept, res.Full
+		progress.tell("%d messages were moved so far", total.Moved)
 		if res.Next == nil || res.Full || res.Done && ask == 0 || count > 0 && total.Moved >= count {
 			break
 		}
@@ -291,7 +292,7 @@ func (o *options) moveOnce(ctx context.Context, path string, body map[string]any
 }
 
 func (o *options) printMoved(r *moveResult) error {
-	if o.format == "json" {
+	if o.isJSON() {
 		return json.NewEncoder(o.out).Encode(map[string]any{"moved": r.Moved, "kept": r.Kept, "full": r.Full})
 	}
 	fmt.Fprintf(o.out, "%d messages were moved\n", r.Moved)

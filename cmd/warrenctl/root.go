@@ -19,7 +19,8 @@ const (
 	exitOK          = 0
 	exitUsage       = 64 // a command, flag or column that is not known
 	exitData        = 65 // what the command names is not there, or the broker refused
-	exitUnavailable = 69 // no node answers
+	exitNoUser      = 67 // the user that the command names is not there
+	exitUnavailable = 69 // no node answers, or a check of its health fails
 	exitSoftware    = 70 // anything else
 	exitTempFail    = 75 // out of time
 	exitNoPerm      = 77 // user name or password is wrong
@@ -59,6 +60,7 @@ type options struct {
 	noHeader bool
 	format   string
 	out      io.Writer
+	errs     io.Writer // where progress goes
 }
 
 // Run carries out one command line and returns the exit code.
@@ -68,6 +70,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func (o *options) execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o.errs = stderr
 	root := o.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -112,11 +115,12 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	f.BoolVarP(&o.silent, "silent", "s", false, "print no banner and no table header")
 	f.BoolVar(&o.noHeader, "no-table-headers", false, "print no table header")
 	f.StringVar(&o.format, "formatter", "", "`FORMAT` of the output: "+strings.Join(formats, ", "))
-	_ = root.RegisterFlagCompletionFunc("formatter", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("formatter", o.suggestFlag(nameSource{words: formats}))
 	for _, l := range lists() {
 		root.AddCommand(o.listCommand(l))
 	}
 	root.AddCommand(
+		o.listQueuesCommand(),
 		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
 		o.browseCommand(), o.moveCommand(), o.routeCommand(), o.backupCommand(),
@@ -129,6 +133,12 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	root.AddCommand(o.limitCommands()...)
 	root.AddCommand(o.connectionCommands()...)
 	root.AddCommand(o.definitionCommands()...)
+	root.AddCommand(o.checkCommands()...)
+	root.AddCommand(o.diagnosticCommands()...)
+	root.AddCommand(o.featureCommands()...)
+	root.AddCommand(o.lifeCommands()...)
+	root.AddCommand(o.adviceCommands()...)
+	o.completeNames(root)
 	return root
 }
 
@@ -168,7 +178,7 @@ func (o *options) deadline(ctx context.Context) (context.Context, context.Cancel
 
 // banner prints what is about to be done, for people.
 func (o *options) banner(format string, args ...any) {
-	if !o.quiet && !o.silent && (o.format == "" || o.format == "table" || o.format == "pretty_table") {
+	if !o.quiet && !o.silent && !o.isJSON() && o.format != formatCSV {
 		fmt.Fprintf(o.out, format+"\n", args...)
 	}
 }

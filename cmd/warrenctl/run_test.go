@@ -122,11 +122,14 @@ func TestFormatters(t *testing.T) {
 │ odd\011name\\ │ 0        │
 └───────────────┴──────────┘
 `, "")
+	f.expect(t, []string{"list_queues", "--formatter", "pretty", "-q", "messages"}, 0, "┌──────────┐\n│ messages │\n├──────────┤\n│ 3        │\n├──────────┤\n│ 0        │\n└──────────┘\n", "")
+	f.expect(t, []string{"list_queues", "--formatter", "json_stream", "name", "messages"}, 0,
+		"{\"name\":\"jobs\",\"messages\":3}\n{\"name\":\"odd\\tname\\\\\",\"messages\":0}\n", "")
 	f.expect(t, []string{"list_queues", "--formatter", "json", "owner_pid"}, 0, "[\n{\"owner_pid\":null},\n{\"owner_pid\":\"a -> b\"}\n]\n", "")
-	for format, want := range map[string]string{"json": "[\n]\n", "csv": "name,messages\n", "pretty_table": "", "table": ""} {
+	for format, want := range map[string]string{"json": "[\n]\n", "json_stream": "", "pretty": "", "csv": "name,messages\n", "pretty_table": "", "table": ""} {
 		f.expect(t, []string{"list_queues", "-q", "-p", "empty", "--formatter", format}, 0, want, "")
 	}
-	f.expect(t, []string{"list_queues", "--formatter", "xml"}, 64, "", "Error: formatter \"xml\" is not known: use one of table, json, csv, pretty_table\n")
+	f.expect(t, []string{"list_queues", "--formatter", "xml"}, 64, "", "Error: formatter \"xml\" is not known: use one of table, json, json_stream, csv, pretty, pretty_table\n")
 }
 
 func TestOtherLists(t *testing.T) {

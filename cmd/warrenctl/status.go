@@ -83,7 +83,7 @@ func (o *options) status(ctx context.Context) error {
 	if err := o.get(ctx, path("cluster"), &c); err != nil {
 		return err
 	}
-	if o.format == "json" {
+	if o.isJSON() {
 		return o.printObject(map[string]any{"overview": all, "node": nodeAll, "alarms": c.alarms()})
 	}
 	o.banner("Status of node %s ...", view.Node)

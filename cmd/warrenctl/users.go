@@ -64,7 +64,16 @@ func (o *options) run(f func(ctx context.Context, cmd *cobra.Command, args []str
 }
 
 func userMissing(err error, name string) error {
-	return nameMissing(err, "User \"%s\" does not exist", name)
+	return nobody(nameMissing(err, "User \"%s\" does not exist", name))
+}
+
+// nobody gives the error of a user that does not exist its exit code.
+func nobody(err error) error {
+	var e *exitError
+	if errors.As(err, &e) && e.code == exitData && e.status == 0 {
+		e.code = exitNoUser
+	}
+	return err
 }
 
 func (o *options) addUserCommand() *cobra.Command {

@@ -45,12 +45,12 @@ func TestUserCommands(t *testing.T) {
 	f.expect(t, []string{"-q", "add_user", "taken", "secret"}, 70, "", "Error: User \"taken\" already exists\n")
 	f.expect(t, []string{"-q", "add_user", "refused", "secret"}, 77, "", "Error: node NODE: Not administrator user\n")
 	f.expect(t, []string{"delete_user", "ann"}, 0, "Deleting user \"ann\" ...\n", "")
-	f.expect(t, []string{"-q", "delete_user", "nobody"}, 65, "", "Error: User \"nobody\" does not exist\n")
+	f.expect(t, []string{"-q", "delete_user", "nobody"}, 67, "", "Error: User \"nobody\" does not exist\n")
 	f.expect(t, []string{"change_password", "ann", "new"}, 0, "Changing password for user \"ann\" ...\n", "")
 	if f.body != `{"password":"new"}` {
 		t.Errorf("sent %s", f.body)
 	}
-	f.expect(t, []string{"-q", "change_password", "nobody", "new"}, 65, "", "Error: User \"nobody\" does not exist\n")
+	f.expect(t, []string{"-q", "change_password", "nobody", "new"}, 67, "", "Error: User \"nobody\" does not exist\n")
 	f.expect(t, []string{"clear_password", "ann"}, 0, "Clearing password for user \"ann\" ...\n", "")
 	f.expect(t, []string{"set_user_tags", "ann", "a", "b"}, 0, "Setting tags for user \"ann\" to [a, b] ...\n", "")
 	if f.body != `{"tags":["a","b"]}` {
@@ -67,7 +67,7 @@ func TestUserCommands(t *testing.T) {
 		"[\n{\"user\":\"ann\",\"tags\":[\"administrator\",\"x\"]},\n{\"user\":\"bob\",\"tags\":[]}\n]\n", "")
 	f.expect(t, []string{"list_user_permissions", "ann"}, 0,
 		"Listing permissions for user \"ann\" ...\nvhost\tconfigure\twrite\tread\n/\t.*\t\t^a\n", "")
-	f.expect(t, []string{"-q", "list_user_permissions", "nobody"}, 65, "", "Error: User \"nobody\" does not exist\n")
+	f.expect(t, []string{"-q", "list_user_permissions", "nobody"}, 67, "", "Error: User \"nobody\" does not exist\n")
 	f.expect(t, []string{"list_permissions"}, 0, "Listing permissions for vhost \"/\" ...\nuser\tconfigure\twrite\tread\nann\t.*\t\t^a\n", "")
 	f.expect(t, []string{"-q", "list_permissions", "-p", "nowhere"}, 65, "", "Error: Virtual host 'nowhere' does not exist\n")
 	for _, wrong := range [][]string{{"add_user"}, {"add_user", "a", "b", "c"}, {"delete_user"}, {"set_user_tags"}, {"set_permissions", "u", "a"}} {
@@ -97,12 +97,12 @@ func TestPermissionCommands(t *testing.T) {
 	if f.body != `{"configure":"^a","read":"","write":".*"}` {
 		t.Errorf("sent %s", f.body)
 	}
-	f.expect(t, []string{"-q", "set_permissions", "nobody", "", "", ""}, 65, "", "Error: User \"nobody\" does not exist\n")
+	f.expect(t, []string{"-q", "set_permissions", "nobody", "", "", ""}, 67, "", "Error: User \"nobody\" does not exist\n")
 	f.expect(t, []string{"-q", "set_permissions", "-p", "nowhere", "ann", "", "", ""}, 65, "", "Error: Virtual host 'nowhere' does not exist\n")
 	f.expect(t, []string{"-q", "set_permissions", "-p", "v", "ann", "(", "", ""}, 65, "", "Error: node NODE: invalid regular expression\n")
 	f.expect(t, []string{"clear_permissions", "ann"}, 0, "Clearing permissions for user \"ann\" in vhost \"/\" ...\n", "")
 	f.expect(t, []string{"-q", "clear_permissions", "-p", "v", "ann"}, 0, "", "") // there were none
-	f.expect(t, []string{"-q", "clear_permissions", "nobody"}, 65, "", "Error: User \"nobody\" does not exist\n")
+	f.expect(t, []string{"-q", "clear_permissions", "nobody"}, 67, "", "Error: User \"nobody\" does not exist\n")
 	f.expect(t, []string{"set_topic_permissions", "ann", "amq.topic", "w", "r"}, 0,
 		"Setting topic permissions on \"amq.topic\" for user \"ann\" in vhost \"/\" ...\n", "")
 	if f.body != `{"exchange":"amq.topic","read":"r","write":"w"}` {

@@ -90,10 +90,10 @@ func TestLimitVerbs(t *testing.T) {
 	f.expect(t, []string{"set_user_limits", "-q", "u", `{"max-channels":1,"max-odd":1}`}, 65, "", "Error: Unrecognised terms [{<<\"max-odd\">>,1}] in user-limits\n")
 	f.wantSent(t, nil, nil)
 	f.expect(t, []string{"clear_user_limits", "u", "all"}, 0, "Clearing all limits for user \"u\" ...\n", "")
-	f.expect(t, []string{"clear_user_limits", "-q", "none", "max-channels"}, 65, "", "Error: User 'none' does not exist\n")
+	f.expect(t, []string{"clear_user_limits", "-q", "none", "max-channels"}, 67, "", "Error: User 'none' does not exist\n")
 	f.expect(t, []string{"list_user_limits"}, 0, "Listing limits for user \"guest\" ...\n\n", "")
 	f.expect(t, []string{"list_user_limits", "--user", "u"}, 0, "Listing limits for user \"u\" ...\n{\"max-channels\":1}\n", "")
-	f.expect(t, []string{"list_user_limits", "-q", "--user", "none"}, 65, "", "Error: User 'none' does not exist\n")
+	f.expect(t, []string{"list_user_limits", "-q", "--user", "none"}, 67, "", "Error: User 'none' does not exist\n")
 	f.expect(t, []string{"list_user_limits", "--global", "--formatter", "json"}, 0, "[\n{\"user\":\"u\",\"limits\":\"{\\\"max-channels\\\":1}\"}\n]\n", "")
 }
 
