@@ -221,7 +221,7 @@ func TestSettingsReachTheNode(t *testing.T) {
 		t.Errorf("version %q, logger %v", cfg.Version, cfg.Logger)
 	}
 	missing := slices.DeleteFunc(missingFields(cfg), func(field string) bool {
-		return field == "Settings" // the texts of all, which the command adds
+		return field == "Settings" || field == "Stop" // the texts of all, and how to stop, which the command adds
 	})
 	if len(missing) > 0 {
 		t.Errorf("fields of node.Config that no setting reaches: %v", missing)
