@@ -53,10 +53,26 @@ func (m *Machine) Check() (records int, err error) {
 	if err == nil {
 		err = m.checkVHosts()
 	}
+	if err == nil {
+		err = m.checkAllEnded()
+	}
 	if err == nil && census.Resident() != m.Resident() {
 		err = fmt.Errorf("messages in memory cost %d and not %d", census.Resident(), m.Resident())
 	}
 	return census.Records(), err
+}
+
+func (m *Machine) checkAllEnded() error {
+	if len(m.ended) > maxEnded || m.version < endedSince && len(m.ended) > 0 {
+		return fmt.Errorf("%d ended epochs are remembered in version %d", len(m.ended), m.version)
+	}
+	for i, e := range m.ended {
+		before := state{index: m.index, epochs: m.epochs, ended: m.ended[:i]}
+		if text := before.checkEnded(e); text != "" {
+			return fmt.Errorf("ended epoch %d of %s %s", e.number, e.node, text)
+		}
+	}
+	return nil
 }
 
 func (m *Machine) checkQueue(v *vhost, q *queue.Queue, census *queue.Census) error {

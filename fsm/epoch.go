@@ -64,6 +64,7 @@ func (m *Machine) openEpoch(c *command.EpochOpen) *command.Error {
 	if old == nil || old.nonce != c.Nonce {
 		m.opened = true
 		m.removeEpoch(old)
+		m.returned(c)
 		old = m.newEpoch(c)
 	}
 	m.effect(command.Effect{

@@ -104,6 +104,7 @@ type state struct {
 	ids     uint64 // the last id given to a queue or consumer
 	vhosts  map[string]*vhost
 	epochs  map[uint64]*epoch
+	ended   []ended // in the order of their removal
 	access  *access.State
 
 	strangers bool // an epoch may be no witness; follows from epochs
@@ -381,7 +382,7 @@ func (m *Machine) applyToEpochs(e *epoch, cmd command.Command, r *command.Result
 		if e != nil {
 			r.Err = refuse(commandInvalid, "epoch.remove within an epoch")
 		} else {
-			m.removeEpoch(m.epochs[c.Epoch])
+			m.endEpoch(m.epochs[c.Epoch])
 		}
 	case *command.Tick:
 	default:

@@ -7,15 +7,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"warren/integration/proc"
 )
 
+// upgradedFrom is the version of the state machine from which TestRollingUpgrade begins: the one before global parameters.
+const upgradedFrom = 2
+
 // TestRollingUpgrade replaces the processes of a cluster, one after the other and under load, by those of this
-// code. They were of the last commit with the version of the state machine before. What is new is refused while
+// code. They were of the last commit with an older version of the state machine. What is new is refused while
 // not all know it, and works when they do; nothing that was confirmed is lost, doubled or out of order.
 //
 // row: 1.6 mixed versions
@@ -104,9 +106,9 @@ func wantMore(t *testing.T, publishers []*loadPublisher) {
 	}
 }
 
-var machineVersion = regexp.MustCompile(`(?m)^const Version = (\d+)$`)
+var machineVersion = regexp.MustCompile(`(?m)^const Version = \d+$`)
 
-// buildBefore builds the last commit with another version of the state machine than this code has. In a checkout
+// buildBefore builds the last commit whose state machine was of version upgradedFrom. In a checkout
 // whose history does not reach so far back it builds this code with a lower version.
 func buildBefore(t *testing.T) (bin string) {
 	t.Helper()
@@ -115,12 +117,11 @@ func buildBefore(t *testing.T) (bin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := machineVersion.FindSubmatch(text)
-	if version == nil {
+	if !machineVersion.Match(text) {
 		t.Fatalf("%s has no line like %v", file, machineVersion)
 	}
 	source, bin := filepath.Join(t.TempDir(), "before"), t.TempDir()
-	commit, err := commitBefore(file, string(version[0]))
+	commit, err := commitBefore(file, fmt.Sprintf("const Version = %d", upgradedFrom+1))
 	lower := err != nil
 	if lower {
 		t.Logf("this code with a lower version: %v", err)
@@ -135,8 +136,7 @@ func buildBefore(t *testing.T) (bin string) {
 		}
 	})
 	if lower {
-		n, _ := strconv.Atoi(string(version[1])) // it matches digits
-		text = machineVersion.ReplaceAll(text, fmt.Appendf(nil, "const Version = %d", n-1))
+		text = machineVersion.ReplaceAll(text, fmt.Appendf(nil, "const Version = %d", upgradedFrom))
 		if err := os.WriteFile(filepath.Join(source, file), text, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -346,14 +346,14 @@ func (n *Node) applied(out *fsm.Output) {
 		case e.Kind == command.EffectEpochOpened:
 			n.proposer.EpochOpened(e.To.Epoch, e.Nonce)
 		case e.Kind == command.EffectEpochRemoved:
-			n.epochRemoved(e.To.Epoch, true)
+			n.epochRemoved(e.To.Epoch, 0, true)
 		}
 	}
 }
 
-// epochRemoved takes the end of an epoch; seen: with every entry before it.
-func (n *Node) epochRemoved(epoch uint64, seen bool) {
-	if !n.proposer.EpochRemoved(epoch, seen) {
+// epochRemoved takes the end of an epoch; applied and known as with the proposer's EpochRemoved.
+func (n *Node) epochRemoved(epoch, applied uint64, known bool) {
+	if !n.proposer.EpochRemoved(epoch, applied, known) {
 		return
 	}
 	for _, s := range n.sessions.All() {
@@ -385,7 +385,13 @@ func (n *Node) restored(m *fsm.Machine) {
 		n.vhostsRestored(m)
 		return
 	}
-	n.epochRemoved(epoch, false)
+	for _, e := range m.Ended() {
+		if e.Epoch == epoch {
+			n.epochRemoved(epoch, e.Sequence, true)
+			return
+		}
+	}
+	n.epochRemoved(epoch, 0, false)
 }
 
 // onLeader takes each change of the leader.

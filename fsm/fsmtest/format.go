@@ -147,6 +147,9 @@ func Dump(m *fsm.Machine) string {
 			dumpConnection(&b, m.ConnState(e.Epoch, conn))
 		}
 	}
+	for _, e := range m.Ended() {
+		fmt.Fprintf(&b, "ended epoch %d of %s, sequence %d\n", e.Epoch, e.Node, e.Sequence)
+	}
 	dumpAccess(&b, m)
 	dumpCounts(&b, m)
 	dumpParameters(&b, m.GlobalParameters(), "global parameter")

@@ -397,19 +397,25 @@ func (p *Proposer) EpochOpened(epoch, nonce uint64) {
 // have been answered as lost, all others go again in the next epoch, which is
 // asked for at once.
 //
-// seen says that every entry up to the end of the epoch was seen. After a snapshot that is not so: nothing
-// tells then which of the batches under way were applied before the end, so none of them goes again, and
-// all their commands are answered as lost and unsure.
-func (p *Proposer) EpochRemoved(epoch uint64, seen bool) bool {
+// applied is the sequence of its last batch that was applied, if that is known: what of it was not seen, as a
+// snapshot took the place of the entries, is answered as Restored does. When every entry was seen, 0 will do. If nobody knows, none of the
+// batches under way goes again, and all their commands are answered as lost and unsure.
+func (p *Proposer) EpochRemoved(epoch, applied uint64, known bool) bool {
 	p.mu.Lock()
 	if epoch == 0 || epoch != p.epoch {
 		p.mu.Unlock()
 		return false
 	}
-	old, unsure := append(append(p.flight, p.closed...), p.open), 0
-	if !seen {
+	var done []*batch
+	unsure := 0
+	if known {
+		for len(p.flight) > 0 && p.flight[0].sequence <= applied {
+			done, p.flight = append(done, p.flight[0]), p.flight[1:]
+		}
+	} else {
 		unsure = len(p.flight)
 	}
+	old := append(append(p.flight, p.closed...), p.open)
 	p.epoch, p.nonce, p.opening, p.resend = 0, newNonce(), false, false
 	p.opened = make(chan struct{})
 	p.flight, p.closed, p.open = nil, nil, p.newBatch(0)
@@ -420,7 +426,11 @@ func (p *Proposer) EpochRemoved(epoch uint64, seen bool) bool {
 	}
 	p.nextTurns()
 	p.mu.Unlock()
-	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost), "unsure_batches", unsure)
+	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost),
+		"applied_unseen", len(done), "unsure_batches", unsure)
+	for _, b := range done {
+		answerApplied(b)
+	}
 	for _, l := range lost {
 		if l.waiter.To != nil {
 			l.waiter.To.Result(l.waiter.Token, &command.Result{Kind: l.kind, Lost: true, Unsure: l.unsure})

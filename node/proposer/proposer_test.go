@@ -286,10 +286,10 @@ func TestEpochRemoved(t *testing.T) {
 		l.mu.Lock()
 		l.epoch = 0 // the machine has removed it
 		l.mu.Unlock()
-		if !p.EpochRemoved(first, true) {
+		if !p.EpochRemoved(first, 0, true) {
 			t.Fatal("the present epoch was not recognised")
 		}
-		if p.EpochRemoved(first, true) {
+		if p.EpochRemoved(first, 0, true) {
 			t.Fatal("an old epoch was taken for the present one")
 		}
 		if r.lost != 11 {
@@ -308,7 +308,42 @@ func TestEpochRemoved(t *testing.T) {
 	})
 }
 
-// When a snapshot skipped the end of the epoch, what was under way may have been applied before: it does not go again.
+// When a snapshot skipped the end of the epoch and tells how far it had come, what was applied before is answered so, and
+// the rest goes again, whether it was under way or not.
+func TestEpochRemovedUnseenButKnown(t *testing.T) {
+	bubble(t, 1, Config{MaxBatch: 1, Window: 3}, func(l *fakeLog, p *Proposer, r *receiver) {
+		p.LeaderChanged(true)
+		<-p.Opened()
+		first := p.Epoch()
+		l.mu.Lock()
+		l.lose = 1
+		l.mu.Unlock()
+		for n := uint64(0); n < 5; n++ {
+			publish(p, r, n)
+		}
+		time.Sleep(5 * time.Millisecond)
+		l.mu.Lock()
+		l.lose, l.epoch = 0, 0
+		l.mu.Unlock()
+		if !p.EpochRemoved(first, 2, true) {
+			t.Fatal("the present epoch was not recognised")
+		}
+		if r.lost != 0 || r.unseen != 2 || r.unsure != 0 {
+			t.Errorf("%d commands lost, %d unsure, %d applied unseen, want the first two of the three under way applied", r.lost, r.unsure, r.unseen)
+		}
+		for r.count() < 5 {
+			time.Sleep(time.Millisecond)
+		}
+		if want := []uint64{2, 3, 4}; !slices.Equal(l.applied, want) {
+			t.Errorf("applied %v, want %v", l.applied, want)
+		}
+		if p.pending != 0 {
+			t.Errorf("%d bytes pending at rest", p.pending)
+		}
+	})
+}
+
+// When nobody knows how far the epoch had come, what was under way may have been applied before: it does not go again.
 // What was not proposed yet does.
 func TestEpochRemovedUnseen(t *testing.T) {
 	bubble(t, 1, Config{MaxBatch: 1, Window: 2}, func(l *fakeLog, p *Proposer, r *receiver) {
@@ -325,7 +360,7 @@ func TestEpochRemovedUnseen(t *testing.T) {
 		l.mu.Lock()
 		l.lose, l.epoch = 0, 0
 		l.mu.Unlock()
-		if !p.EpochRemoved(first, false) {
+		if !p.EpochRemoved(first, 0, false) {
 			t.Fatal("the present epoch was not recognised")
 		}
 		if r.lost != 2 || r.unsure != 2 {
