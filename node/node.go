@@ -91,6 +91,8 @@ type Node struct {
 	closing bool
 	traffic [4]uint64 // of connections that have ended; see session.Traffic
 
+	shedding sync.Mutex // held by shed
+
 	hashing sync.Mutex // held while the state is hashed: see broker.State
 
 	ended   chan struct{} // closed by the first of fail and a finished Close
@@ -144,7 +146,7 @@ func newNode(cfg Config, id string, node uuid.UUID) *Node {
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
-	n.limits.Connections, n.limits.Channels = cfg.ConnectionMax, cfg.ChannelMaxPerNode
+	n.limits.Connections, n.limits.Channels, n.limits.Shed = cfg.ConnectionMax, cfg.ChannelMaxPerNode, n.shed
 	n.replies = newReplies(n, node)
 	n.shortcuts = newShortcuts(n, node)
 	n.alarms = newAlarms(n)

@@ -49,6 +49,8 @@ func newAlarms(n *Node) *alarms {
 	if limit == 0 {
 		limit = int64(n.cfg.MemoryWatermark.Fraction * float64(alarm.Available(os.DirFS("/"))))
 	}
+	// What clients make the node keep without an end is a part of it, and so is what is under way to them.
+	n.limits.Bytes = limit / 4
 	a := &alarms{
 		n: n, changed: make(chan struct{}, 1), peers: make(map[string]*alarmPeer),
 		own: alarm.Report{Instance: uint64(time.Now().UnixNano()), Version: 1},

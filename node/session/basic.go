@@ -208,7 +208,7 @@ func (ch *channel) consume(m *protocol.BasicConsume) error {
 		return err
 	}
 	k := &consumer{tag: tag, queue: queue, noAck: m.NoAck, limit: math.MaxUint64}
-	if m.NoAck || ch.prefetch == 0 || ch.prefetch > maxWindow {
+	if m.NoAck || ch.prefetch == 0 || ch.prefetch > firstWindow {
 		k.windowed, k.limit = true, firstWindow
 	}
 	cmd := &command.Consume{

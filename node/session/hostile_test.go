@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"warren/protocol"
 )
@@ -27,6 +28,55 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 		p.ends(protocol.Errorf(506, 0, ""))
+	})
+}
+
+// What all connections of a node keep is bounded: above that the node is asked to close one, and who goes on is closed. What an
+// ended connection kept counts no more.
+func TestKeptBytesOfTheNodeAreBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		const most = 200_000
+		asked := 0
+		limits := &Limits{Bytes: most, Shed: func() { asked++ }}
+		with := func(c *Config) { c.Limits = limits }
+		begin := func(p *peer, ch uint16, bytes int) {
+			p.w.Method(ch, &protocol.BasicPublish{RoutingKey: "q"})
+			p.w.Append(func(b []byte) []byte {
+				b = protocol.AppendHeader(b, ch, 60, uint64(bytes)+1, []byte{0, 0})
+				return protocol.AppendBody(b, ch, []byte(strings.Repeat("x", bytes)), 4096)
+			})
+			p.flush()
+			synctest.Wait()
+		}
+		first := k.connect(with).login().open(1, 2)
+		begin(first, 1, most/2)
+		time.Sleep(time.Second)
+		second := k.connect(with).login().open(1, 2)
+		begin(second, 1, most/2)
+		if asked != 0 || limits.Kept() != most {
+			t.Errorf("asked %d times to close one, %d bytes are kept", asked, limits.Kept())
+		}
+		begin(second, 2, most/4)
+		if asked == 0 {
+			t.Error("nobody was asked to close a connection")
+		}
+		_, since, ok := first.session.Kept()
+		if _, later, _ := second.session.Kept(); !ok || !since.Before(later) {
+			t.Errorf("kept since %v and %v", since, later)
+		}
+		begin(first, 2, most)
+		m := receive[*protocol.ConnectionClose](first, 0)
+		if m.ReplyCode != 506 || !strings.HasSuffix(m.ReplyText, "hold more than 400000 bytes on this node") {
+			t.Errorf("%+v", m)
+		}
+		first.ends(protocol.Errorf(506, 0, ""))
+		if n := limits.Kept(); n != most/2+most/4 {
+			t.Errorf("%d bytes are kept", n)
+		}
+		_ = second.hangUp()
+		if n := limits.Kept(); n != 0 {
+			t.Errorf("%d bytes are kept when all have gone", n)
+		}
 	})
 }
 

@@ -11,7 +11,14 @@ type Limits struct {
 	Connections int // open at once
 	Channels    int // open at once on all connections
 
+	// Bytes are what all sessions may keep for their clients: unfinished messages, open transactions, unread direct replies. Above that
+	// Shed is called, which is to close whoever has kept something for longest, and replies are dropped. Of as much
+	// again are the windows of deliveries under way made.
+	Bytes int64
+	Shed  func()
+
 	connections, channels atomic.Int64
+	kept                  atomic.Int64
 }
 
 // takeOne counts one more, unless that would be more than a limit.

@@ -406,18 +406,6 @@ func (c *connection) finishGathered() {
 	c.dirty = kept
 }
 
-// charge counts bytes that the client makes us keep. It reports whether that is
-// still bearable; if not it closes the connection.
-func (c *connection) charge(bytes int) bool {
-	c.buffered += bytes
-	if c.buffered <= 2*c.cfg.MaxMessageSize+2*c.cfg.MaxTransaction || bytes <= 0 {
-		return true
-	}
-	c.fail(protocol.Errorf(protocol.ResourceError, 0,
-		"unfinished messages and open transactions of the connection hold more than %d bytes", c.buffered-bytes))
-	return false
-}
-
 // A flight is the publishes of a connection that have no result yet, by size.
 // Results come in the order of the publishes.
 type flight struct {

@@ -156,7 +156,10 @@ type replyBox struct {
 // returns false when no channel awaits it, or when more than MaxReplies bytes wait
 // for the client. It may be called from any goroutine.
 func (s *Session) TakeReply(r *Reply) bool {
-	taken, first, overflow := s.inbox.takeReply(r, s.cfg.MaxReplies)
+	taken, first, overflow := s.inbox.takeReply(r, s.maxReplies())
+	if taken && !r.Probe {
+		s.keep(r.size())
+	}
 	if first {
 		s.inbox.signal()
 	}
@@ -251,6 +254,7 @@ func (ch *channel) awaitNone() {
 // still there.
 func (c *connection) deliverReply(r *Reply) {
 	c.s.inbox.replyHandled(r)
+	c.s.keep(-r.size())
 	ch := c.channels[r.To.Channel]
 	if ch == nil || !ch.open || ch.awaiting == nil || ch.awaiting.to != r.To {
 		return

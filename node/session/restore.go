@@ -113,8 +113,8 @@ func (ch *channel) restored(s *command.ChannelState) {
 		}
 		k.delivered = max(k.delivered, state.Delivered)
 		k.limit = max(k.limit, state.Limit)
-		if k.windowed && k.limit < k.delivered+k.window() {
-			k.limit = k.delivered + k.window()
+		if k.windowed && k.limit < k.delivered+ch.c.window(k) {
+			k.limit = k.delivered + ch.c.window(k)
 			ch.c.cfg.Proposer.Propose(&command.Credit{Channel: ch.name(), Tag: tag, Limit: k.limit}, nil, 0)
 		}
 	}

@@ -173,6 +173,7 @@ type Session struct {
 	stats stats
 	place atomic.Pointer[place] // see Place
 	open  openChannels
+	kept  kept
 
 	conn connection // the loop's
 }
@@ -203,6 +204,7 @@ func (s *Session) Serve(ctx context.Context) error {
 	defer close(s.done)
 	err := s.conn.serve(ctx)
 	left, _ := s.inbox.close()
+	s.keepNothing()
 	s.saveShortcuts(s.conn.events[s.conn.handled:])
 	s.saveShortcuts(left)
 	s.cfg.Proposer.Send()

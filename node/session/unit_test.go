@@ -207,9 +207,19 @@ func TestConnectionName(t *testing.T) {
 }
 
 func TestWindow(t *testing.T) {
-	for average, want := range map[int]uint64{0: 2048, 100: 2048, 64 << 10: 256, 16 << 20: 32} {
-		if got := (&consumer{average: average}).window(); got != want {
-			t.Errorf("messages of %d bytes: %d, want %d", average, got, want)
+	for _, tt := range []struct {
+		limit     int64 // of the node
+		consumers int64 // of the node
+		average   int
+		want      uint64
+	}{
+		{0, 1, 0, 2048}, {0, 1, 100, 2048}, {0, 1, 64 << 10, 256}, {0, 1, 16 << 20, 2},
+		{1 << 30, 1, 64 << 10, 256}, {1 << 30, 1024, 64 << 10, 16}, {1 << 30, 1 << 20, 1024, 64}, {1 << 30, 0, 1024, 2048},
+	} {
+		c := &connection{cfg: &Config{Limits: &Limits{Bytes: tt.limit}, Tally: new(Tally)}}
+		c.cfg.Tally.consumers.Store(tt.consumers)
+		if got := c.window(&consumer{average: tt.average}); got != tt.want {
+			t.Errorf("%+v: %d", tt, got)
 		}
 	}
 }
