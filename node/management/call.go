@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -68,22 +67,6 @@ func remoteAddr(r *http.Request) net.Addr {
 	return net.TCPAddrFromAddrPort(ap)
 }
 
-// decode reads the JSON body into v. An empty body leaves v as it is.
-func (c *call) decode(v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	d.UseNumber()
-	err := d.Decode(v)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil, errors.Is(err, io.EOF):
-		return nil
-	case errors.As(err, &tooLarge):
-		return &failure{http.StatusRequestEntityTooLarge, "bad_request", fmt.Sprintf("the body is larger than %d bytes", maxBody)}
-	default:
-		return errBadRequest("the body is not the JSON that is expected here: %v", err)
-	}
-}
-
 // shortEnough refuses a name or key that AMQP could not carry.
 func shortEnough(what, s string) error {
 	if len(s) > maxShortString {
@@ -100,6 +83,7 @@ func (c *call) json(status int, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(allowed(int64(b.Len())))) // there is none in tests
 	c.jsonHeader(status)
 	if _, err := c.w.Write(b.Bytes()); err != nil {
 		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)

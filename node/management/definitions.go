@@ -105,7 +105,7 @@ func (c *call) importDefinitions() error {
 		}
 	}
 	var body map[string]json.RawMessage
-	if err := c.decode(&body); err != nil {
+	if err := c.decodeUpTo(maxDefinitionValues, &body); err != nil {
 		return err
 	}
 	steps := make([][]command.Command, len(definitionKinds))

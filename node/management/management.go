@@ -140,6 +140,8 @@ type server struct {
 	routes  []route
 	sampler *sampler
 
+	large turns // of large bodies
+
 	mu      sync.Mutex
 	scratch map[uint16]bool // channels of connection 0 that are in use
 	last    uint16
@@ -150,7 +152,7 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &server{cfg: cfg, log: cfg.Logger, sampler: newSampler(cfg.Broker), scratch: make(map[uint16]bool)}
+	s := &server{cfg: cfg, log: cfg.Logger, sampler: newSampler(cfg.Broker), scratch: make(map[uint16]bool), large: make(turns, maxLargeBodies)}
 	s.routes = s.table()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/", s.serveAPI)
@@ -181,6 +183,11 @@ func (s *server) table() []route {
 func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
+	conn := http.NewResponseController(w)
+	_ = conn.SetWriteDeadline(time.Time{}) // that of the last answer
+	if r.ContentLength != 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(bodyPatience)) // for a body that nobody reads, which net/http wants to see the end of
+	}
 	c := &call{server: s, w: w, r: r.WithContext(ctx), whole: r.Context()}
 	if err := s.handle(c); err != nil {
 		c.fail(err)
