@@ -27,6 +27,9 @@ func (s *Session) Kept() (bytes int64, since time.Time, ok bool) {
 
 // keep counts bytes that are kept, or, below 0, are not any more.
 func (s *Session) keep(bytes int) {
+	if bytes == 0 {
+		return // most messages come whole
+	}
 	l := s.cfg.Limits
 	if s.kept.bytes.Add(int64(bytes)) == int64(bytes) {
 		s.kept.since.Store(time.Now().UnixNano())
