@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the machine has what the tests run with: docker and
 # docker-compose, npm, and Debian's amqp-tools, python3-pika, python3-kombu,
-# python3-celery and ruby-bunny, and rabbitmqadmin. What is missing is installed where that is possible (Debian or Ubuntu, as root); otherwise the
+# python3-celery, ruby-bunny and chromium, and rabbitmqadmin. What is missing is installed where that is possible (Debian or Ubuntu, as root); otherwise the
 # script says what to install, and fails.
 set -euo pipefail
 
@@ -34,6 +34,7 @@ for module in pika kombu celery; do
 done
 need ruby-bunny ruby -e "require 'bunny'"
 need npm have npm
+need chromium have chromium
 
 # RabbitMQ's client of the HTTP API is one file of its server's package, which need not be installed for it.
 have rabbitmqadmin || missing+=(rabbitmqadmin)

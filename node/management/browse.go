@@ -2,13 +2,17 @@ package management
 
 import (
 	"fmt"
+	"math"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"warren/fsm"
 	"warren/fsm/command"
+	"warren/protocol/wire"
 )
 
 // Looking at messages without taking them, moving them, and asking where one would go have no resource in RabbitMQ.
@@ -50,7 +54,11 @@ func (c *call) browse() error {
 	if err != nil {
 		return err
 	}
-	found, next, err := c.browsePage(q, show)
+	aged, err := parseAges(c.r.URL.Query(), time.Now())
+	if err != nil {
+		return err
+	}
+	found, next, err := c.browsePage(q, show, aged)
 	if err != nil {
 		return err
 	}
@@ -68,7 +76,7 @@ func (c *call) browse() error {
 }
 
 // browsePage looks on until there are as many messages as are asked for, all were looked at, or it took too long.
-func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest) (found []fsm.BrowsedMessage, next uint64, err error) {
+func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest, aged ages) (found []fsm.BrowsedMessage, next uint64, err error) {
 	until := time.Now().Add(browseTime)
 	bytes, most := 0, q.Most
 	for {
@@ -82,6 +90,7 @@ func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest) (found []fsm.Bro
 		if !ok {
 			return nil, 0, errNotFound
 		}
+		some = slices.DeleteFunc(some, func(b fsm.BrowsedMessage) bool { return !aged.fit(b.Message.Properties) })
 		for i := range some {
 			bytes += min(len(some[i].Message.Body), int(*show.Truncate))
 		}
@@ -91,6 +100,39 @@ func (c *call) browsePage(q *fsm.BrowseQuery, show *getRequest) (found []fsm.Bro
 		}
 		q.From = next
 	}
+}
+
+// ages bound the timestamps that publishers set, in seconds since the Unix epoch; nil: no bound.
+type ages struct{ since, until *float64 }
+
+// parseAges reads min_age and max_age, in seconds before now.
+func parseAges(v url.Values, now time.Time) (a ages, err error) {
+	for name, to := range map[string]**float64{"min_age": &a.until, "max_age": &a.since} {
+		text := v.Get(name)
+		if text == "" {
+			continue
+		}
+		age, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(age) || age < 0 {
+			return a, errBadRequest("%s must be a number of seconds, not %q", name, text)
+		}
+		at := float64(now.Unix()) - age
+		*to = &at
+	}
+	return a, nil
+}
+
+// fit reports whether a message is of that age. One without a timestamp is of no age.
+func (a ages) fit(properties []byte) bool {
+	if a.since == nil && a.until == nil {
+		return true
+	}
+	p, err := wire.ParseProperties(properties)
+	if err != nil || p.Present&wire.FlagTimestamp == 0 {
+		return false
+	}
+	at := float64(p.Timestamp)
+	return (a.since == nil || at >= *a.since) && (a.until == nil || at <= *a.until)
 }
 
 // browseQuery reads what to look at, and how to show it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"warren/fsm/command"
 	"warren/protocol/wire"
@@ -48,6 +49,36 @@ func TestBrowse(t *testing.T) {
 		}
 	}
 	a.do("GET", "/api/queues/%2F/none/messages", "", 404, notFoundBody)
+}
+
+// TestBrowseAge looks for messages by the timestamps that their publishers set.
+func TestBrowseAge(t *testing.T) {
+	a := newAPI(t)
+	a.must(&command.QueueDeclare{VHost: "/", Name: "q", Durable: true})
+	a.publish("q", "of no age")
+	for _, age := range []time.Duration{30 * time.Second, time.Hour, 24 * time.Hour} {
+		p := wire.Properties{Present: wire.FlagTimestamp, Timestamp: wire.Timestamp(time.Now().Add(-age).Unix())}
+		a.must(&command.Publish{VHost: []byte("/"), Key: []byte("q"), Properties: wire.AppendProperties(nil, &p), Body: []byte(age.String())})
+	}
+	for query, want := range map[string]string{
+		"":                              `[{"sequence":"1"},{"sequence":"2"},{"sequence":"3"},{"sequence":"4"}]`,
+		"min_age=0":                     `[{"sequence":"2"},{"sequence":"3"},{"sequence":"4"}]`,
+		"min_age=1800":                  `[{"sequence":"3"},{"sequence":"4"}]`,
+		"max_age=1800":                  `[{"sequence":"2"}]`,
+		"min_age=1800.5&max_age=7200":   `[{"sequence":"3"}]`,
+		"min_age=1800&count=1":          `[{"sequence":"3"}]`,
+		"min_age=1800&count=1&from=4":   `[{"sequence":"4"}]`,
+		"min_age=90000":                 `[]`,
+		"max_age=7200&routing_key=none": `[]`,
+	} {
+		a.do("GET", "/api/queues/%2F/q/messages?"+query, "", 200, `{"messages":`+want+`}`)
+	}
+	a.do("GET", "/api/queues/%2F/q/messages?min_age=1800&count=1", "", 200, `{"next":"4"}`)
+	for _, bad := range []string{"min_age=x", "max_age=-1", "max_age=NaN"} {
+		if w := a.request("GET", "/api/queues/%2F/q/messages?"+bad, ""); w.Code != 400 || !strings.Contains(w.Body.String(), "must be a number of seconds") {
+			t.Errorf("%s: %d %s", bad, w.Code, w.Body)
+		}
+	}
 }
 
 func TestMove(t *testing.T) {

@@ -19,7 +19,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main")?.focus();
 });
 
-whenLoggedOut(() => leave("Your login does not hold any more. Log in again to go on."));
+whenLoggedOut(() => { if (pages) leave("Your login does not hold any more. Log in again to go on."); });
 
 // enter learns who the user is and shows the pages.
 async function enter() {

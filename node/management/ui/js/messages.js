@@ -18,12 +18,11 @@ const age = (m) => {
 
 export function messageTable(list, { browsed = false, whole = null } = {}) {
   const head = [browsed ? { label: "Sequence" } : "No.", ...(browsed ? ["State"] : []), "Routing key", { label: "Exchange", from: "m" }, { label: "Age", num: true, from: "m", title: "by the timestamp that the publisher has set" },
-    { label: "Returned", num: true, from: "l", title: "how often it came back" }, { label: "Size", num: true, from: "s" }, { label: "Payload", from: "m" }, ""];
+    { label: "Returned", num: true, from: "l", title: "how often it came back" }, { label: "Size", num: true, from: "s" }, { label: "Payload", from: "m" }];
   return plainTable("Messages", head, list.map((m, i) => ({
     key: m.sequence ?? i,
-    cells: [browsed ? h("code", {}, m.sequence) : number(i + 1), ...(browsed ? [state(m.state, kinds[m.state] ?? "")] : []), m.routing_key || h("span", { class: "zero" }, "(empty)"), m.exchange || h("span", { class: "zero" }, "(default)"), age(m),
-      m.delivery_count ? number(m.delivery_count) : m.redelivered ? badge("redelivered") : h("span", { class: "zero" }, "0"), bytes(m.payload_bytes), h("span", { class: "preview" }, m.payload_encoding === "string" ? m.payload.slice(0, 200) : "(binary)"),
-      h("button", { type: "button", class: "small", "aria-label": `Show message ${m.sequence ?? i + 1}`, onclick: () => show(m, whole) }, "Show")],
+    cells: [h("button", { type: "button", class: "text", "aria-label": `Show message ${m.sequence ?? i + 1}`, onclick: () => show(m, whole) }, browsed ? m.sequence : number(i + 1)), ...(browsed ? [state(m.state, kinds[m.state] ?? "")] : []), m.routing_key || h("span", { class: "zero" }, "(empty)"), m.exchange || h("span", { class: "zero" }, "(default)"), age(m),
+      m.delivery_count ? number(m.delivery_count) : m.redelivered ? badge("redelivered") : h("span", { class: "zero" }, "0"), bytes(m.payload_bytes), h("span", { class: "preview" }, m.payload_encoding === "string" ? m.payload.slice(0, 200) : "(binary)")],
   })));
 }
 

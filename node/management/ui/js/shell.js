@@ -45,7 +45,7 @@ export function shell({ onLeave, onVHost }) {
     intervals.map((s) => h("option", { value: s, selected: s === interval() }, s ? `Every ${s} s` : "By hand")));
 
   const header = h("header", { class: "top" }, menu,
-    h("a", { href: link("overview"), class: "brand", "aria-label": "Warren: overview" }, logo(), h("span", { class: "from-m" }, "Warren")), node, h("span", { class: "from-l" }, leads), h("span", { class: "grow" }),
+    h("a", { href: link("overview"), class: "brand", "aria-label": "Warren: overview" }, logo(), h("span", { class: "from-m" }, "Warren")), node, h("span", { class: "from-m" }, leads), h("span", { class: "grow" }),
     vhost, h("span", { class: "joined" }, every, h("button", { type: "button", "aria-label": "Refresh now", title: "Refresh now", onclick: refreshAll }, icon("refresh"))),
     themeButton(), userMenu(onLeave));
   const element = h("div", { class: "shell" }, header, nav, h("div", { class: "content" }, statusBanner, main));
@@ -79,7 +79,7 @@ function themeButton() {
   return button;
 }
 
-const userMenu = (onLeave) => h("details", { class: "menu right" }, h("summary", { class: "bare button", "aria-label": `User ${session.user}` }, icon("admin"), h("span", { class: "from-l" }, session.user)),
+const userMenu = (onLeave) => h("details", { class: "menu right" }, h("summary", { class: "bare button", "aria-label": `User ${session.user}` }, icon("admin"), h("span", { class: "from-m" }, session.user)),
   h("div", { class: "menu-body" }, h("p", {}, h("strong", {}, session.user)), h("p", { class: "muted" }, session.tags.join(", ") || "no tags"),
     h("button", { type: "button", onclick: onLeave }, icon("logout"), "Log out")));
 

@@ -70,6 +70,7 @@ export function dataTable(context, options) {
   function drawHead() {
     fill(head, h("tr", {}, shown().map((c) => {
       const sorted = c.sort && state.sort === c.sort;
+      if (c.label === "") return h("td", { "data-key": c.id });
       return h("th", {
         scope: "col", class: widths(c), "data-key": c.id, title: c.title,
         "aria-sort": c.sort ? (sorted ? (state.reverse ? "descending" : "ascending") : "none") : null,
@@ -161,7 +162,10 @@ export function dataTable(context, options) {
   foot.hidden = true;
   drawHead();
   fill(body, h("tr", { class: "loading" }, h("td", { colspan: columns.length }, "Loading…")));
-  const loop = context.live(load, draw);
+  const loop = context.live(load, draw, (e) => {
+    context.problem(e);
+    if (e && !last) fill(body); // nothing will come
+  });
   context.onEnd(() => clearTimeout(waiting));
   return { element, refresh: loop.refresh, state };
 }
@@ -173,7 +177,7 @@ export function plainTable(caption, head, rows, { hideCaption = true } = {}) {
   const cls = (c) => [c.num ? "num" : "", c.from ? `from-${c.from}` : ""].filter(Boolean).join(" ") || null;
   return h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-labelledby": label }, h("table", { class: "data" },
     h("caption", { id: label, class: hideCaption ? "hide" : null }, caption),
-    h("thead", {}, h("tr", {}, columns.map((c) => h("th", { scope: "col", class: cls(c), title: c.title }, c.label)))),
+    h("thead", {}, h("tr", {}, columns.map((c) => (c.label === "" ? h("td") : h("th", { scope: "col", class: cls(c), title: c.title }, c.label))))),
     h("tbody", {}, rows.map((row) => h("tr", { "data-key": row.key }, (row.cells ?? row).map((cell, i) =>
       h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: cls(columns[i]) }, cell)))))));
 }

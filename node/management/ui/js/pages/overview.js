@@ -55,7 +55,7 @@ export function overviewPage(context) {
 
   return {
     title: "Overview", actions: may.monitor() ? choice.element : null,
-    body: [tiles, may.monitor() ? h("div", { class: "columns" }, h("section", { class: "card" }, queued.element), h("section", { class: "card" }, rated.element)) : null, nodes, more],
+    body: [tiles, may.monitor() ? h("div", { class: "columns even" }, h("section", { class: "card" }, queued.element), h("section", { class: "card" }, rated.element)) : null, nodes, more],
   };
 }
 
@@ -71,7 +71,7 @@ function churnCard(churn) {
   if (!churn?.connection_created_details) return null;
   const row = (name, opened, closed) => ({ key: name, cells: [name, number(churn[opened]), rate(churn[`${opened}_details`].rate), number(churn[closed]), rate(churn[`${closed}_details`].rate)] });
   return h("section", { class: "card flush" }, h("header", { class: "card-head" }, h("h2", {}, "Churn")),
-    plainTable("Opened and closed since the nodes started", ["", { label: "Opened", num: true }, { label: "now", num: true }, { label: "Closed", num: true }, { label: "now", num: true }], [
+    plainTable("Opened and closed since the nodes started", ["What", { label: "Opened", num: true }, { label: "now", num: true }, { label: "Closed", num: true }, { label: "now", num: true }], [
       row("Connections", "connection_created", "connection_closed"), row("Channels", "channel_created", "channel_closed"), row("Queues", "queue_created", "queue_deleted"),
     ]));
 }

@@ -68,7 +68,7 @@ function overview(context) {
     ]));
     fill(more, card("Arguments", values(q.arguments)), card("What policies set", values(q.effective_policy_definition)));
   });
-  return h("div", { class: "stack" }, numbers, h("div", { class: "form-foot" }, choice.element), h("div", { class: "columns" }, card(null, queued.element), card(null, rated.element)), about, more);
+  return h("div", { class: "stack" }, numbers, h("div", { class: "form-foot" }, choice.element), h("div", { class: "columns even" }, card(null, queued.element), card(null, rated.element)), about, more);
 }
 
 const pick = (o, series) => Object.fromEntries(series.map((s) => [s.id, o[`${s.id}_details`]]));

@@ -67,7 +67,7 @@ export function userPage(context) {
     const [user, permissions, topics] = await Promise.all([api.get(["users", name], {}, signal), api.get(["users", name, "permissions"], {}, signal), api.get(["users", name, "topic-permissions"], {}, signal)]);
     return { user, permissions, topics };
   }, ({ user, permissions, topics }) => fill(about, permissionCard(context, permissions), topicCard(context, topics),
-    card("Limits", values(user.limits), h("p", { class: "help" }, h("a", { href: link("admin", "limits") }, "Change limits"))), card("Tags", user.tags.join(", ") || h("span", { class: "zero" }, "none"))));
+    card("Limits", values(user.limits), h("p", { class: "help" }, h("a", { href: link("admin", "limits") }, "Change limits")))));
 
   const change = h("div", { class: "columns" });
   api.get(["users", name]).then((user) => fill(change,

@@ -1,0 +1,259 @@
+// A walk through the pages, as an operator would take it, on three nodes: in order, declare, bind, publish, browse, move, kill
+// the leader, kill the node that serves the page.
+
+import assert from "node:assert/strict";
+import { accessible, addressOf, api, control, eventually, fits, launch, logIn, noFaults, nodes, open, shot, visit } from "./lib.mjs";
+import { pages } from "./pages.mjs";
+
+const hostile = `<img src=x onerror="globalThis.pwned=1">'"&</script>`; // as a name, a header and a payload
+const info = await api(nodes[0].http, "GET", ["cluster"]);
+const here = info.members.find((m) => !m.raft_leader).name; // the page is served by a follower
+const http = addressOf(here);
+const begun = Date.now();
+let last = begun;
+const done = (what) => { console.log(`${what}: ${((Date.now() - last) / 1000).toFixed(1)} s`); last = Date.now(); };
+
+const browser = await launch();
+const page = await open(browser, http);
+
+async function loginByKeyboard() {
+  assert.equal(await page.evaluate(() => document.activeElement.name), "user", "the first field has the focus");
+  await accessible(page, "login");
+  await shot(page, "login");
+  await page.keyboard.type("guest");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("wrong");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").getByText("Name or password is wrong").waitFor();
+  await page.getByLabel("Password").fill("guest");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Overview", "a new page has the focus on its heading");
+  const kept = await page.evaluate(() => JSON.stringify([document.cookie, location.href, Object.keys(localStorage)]));
+  assert.doesNotMatch(kept, /guest/i, "name and password are in the tab's session only");
+  // Before all else stands the way past the navigation.
+  await page.getByRole("link", { name: "Warren: overview" }).focus();
+  await page.keyboard.press("Shift+Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+}
+
+async function declareAndBind() {
+  await visit(page, "queues", "Queues");
+  for (const name of [hostile, "inbox"]) {
+    const form = page.getByRole("form", { name: "Declare a queue" });
+    if (!await form.isVisible()) await page.getByText("Declare a queue").first().click();
+    await form.getByLabel("Name", { exact: false }).first().fill(name);
+    await form.getByRole("button", { name: "Declare queue" }).click();
+    await page.getByRole("table", { name: "Queues" }).getByRole("link", { name, exact: true }).waitFor();
+  }
+  await visit(page, "exchanges", "Exchanges");
+  await page.getByText("Declare an exchange").first().click();
+  const form = page.getByRole("form", { name: "Declare an exchange" });
+  await form.getByLabel("Name", { exact: false }).first().fill("orders");
+  await form.getByLabel("Type").first().selectOption("topic");
+  await form.getByRole("button", { name: "Declare exchange" }).click();
+  await page.getByRole("table", { name: "Exchanges" }).getByRole("link", { name: "orders", exact: true }).click();
+  await page.getByRole("link", { name: "Bindings" }).click();
+  await page.getByText("Add a binding").first().click();
+  const bind = page.getByRole("form", { name: "Add a binding" }).first();
+  await bind.getByLabel("Name", { exact: false }).fill(hostile);
+  await bind.getByLabel("Routing key").fill("order.*");
+  await bind.getByRole("button", { name: "Bind" }).click();
+  await page.getByRole("table", { name: "Bindings from orders" }).getByRole("link", { name: hostile, exact: true }).waitFor();
+  await bind.getByLabel("Name", { exact: false }).fill("nothing like it");
+  await bind.getByRole("button", { name: "Bind" }).click();
+  await bind.getByRole("alert").getByText("Not Found").waitFor();
+}
+
+async function preview() {
+  await visit(page, "exchanges/%2F/orders/route", "orders");
+  const form = page.getByRole("form", { name: "Route preview" });
+  await form.getByLabel("Routing key").fill("order.new");
+  await form.getByRole("button", { name: "Show the way" }).click();
+  await page.getByRole("heading", { name: "1 queue gets it" }).waitFor();
+  await page.getByText("a binding matches").waitFor();
+  await form.getByLabel("Routing key").fill("other");
+  await form.getByRole("button", { name: "Show the way" }).click();
+  await page.getByRole("heading", { name: "No queue gets it" }).waitFor();
+}
+
+async function publish(number, headers = {}) {
+  const form = page.getByRole("form", { name: "Publish a message" });
+  await form.getByLabel("Routing key").fill("order.new");
+  await form.getByLabel("Payload", { exact: true }).fill(number === 0 ? hostile : JSON.stringify({ number }));
+  const group = form.getByRole("group", { name: "Headers" });
+  while (await group.getByRole("button", { name: /^Remove/ }).count()) await group.getByRole("button", { name: /^Remove/ }).first().click();
+  for (const [name, value] of Object.entries(headers)) {
+    await group.getByRole("button", { name: "Add" }).click();
+    await group.getByLabel("Headers: name").last().fill(name);
+    await group.getByLabel("Headers: value").last().fill(String(value));
+    await group.getByLabel("Headers: type").last().selectOption(typeof value === "number" ? "number" : "text");
+  }
+  await form.getByRole("button", { name: "Publish" }).click();
+}
+
+const inQueue = (name) => api(http, "GET", ["queues", "/", name]);
+
+async function publishAndBrowse() {
+  await visit(page, "exchanges/%2F/orders/publish", "orders");
+  await publish(0, { tenant: 7, [hostile]: hostile });
+  for (let i = 1; i < 4; i += 1) {
+    await page.getByText("The message is published.").last().waitFor();
+    await publish(i);
+    await eventually("published", async () => (await inQueue(hostile)).messages_ready === i + 1);
+  }
+  await visit(page, `queues/%2F/${encodeURIComponent(hostile)}/messages`, hostile);
+  const table = page.getByRole("table", { name: "Messages" });
+  await table.getByRole("row").nth(4).waitFor();
+  await page.getByText("Filter", { exact: true }).click();
+  const look = page.getByRole("form", { name: "Which messages to show" });
+  const headers = look.getByRole("group", { name: "Has these headers" });
+  await headers.getByRole("button", { name: "Add" }).click();
+  await headers.getByLabel("Has these headers: name").fill("tenant");
+  await headers.getByLabel("Has these headers: value").fill("7");
+  await headers.getByLabel("Has these headers: type").selectOption("number");
+  await look.getByRole("button", { name: "Show messages" }).click();
+  await eventually("one message has the header", async () => await table.getByRole("row").count() === 2);
+  await table.getByRole("button", { name: "Show message 1" }).click();
+  const box = page.getByRole("dialog");
+  await box.locator("pre").getByText(hostile, { exact: true }).waitFor();
+  await accessible(page, "a message");
+  await shot(page, "message");
+  await page.keyboard.press("Escape");
+  await box.waitFor({ state: "detached" });
+  const q = await inQueue(hostile);
+  assert.deepEqual([q.messages_ready, q.message_stats.get, q.message_stats.redeliver], [4, 0, 0], "looking took nothing");
+}
+
+async function move() {
+  await page.getByRole("link", { name: "Move", exact: true }).click();
+  const form = page.getByRole("form", { name: "Move messages" });
+  await form.getByLabel("Queue", { exact: true }).fill("inbox");
+  await form.getByLabel("How many at most").fill("3");
+  await form.getByRole("button", { name: "Move messages" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Move them" }).click();
+  await page.getByText("3 of 3 moved").waitFor();
+  assert.deepEqual([(await inQueue(hostile)).messages_ready, (await inQueue("inbox")).messages_ready], [1, 3]);
+  await page.getByRole("button", { name: "Delete" }).click();
+  const sure = page.getByRole("dialog");
+  await sure.getByRole("button", { name: "Delete queue" }).click();
+  assert.ok(await sure.isVisible(), "a queue with messages goes only when its name is typed");
+  await sure.getByLabel(/^Type/).fill(hostile);
+  await sure.getByRole("button", { name: "Delete queue" }).click();
+  await page.getByRole("heading", { level: 1, name: "Queues" }).waitFor();
+  assert.equal(await page.evaluate(() => globalThis.pwned), undefined, "no text became markup");
+}
+
+// longList looks at more queues than stand on a page.
+async function longList() {
+  await visit(page, "queues?name=many", "Queues");
+  const table = page.getByRole("table", { name: "Queues" });
+  await page.getByText("1–50 of 120").waitFor();
+  await page.getByRole("button", { name: "Next page" }).click();
+  await page.getByText("51–100 of 120").waitFor();
+  await table.getByRole("columnheader", { name: "Name" }).getByRole("button").click();
+  assert.equal(await table.getByRole("columnheader", { name: "Name" }).getAttribute("aria-sort"), "descending");
+  await table.getByRole("row").nth(1).getByRole("link", { name: "many-119" }).waitFor();
+  await page.getByLabel("Filter queues by name").fill("many-007");
+  await eventually("one is left", async () => await table.getByRole("row").count() === 2);
+  assert.match(await page.evaluate(() => location.hash), /name=many-007/, "what is shown stands in the address");
+  await page.reload();
+  await eventually("and is shown again", async () => await table.getByRole("row").count() === 2);
+}
+
+// everyPage looks at all pages, narrow and wide, light and dark, and tells all that is wrong with them.
+async function everyPage() {
+  const wrong = [];
+  const check = (f) => f.catch((e) => wrong.push(e.message));
+  for (const [path, heading, dark] of pages) {
+    const name = path.replaceAll(/\W+/g, "_");
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await visit(page, path, heading);
+    await check(accessible(page, path));
+    await shot(page, `wide-light-${name}`);
+    await page.emulateMedia({ colorScheme: "dark" });
+    if (dark) await check(accessible(page, `${path}, dark`, { dark: true }));
+    await shot(page, `wide-dark-${name}`);
+    await page.setViewportSize({ width: 360, height: 740 });
+    await check(fits(page, path));
+    await shot(page, `phone-dark-${name}`);
+    await page.emulateMedia({ colorScheme: "light" });
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  assert.equal(wrong.length, 0, wrong.join("\n"));
+}
+
+// byTags looks at what a user sees who may not do much.
+async function byTags() {
+  const other = await open(browser, http);
+  await logIn(other, "watcher");
+  const nav = other.getByRole("navigation", { name: "Pages", exact: true });
+  assert.equal(await nav.getByRole("link", { name: "Admin" }).count(), 0);
+  assert.equal(await nav.getByRole("link", { name: "Cluster" }).count(), 0);
+  await other.getByText("Messages", { exact: true }).first().waitFor();
+  await visit(other, "queues/%2F/inbox/messages", "inbox");
+  await other.getByText("access to queue 'inbox' in vhost '/' refused for user 'watcher'").waitFor();
+  await visit(other, "admin/users", "Users");
+  await other.getByRole("alert").getByText("Not administrator user").waitFor();
+  noFaults(other);
+  await other.context().close();
+}
+
+async function killLeader() {
+  const leader = (await api(http, "GET", ["cluster"])).leader;
+  assert.notEqual(leader, here);
+  await visit(page, "cluster", "Cluster");
+  const row = (name) => page.getByRole("table", { name: "Nodes" }).getByRole("row").filter({ has: page.getByRole("link", { name, exact: true }) });
+  await row(leader).getByText("leader").waitFor();
+  await page.evaluate(() => { globalThis.sameDocument = true; });
+  await control("kill", leader);
+  await row(leader).getByText("down").waitFor();
+  await eventually("another node leads", async () => {
+    const now = (await api(http, "GET", ["cluster"])).leader;
+    return now && now !== leader && await row(now).getByText("leader", { exact: true }).isVisible();
+  });
+  await shot(page, "leader-killed");
+  await visit(page, "queues/%2F/inbox/publish", "inbox");
+  await page.getByRole("form", { name: "Publish a message" }).getByRole("button", { name: "Publish" }).click();
+  await page.getByText("The message is published.").waitFor();
+  assert.ok(await page.evaluate(() => globalThis.sameDocument), "nothing was reloaded");
+  await control("start", leader);
+  await visit(page, "cluster", "Cluster");
+  await row(leader).getByText("running").waitFor();
+}
+
+async function killOwnNode() {
+  await visit(page, "queues", "Queues");
+  await page.getByLabel("Filter queues by name").fill("meanwhile");
+  await page.getByText("in its name").waitFor();
+  await control("kill", here);
+  await page.getByText("This node does not answer.").waitFor();
+  await shot(page, "node-gone");
+  const other = nodes.find((n) => n.name !== here).http;
+  await eventually("a queue is declared on another node", () => api(other, "PUT", ["queues", "/", "meanwhile"], { durable: true }).then(() => true));
+  await control("start", here);
+  await page.getByText("This node does not answer.").waitFor({ state: "detached" });
+  await page.getByRole("table", { name: "Queues" }).getByRole("link", { name: "meanwhile" }).waitFor();
+  assert.ok(await page.evaluate(() => globalThis.sameDocument), "nothing was reloaded");
+  await page.locator("summary", { hasText: "guest" }).click();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByRole("heading", { level: 1, name: "Warren" }).waitFor();
+  assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage)), "{}", "nothing is left of the login");
+}
+
+for (const step of [loginByKeyboard, declareAndBind, preview, publishAndBrowse, move, longList, everyPage, byTags, killLeader, killOwnNode]) {
+  try {
+    await step();
+    noFaults(page);
+  } catch (e) {
+    if (process.env.WARREN_UI_FAILED) await page.screenshot({ path: process.env.WARREN_UI_FAILED, fullPage: true });
+    console.log(`${step.name}: ${e.stack}\nfaults: ${page.faults.join("\n")}\nat ${page.url()}\n${await page.locator("body").innerText()}`);
+    process.exit(1);
+  }
+  done(step.name);
+}
+await browser.close();
+console.log(`all of it: ${((Date.now() - begun) / 1000).toFixed(1)} s`);

@@ -1,0 +1,107 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestUI walks through the pages that nodes serve, in a real browser: integration/ui/walk.mjs says how. With
+// WARREN_UI_SHOTS=DIR it leaves pictures of all pages there.
+func TestUI(t *testing.T) {
+	skipWithPeer(t)
+	npm, program, chromium := needProgram(t, "npm"), needProgram(t, "node"), needProgram(t, "chromium")
+	dir := installWalk(t, npm)
+	c := startCluster(t, 3)
+	uiFixtures(t, c)
+
+	type served struct {
+		Name string `json:"name"`
+		HTTP string `json:"http"`
+	}
+	var all []served
+	for _, n := range c.nodes {
+		all = append(all, served{n.name, n.http})
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := httptest.NewServer(processControl(c))
+	defer control.Close()
+	cmd := exec.Command(program, "walk.mjs")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "WARREN_NODES="+string(text), "WARREN_CONTROL="+control.URL, "CHROMIUM="+chromium)
+	if failed := os.Getenv("WARREN_UI_SHOTS"); failed != "" {
+		cmd.Env = append(cmd.Env, "WARREN_UI_FAILED="+filepath.Join(failed, "failed.png"))
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the walk ended: %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// uiFixtures makes what the walk finds there: more queues than a page holds, and a user who may look at nothing much.
+func uiFixtures(t *testing.T, c *cluster) {
+	t.Helper()
+	var queues []fields
+	for i := range 120 {
+		queues = append(queues, fields{"name": fmt.Sprintf("many-%03d", i), "vhost": "/", "durable": true, "arguments": fields{}})
+	}
+	n := c.node(0)
+	n.operate(t, "POST", "/api/definitions", fields{"queues": queues})
+	n.addUser(t, "watcher", "watcher", "management")
+	n.permit(t, "watcher", "", "", "^many")
+	n.operate(t, "PUT", "/api/policies/%2F/short", fields{"pattern": "^many-00", "definition": fields{"max-length": 1000}, "apply-to": "queues"})
+	n.operate(t, "PUT", "/api/operator-policies/%2F/most", fields{"pattern": ".*", "definition": fields{"max-length": 100000}, "apply-to": "queues"})
+	n.operate(t, "PUT", "/api/vhost-limits/%2F/max-queues", fields{"value": 5000})
+	ch := open(t, c.node(1)) // for the pages of connections and channels
+	if _, err := ch.Consume("many-001", "watched", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// installWalk copies integration/ui into a directory of its own, with what its package-lock.json names.
+func installWalk(t *testing.T, npm string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(moduleRoot(), "integration", "ui"))); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		missing(t, "npm ci: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// processControl serves POST /kill/NODE and /start/NODE.
+func processControl(c *cluster) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{what}/{node}", func(w http.ResponseWriter, r *http.Request) {
+		n := c.byName(r.PathValue("node"))
+		var err error
+		switch {
+		case n == nil:
+			err = fmt.Errorf("no node %s", r.PathValue("node"))
+		case r.PathValue("what") == "kill":
+			err = n.endProcess(syscall.SIGKILL)
+		case r.PathValue("what") == "start":
+			err = n.startProcess()
+		default:
+			err = fmt.Errorf("no such order: %s", r.PathValue("what"))
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	return mux
+}
