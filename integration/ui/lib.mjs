@@ -8,7 +8,7 @@ import { chromium } from "playwright-core";
 export const nodes = JSON.parse(process.env.WARREN_NODES); // [{name, http}]
 const shots = process.env.WARREN_UI_SHOTS ?? "";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const patience = 30_000; // milliseconds for a condition; a busy machine is slow
+const patience = 60_000; // milliseconds for a condition; a busy machine is slow
 
 export const addressOf = (name) => nodes.find((n) => n.name === name).http;
 
@@ -83,7 +83,7 @@ export async function visit(page, path, heading) {
 
 // accessible wants no violation of WCAG's A and AA, as far as a program can tell.
 export async function accessible(page, what, { dark = false } = {}) {
-  await page.evaluate(axe);
+  if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
   const rules = dark ? { runOnly: { type: "rule", values: ["color-contrast"] } } : { runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] } };
   const found = await page.evaluate((r) => globalThis.axe.run(document, { ...r, resultTypes: ["violations"] }), rules);
   const lines = found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`));

@@ -11,7 +11,7 @@ export const pages = [
   ["exchanges/%2F/orders/publish", "orders"],
   ["exchanges/%2F/orders/route", "orders"],
   ["exchanges/%2F/orders/delayed", "orders"],
-  ["queues", "Queues", true],
+  ["queues?name=many-00", "Queues", true],
   ["queues/%2F/inbox", "inbox", true],
   ["queues/%2F/inbox/messages", "inbox"],
   ["queues/%2F/inbox/move", "inbox"],

@@ -86,6 +86,7 @@ func (c *call) exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange,
 			"publish_in": t.In, "publish_in_details": stats.details(rates, 0),
 			"publish_out": t.Out, "publish_out_details": stats.details(rates, 1),
 		}
+		stats.addSince(o)
 	}
 	if n := m.DelayedCount(vhost, &x.Name); n > 0 || x.Type == topology.Delayed {
 		o["messages_delayed"] = n

@@ -123,6 +123,7 @@ func (d *queueDescriber) addStats(o object, q *fsm.QueueInfo) {
 		o["idle_since"] = since.Format("2006-01-02T15:04:05.000-07:00")
 	}
 	addLengths(o, &now, &stats, d.lengths)
+	stats.addSince(o)
 	o["single_active_consumer_tag"] = tagOrNull(q.SingleActiveTag)
 	o["exclusive_consumer_tag"] = tagOrNull(q.ExclusiveTag)
 }

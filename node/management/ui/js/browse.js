@@ -14,7 +14,8 @@ const units = [{ value: 1, label: "seconds" }, { value: 60, label: "minutes" }, 
 export function browser(context) {
   const { vhost, name } = context.params;
   const path = ["queues", vhost, name, "messages"];
-  const result = h("section", { class: "card flush", "aria-live": "polite" });
+  const result = h("section", { class: "card flush" });
+  const said = h("p", { class: "hide", role: "status" });
   let asked = {};
   let starts = [""]; // where the pages begin that were seen, the last of which is shown
 
@@ -59,6 +60,7 @@ export function browser(context) {
   function draw({ messages, next }) {
     context.problem(null);
     const first = starts.length === 1;
+    said.textContent = `${plural(messages.length, "message")} shown, page ${starts.length}`;
     fill(result, h("header", { class: "card-head" }, h("h2", {}, messages.length ? `Messages, page ${number(starts.length)}` : "Messages"), h("div", { class: "pager" },
       h("button", { type: "button", class: "small", onclick: () => turn(() => {}) }, "Look again"),
       h("button", { type: "button", class: "small", disabled: first, onclick: () => turn(() => { starts = [""]; }) }, "First"),
@@ -70,5 +72,5 @@ export function browser(context) {
   }
 
   show().catch((e) => context.problem(e));
-  return h("div", { class: "stack" }, h("details", { class: "card fold" }, h("summary", {}, icon("plus"), h("h2", {}, "Filter")), h("div", { class: "fold-body" }, look.element)), result);
+  return h("div", { class: "stack" }, h("details", { class: "card fold" }, h("summary", {}, icon("plus"), h("h2", {}, "Filter")), h("div", { class: "fold-body" }, look.element)), result, said);
 }

@@ -14,7 +14,8 @@ const modes = [
 ];
 
 export function getPart({ vhost, name }) {
-  const result = h("div", { class: "stack", "aria-live": "polite" });
+  const result = h("div", { class: "stack" });
+  const said = h("p", { class: "hide", role: "status" });
   const made = form({
     label: "Get messages", action: "Get messages", reset: false,
     fields: [
@@ -26,8 +27,9 @@ export function getPart({ vhost, name }) {
       const gone = v.mode.endsWith("false");
       if (gone && !await sure({ title: "Take messages out of the queue?", action: v.mode.startsWith("ack") ? "Acknowledge them" : "Reject them", text: `Up to ${plural(v.count, "message")} will leave ${name}. “Messages” shows them without taking them.` })) return;
       const list = await api.post(["queues", vhost, name, "get"], { count: v.count, ackmode: v.mode, encoding: v.encoding, truncate: 50_000 });
+      said.textContent = plural(list.length, "message");
       fill(result, list.length ? messageTable(list) : h("p", { class: "muted" }, "The queue had no message that is ready."));
     },
   });
-  return h("div", { class: "stack" }, h("p", { class: "muted" }, "This takes messages as a client does. To look without touching anything, use “Messages”."), made.element, result);
+  return h("div", { class: "stack" }, h("p", { class: "muted" }, "This takes messages as a client does. To look without touching anything, use “Messages”."), made.element, result, said);
 }

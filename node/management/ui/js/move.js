@@ -16,7 +16,8 @@ const kinds = [
 
 export function mover(context) {
   const { vhost, name } = context.params;
-  const progress = h("section", { class: "card progress", "aria-live": "polite" });
+  const progress = h("section", { class: "card progress" });
+  const said = h("p", { class: "hide", role: "status" });
   progress.hidden = true;
   let stop = null; // of the move that is under way
   context.onEnd(() => stop?.abort());
@@ -91,6 +92,7 @@ export function mover(context) {
   function draw(all, mine) {
     const to = all.to.queue ?? null;
     progress.hidden = false;
+    said.textContent = all.end ? `${number(all.moved)} of ${number(all.count)} moved. ${all.end}` : "The move has begun.";
     fill(progress, h("h2", {}, all.end ? "The move has ended" : "Moving…"),
       h("progress", { max: all.count, value: all.moved, "aria-label": "Messages moved" }),
       h("p", { class: all.bad ? "problem" : null }, `${number(all.moved)} of ${number(all.count)} moved`, all.kept ? `, ${plural(all.kept, "message")} stayed as no queue would take them` : "", all.end ? `. ${all.end}` : ""),
@@ -100,7 +102,7 @@ export function mover(context) {
 
   return h("div", { class: "stack" }, card("Move messages",
     h("p", { class: "muted" }, "Each message leaves this queue and enters the other in one step: it is neither lost nor doubled, whatever happens meanwhile. A message that no queue would take stays. ",
-      h("a", { href: link("queues", vhost, name, "messages") }, "Look at the messages first"), "."), made.element), progress);
+      h("a", { href: link("queues", vhost, name, "messages") }, "Look at the messages first"), "."), made.element), progress, said);
 }
 
 // pause waits, and reports whether nobody said stop.

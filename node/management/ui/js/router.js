@@ -90,6 +90,7 @@ export function router(main, routes, onChange) {
         h("div", {}, view.crumbs ? trail(view.crumbs) : null, title, view.about ? h("p", { class: "about" }, view.about) : null),
         view.actions ? h("div", { class: "actions" }, view.actions) : null),
       problem, ...[view.body].flat().filter(Boolean));
+    main.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     document.title = `${view.title} · Warren`;
     onChange(found?.section ?? "");
     if (focus && address !== shown) {

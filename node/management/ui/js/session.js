@@ -48,6 +48,16 @@ export function forget() {
   write(sessionStorage, loginKey, null);
 }
 
+let onVHosts = () => {};
+export function whenVHostsChange(f) { onVHosts = f; }
+
+// setVHosts takes up which virtual hosts there are, after one was added or deleted.
+export function setVHosts(names) {
+  session.vhosts = names;
+  if (!names.includes(session.vhost)) session.vhost = null;
+  onVHosts();
+}
+
 // What a user's tags let it see and do. They only decide what is shown: the server decides what is done.
 const tagged = (...tags) => session.tags.some((t) => tags.includes(t));
 export const may = {

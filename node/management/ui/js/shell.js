@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { interval, intervals, refreshAll, setInterval } from "./live.js";
 import { link } from "./router.js";
-import { may, prefs, session } from "./session.js";
+import { may, prefs, session, whenVHostsChange } from "./session.js";
 import { statusBanner, whenLeaderKnown } from "./status.js";
 
 const sections = [
@@ -39,8 +39,8 @@ export function shell({ onLeave, onVHost }) {
   whenLeaderKnown((leader) => fill(leads, leader ? h("span", {}, h("span", { class: "pip good" }), `Leader ${leader}`) : h("span", {}, h("span", { class: "pip bad" }), "No leader")));
 
   const vhost = h("select", { "aria-label": "Virtual host", title: "Virtual host", onchange: (e) => onVHost(e.target.value === "" ? null : e.target.value.slice(1)) },
-    h("option", { value: "", selected: session.vhost === null }, "All virtual hosts"),
-    session.vhosts.map((v) => h("option", { value: `=${v}`, selected: v === session.vhost }, v)));
+    choices());
+  whenVHostsChange(() => vhost.replaceChildren(...choices()));
   const every = h("select", { "aria-label": "Refresh", title: "How often the page is brought up to date", onchange: (e) => setInterval(Number(e.target.value)) },
     intervals.map((s) => h("option", { value: s, selected: s === interval() }, s ? `Every ${s} s` : "By hand")));
 
@@ -60,6 +60,9 @@ export function shell({ onLeave, onVHost }) {
     },
   };
 }
+
+const choices = () => [h("option", { value: "", selected: session.vhost === null }, "All virtual hosts"),
+  ...session.vhosts.map((v) => h("option", { value: `=${v}`, selected: v === session.vhost }, v))];
 
 const themes = { "": "as the system", light: "light", dark: "dark" };
 

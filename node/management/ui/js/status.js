@@ -71,7 +71,7 @@ function draw(alarms) {
   if (trouble === "gone") {
     list.push(line("bad", "This node does not answer.", "What is shown is what it said last. Trying again; another node of the cluster shows the same."));
   } else if (trouble) {
-    list.push(line("bad", "The cluster cannot serve from here.", `${trouble}. What is shown may be old, and nothing can be changed.`));
+    list.push(line("bad", "The cluster cannot serve from here.", `${trouble[0].toUpperCase()}${trouble.slice(1)}. What is shown may be old, and nothing can be changed.`));
   }
   for (const resource of new Set(alarms.map((a) => a.resource))) {
     const nodes = alarms.filter((a) => a.resource === resource).map((a) => a.node).join(", ");

@@ -6,17 +6,20 @@ import { fill, h } from "../dom.js";
 import { bytes } from "../format.js";
 import { field, folded, form, parseJSON, sure } from "../form.js";
 import { card } from "../parts.js";
-import { go } from "../router.js";
-import { may, session } from "../session.js";
+import { link } from "../router.js";
+import { may, session, setVHosts } from "../session.js";
 import { plainTable } from "../table.js";
 import { attempt, say } from "../toast.js";
 
 export function adminHome() {
-  queueMicrotask(() => go("admin", may.administer() ? "users" : "policies"));
+  queueMicrotask(() => location.replace(link("admin", may.administer() ? "users" : "policies"))); // Back leads past it
   return { title: "Admin", body: [] };
 }
 
 const json = (v) => h("pre", {}, JSON.stringify(v, null, 1));
+
+// elsewhere are components whose parameters have pages of their own.
+const elsewhere = new Set(["vhost-limits", "operator_policy", "policy"]);
 
 export function parametersPage(context) {
   const about = h("div", { class: "stack" });
@@ -27,12 +30,12 @@ export function parametersPage(context) {
   const clearButton = (what, path) => h("button", { type: "button", class: "small", "aria-label": `Clear ${what}`, onclick: () => remove(what, path) }, "Clear");
   context.live(async (signal) => {
     const [own, global] = await Promise.all([api.get(["parameters"], {}, signal), api.get(["global-parameters"], {}, signal)]);
-    return { own: own.filter((p) => session.vhost === null || p.vhost === session.vhost), global };
+    return { own: own.filter((p) => (session.vhost === null || p.vhost === session.vhost) && !elsewhere.has(p.component)), global };
   }, ({ own, global }) => fill(about,
-    h("section", { class: "card flush" }, h("header", { class: "card-head" }, h("h2", {}, "Parameters of virtual hosts")), own.length === 0 ? h("div", { class: "empty" }, h("p", {}, "None. Limits and operator policies, which are parameters too, have pages of their own.")) : plainTable("Parameters", ["Component", "Virtual host", "Name", { label: "Value", from: "s" }, ""],
+    h("section", { class: "card flush" }, h("header", { class: "card-head" }, h("h2", {}, "Parameters of virtual hosts")), own.length === 0 ? h("div", { class: "empty" }, h("p", {}, "None. Shovels and federation links would be here; limits and policies have pages of their own.")) : plainTable("Parameters", ["Component", "Virtual host", "Name", { label: "Value", from: "s" }, ""],
       own.map((p) => ({ key: `${p.component}\u0000${p.vhost}\u0000${p.name}`, cells: [p.component, p.vhost, p.name, json(p.value), clearButton(p.name, ["parameters", p.component, p.vhost, p.name])] })))),
     h("section", { class: "card flush" }, h("header", { class: "card-head" }, h("h2", {}, "Global parameters")), plainTable("Global parameters", ["Name", "Value", ""],
-      global.map((p) => ({ key: p.name, cells: [p.name, json(p.value), may.administer() ? clearButton(p.name, ["global-parameters", p.name]) : ""] }))))));
+      global.map((p) => ({ key: p.name, cells: [p.name, json(p.value), may.administer() && !p.name.startsWith("internal_") ? clearButton(p.name, ["global-parameters", p.name]) : ""] }))))));
   const valueField = { name: "value", label: "Value (JSON)", type: "textarea", required: true };
   const set = form({
     label: "Set a parameter", action: "Set parameter", fields: [{ name: "component", label: "Component", required: true }, { name: "vhost", label: "Virtual host", type: "select", options: session.vhosts, value: session.vhost ?? session.vhosts[0] }, { name: "name", label: "Name", required: true }, valueField],
@@ -73,7 +76,7 @@ export function definitionsPage() {
       const yes = await sure({ title: "Import these definitions?", action: "Import", text: [`${v.file.name}, ${bytes(v.file.size)}: ${lines.join(", ") || "nothing that is known"}.`, "What is there already stays as it is, but for parameters, policies, users’ passwords and permissions, which are set. Nothing is deleted."] });
       if (!yes) return;
       await api.post(pathOf(v.into), all);
-      session.vhosts = (await api.get(["vhosts"], { columns: "name" })).map((o) => o.name);
+      setVHosts((await api.get(["vhosts"], { columns: "name" })).map((o) => o.name));
       say("The definitions are imported.");
     },
   });

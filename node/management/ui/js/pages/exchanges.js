@@ -77,7 +77,7 @@ function overview(context) {
   const about = h("div", { class: "stack" });
   context.live((signal) => api.get(["exchanges", vhost, shown], { msg_rates_age: choice.span.age, msg_rates_incr: choice.span.incr }, signal), (x) => {
     const { message_stats: stats } = x;
-    rated.update(rates({ publish_in: stats.publish_in_details, publish_out: stats.publish_out_details }));
+    rated.update(rates({ publish_in: stats.publish_in_details, publish_out: stats.publish_out_details }, x.samples_since));
     fill(about, card("About this exchange", facts([
       ["Type", x.type], ["Features", features({ ...x, type: "" })], ["In", `${number(stats.publish_in)} messages`], ["Out", `${number(stats.publish_out)} messages`],
       x.messages_delayed !== undefined ? ["Delayed", number(x.messages_delayed)] : null, x.messages_recent !== undefined ? ["Remembered", number(x.messages_recent)] : null,

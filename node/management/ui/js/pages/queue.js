@@ -59,8 +59,8 @@ function overview(context) {
       tile("Ready", q.messages_ready, bytes(q.message_bytes_ready)), tile("Unacknowledged", q.messages_unacknowledged, bytes(q.message_bytes_unacknowledged)),
       tile("Delayed", q.messages_delayed, "wait for another try"), tile("Parked", q.messages_parked, "above the delivery limit"),
       tile("Consumers", q.consumers, q.single_active_consumer_tag ? `active: ${q.single_active_consumer_tag}` : "", link("queues", vhost, name, "consumers")));
-    queued.update(gauges(pick(q, waiting)));
-    rated.update(rates(pick(q.message_stats, traffic)));
+    queued.update(gauges(pick(q, waiting), q.samples_since));
+    rated.update(rates(pick(q.message_stats, traffic), q.samples_since));
     fill(about, h("h2", {}, "About this queue"), facts([
       ["Features", features(q)], ["State", state(q.state, "good")], ["Leader", q.leader], ["Replicas", `${q.members.join(", ")}${q.online.length < q.members.length ? ` (answering: ${q.online.join(", ")})` : ""}`],
       ["Size of all messages", bytes(q.message_bytes)], ["Policy", q.policy ?? "none"], ["Operator policy", q.operator_policy ?? "none"],

@@ -7,7 +7,7 @@ import { number, rate } from "../format.js";
 import { folded, form, sure } from "../form.js";
 import { badge, card, count, state, values } from "../parts.js";
 import { go, link } from "../router.js";
-import { session } from "../session.js";
+import { session, setVHosts } from "../session.js";
 import { dataTable, facts } from "../table.js";
 import { attempt, say } from "../toast.js";
 
@@ -38,7 +38,7 @@ export function vhostsPage(context) {
     ],
     async run(v) {
       await api.put(["vhosts", v.name], { description: v.description, tags: v.tags, default_queue_type: v.type });
-      session.vhosts = (await api.get(["vhosts"], { columns: "name" })).map((o) => o.name);
+      setVHosts((await api.get(["vhosts"], { columns: "name" })).map((o) => o.name));
       say(`Virtual host ${v.name} is there, and you may use it.`);
       await table.refresh();
     },
@@ -81,7 +81,6 @@ export function vhostPage(context) {
 async function remove(name) {
   const yes = await sure({ title: `Delete virtual host ${name}?`, action: "Delete virtual host", typed: name, text: "All its queues, messages, exchanges and permissions go with it, and its connections are closed." });
   if (!yes || !await attempt(`Virtual host ${name} is deleted.`, () => api.delete(["vhosts", name]))) return;
-  session.vhosts = session.vhosts.filter((v) => v !== name);
-  if (session.vhost === name) session.vhost = null;
+  setVHosts(session.vhosts.filter((v) => v !== name));
   go("admin", "vhosts");
 }
