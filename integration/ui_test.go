@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // TestUI walks through the pages that nodes serve, in a real browser: integration/ui/walk.mjs says how. With
@@ -19,7 +22,7 @@ func TestUI(t *testing.T) {
 	npm, program, chromium := needProgram(t, "npm"), needProgram(t, "node"), needProgram(t, "chromium")
 	dir := installWalk(t, npm)
 	c := startCluster(t, 3)
-	uiFixtures(t, c)
+	closed := uiFixtures(t, c)
 
 	type served struct {
 		Name string `json:"name"`
@@ -46,10 +49,14 @@ func TestUI(t *testing.T) {
 		t.Fatalf("the walk ended: %v\n%s", err, out)
 	}
 	t.Logf("%s", out)
+	if err := <-closed; err == nil || err.Code != amqp.ConnectionForced || !strings.Contains(err.Reason, "maintenance at noon") {
+		t.Errorf("the client was closed with %v", err)
+	}
 }
 
-// uiFixtures makes what the walk finds there: more queues than a page holds, and a user who may look at nothing much.
-func uiFixtures(t *testing.T, c *cluster) {
+// uiFixtures makes what the walk finds there: more queues than a page holds, a user who may look at nothing much, and a client, of
+// whose end the channel tells.
+func uiFixtures(t *testing.T, c *cluster) <-chan *amqp.Error {
 	t.Helper()
 	var queues []fields
 	for i := range 120 {
@@ -62,10 +69,19 @@ func uiFixtures(t *testing.T, c *cluster) {
 	n.operate(t, "PUT", "/api/policies/%2F/short", fields{"pattern": "^many-00", "definition": fields{"max-length": 1000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/operator-policies/%2F/most", fields{"pattern": ".*", "definition": fields{"max-length": 100000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/vhost-limits/%2F/max-queues", fields{"value": 5000})
-	ch := open(t, c.node(1)) // for the pages of connections and channels
+	conn, err := amqp.Dial(c.node(1).url) // for the pages of connections and channels
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := ch.Consume("many-001", "watched", false, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
+	return closed
 }
 
 // installWalk copies integration/ui into a directory of its own, with what its package-lock.json names.

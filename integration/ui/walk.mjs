@@ -2,6 +2,7 @@
 // the leader, kill the node that serves the page.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { accessible, addressOf, api, control, eventually, fits, launch, logIn, noFaults, nodes, open, shot, visit } from "./lib.mjs";
 import { pages } from "./pages.mjs";
 
@@ -186,6 +187,73 @@ async function everyPage() {
   assert.equal(wrong.length, 0, wrong.join("\n"));
 }
 
+// administer adds a user and a policy, and takes definitions out and in again.
+async function administer() {
+  await visit(page, "admin/users", "Users");
+  await page.getByText("Add a user").first().click();
+  const user = page.getByRole("form", { name: "Add a user" });
+  await user.getByLabel("Name", { exact: false }).first().fill("ada");
+  await user.getByLabel("Password", { exact: true }).fill("lovelace");
+  await user.getByLabel("Password once more").fill("other");
+  await user.getByRole("checkbox", { name: /^monitoring/ }).check();
+  await user.getByRole("button", { name: "Add user" }).click();
+  await user.getByRole("alert").getByText("The two passwords differ.").waitFor();
+  await user.getByLabel("Password once more").fill("lovelace");
+  await user.getByRole("button", { name: "Add user" }).click();
+  await page.getByRole("heading", { level: 1, name: "ada" }).waitFor();
+  await page.getByText("Grant permissions").first().click();
+  await page.getByRole("form", { name: "Grant permissions" }).getByLabel("Configure").fill("^ada");
+  await page.getByRole("form", { name: "Grant permissions" }).getByRole("button", { name: "Grant" }).click();
+  await page.getByRole("table", { name: "Permissions", exact: true }).getByText("^ada").waitFor();
+  assert.deepEqual((await api(http, "GET", ["permissions", "/", "ada"])).configure, "^ada");
+
+  await visit(page, "admin/policies", "Policies");
+  await page.getByText("Add a policy").first().click();
+  const policy = page.getByRole("form", { name: "Add policy" });
+  await policy.getByLabel("Name", { exact: false }).first().fill("soon");
+  await policy.getByLabel("Pattern").fill("^inbox$");
+  await policy.getByLabel("Definition: add a known one").selectOption("message-ttl");
+  await page.keyboard.type("soon");
+  await policy.getByRole("button", { name: "Set policy" }).click();
+  await policy.getByRole("alert").getByText("“soon” is not a number").waitFor();
+  await policy.getByLabel("Definition: value of message-ttl").fill("86400000");
+  await policy.getByRole("button", { name: "Set policy" }).click();
+  await page.getByRole("table", { name: "Policies", exact: true }).getByText("soon").waitFor();
+  await eventually("the queue has it", async () => (await inQueue("inbox")).policy === "soon");
+
+  await visit(page, "admin/definitions", "Definitions");
+  const coming = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Download" }).click();
+  const file = await (await coming).path();
+  assert.ok(JSON.parse(readFileSync(file, "utf8")).queues.some((q) => q.name === "inbox"));
+  await page.getByLabel("File").setInputFiles(file);
+  await page.getByRole("button", { name: "Import…" }).click();
+  await page.getByRole("dialog").getByText("121 queues").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Import" }).click();
+  await page.getByText("The definitions are imported.").waitFor();
+
+  await visit(page, "admin/users/ada", "ada");
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByLabel(/^Type/).fill("ada");
+  await page.getByRole("dialog").getByRole("button", { name: "Delete user" }).click();
+  await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
+}
+
+// closeConnection ends a client's connection with a reason, which the test that holds it wants to hear.
+async function closeConnection() {
+  await visit(page, "connections", "Connections");
+  const first = page.getByRole("table", { name: "Connections" }).getByRole("row").nth(1);
+  const name = await first.getByRole("link").innerText();
+  await first.getByRole("link").click();
+  await page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
+  await accessible(page, "a connection");
+  await page.getByRole("button", { name: "Close", exact: true }).click();
+  await page.getByRole("dialog").getByLabel("Reason").fill("maintenance at noon");
+  await page.getByRole("dialog").getByRole("button", { name: "Close connection" }).click();
+  await page.getByText("The connection is closed.").waitFor();
+  await page.getByRole("heading", { level: 1, name: "Connections" }).waitFor();
+}
+
 // byTags looks at what a user sees who may not do much.
 async function byTags() {
   const other = await open(browser, http);
@@ -251,7 +319,7 @@ async function killOwnNode() {
   assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage)), "{}", "nothing is left of the login");
 }
 
-for (const step of [loginByKeyboard, declareAndBind, preview, publishAndBrowse, move, longList, everyPage, byTags, killLeader, killOwnNode]) {
+for (const step of [loginByKeyboard, declareAndBind, preview, publishAndBrowse, move, longList, everyPage, administer, closeConnection, byTags, killLeader, killOwnNode]) {
   try {
     await step();
     noFaults(page);

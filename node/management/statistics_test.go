@@ -111,6 +111,9 @@ func TestQueueRates(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.do("GET", detailed, "", 200, `{"message_stats":{"publish_details":{"rate":5,"avg_rate":2.5,"samples":[{"sample":35},{"sample":10},{"sample":10}]}},
 			"messages_details":{"samples":[{"sample":35},{"sample":10}]}}`)
+		begun := time.Now().Add(-(sampleStep*time.Millisecond + 2*time.Second)).UnixMilli() // the first survey
+		a.do("GET", "/api/queues/%2F/q?lengths_age=5&lengths_incr=5", "", 200, fmt.Sprintf(`{"samples_since":%d}`, begun))
+		a.do("GET", "/api/exchanges/%2F/amq.default?msg_rates_age=5&msg_rates_incr=5", "", 200, fmt.Sprintf(`{"samples_since":%d}`, begun))
 		a.publishMany("q", 5)
 		time.Sleep(sampleStep * time.Millisecond)
 		synctest.Wait()

@@ -38,7 +38,7 @@ export function overviewPage(context) {
     const { queue_totals: totals, object_totals: objects, message_stats: stats, churn_rates: churn } = overview;
     const perSecond = (name) => rate(stats[`${name}_details`]?.rate);
     fill(tiles,
-      tile("Messages", short(totals.messages), `${number(totals.messages_ready)} ready, ${number(totals.messages_unacknowledged)} unacknowledged`, link("queues", { sort: "messages", desc: true })),
+      tile("Messages", short(totals.messages), `${number(totals.messages_unacknowledged)} unacknowledged`, link("queues", { sort: "messages", desc: true })),
       tile("Published", perSecond("publish"), `${perSecond("confirm")} confirmed`),
       tile("Delivered", perSecond("deliver_get"), `${perSecond("ack")} acknowledged`),
       tile("Connections", short(objects.connections), `${number(objects.channels)} channels`, link("connections")),
