@@ -21,7 +21,9 @@ export async function control(what, name) {
 // api asks a node, as guest.
 export async function api(http, method, path, body) {
   const answer = await fetch(`http://${http}/api/${path.map(encodeURIComponent).join("/")}`, {
-    method, headers: { Authorization: `Basic ${btoa("guest:guest")}` }, body: body && JSON.stringify(body),
+    method,
+    headers: { Authorization: `Basic ${btoa("guest:guest")}` },
+    body: body && JSON.stringify(body),
   });
   const text = await answer.text();
   assert.ok(answer.ok, `${method} ${path.join("/")}: ${answer.status} ${text}`);
@@ -35,7 +37,9 @@ export async function eventually(what, f) {
     try {
       const found = await f();
       if (found) return found;
-    } catch (e) { last = e.message; }
+    } catch (e) {
+      last = e.message;
+    }
     if (Date.now() > until) throw new Error(`${what}: ${last}`);
     await new Promise((done) => setTimeout(done, 100));
   }
@@ -54,18 +58,25 @@ export async function open(browser, http, options = {}) {
   page.faults = [];
   page.expectGone = false; // the node is being killed: requests may fail
   page.on("pageerror", (e) => page.faults.push(`error: ${e.stack}`));
-  page.on("dialog", (d) => { page.faults.push(`dialog: ${d.message()}`); d.dismiss(); });
+  page.on("dialog", (d) => {
+    page.faults.push(`dialog: ${d.message()}`);
+    d.dismiss();
+  });
   page.on("console", (m) => {
     if (m.type() !== "error" && !/Content.Security.Policy|Trusted/.test(m.text())) return;
     if (/Failed to load resource/.test(m.text())) return; // answers that refuse, which pages show
     page.faults.push(`console: ${m.text()}`);
   });
-  page.on("request", (r) => { if (new URL(r.url()).host !== http && !/^(blob|data):/.test(r.url())) page.faults.push(`asked ${r.url()}`); });
+  page.on("request", (r) => {
+    if (new URL(r.url()).host !== http && !/^(blob|data):/.test(r.url())) page.faults.push(`asked ${r.url()}`);
+  });
   await page.goto(`http://${http}/`);
   return page;
 }
 
-export function noFaults(page) { assert.deepEqual(page.faults, []); }
+export function noFaults(page) {
+  assert.deepEqual(page.faults, []);
+}
 
 export async function logIn(page, user, password = user) {
   await page.getByLabel("Name").fill(user);
@@ -76,15 +87,19 @@ export async function logIn(page, user, password = user) {
 
 // visit goes to a page by its address, as a link from elsewhere would, and waits for its heading.
 export async function visit(page, path, heading) {
-  await page.evaluate((hash) => { location.hash = hash; }, `#/${path}`);
+  await page.evaluate((hash) => {
+    location.hash = hash;
+  }, `#/${path}`);
   await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
   await page.waitForFunction(() => !document.querySelector("tr.loading"));
 }
 
 // accessible wants no violation of WCAG's A and AA, as far as a program can tell.
 export async function accessible(page, what, { dark = false } = {}) {
-  if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
-  const rules = dark ? { runOnly: { type: "rule", values: ["color-contrast"] } } : { runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] } };
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
+  const rules = dark
+    ? { runOnly: { type: "rule", values: ["color-contrast"] } }
+    : { runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] } };
   const found = await page.evaluate((r) => globalThis.axe.run(document, { ...r, resultTypes: ["violations"] }), rules);
   const lines = found.violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`));
   assert.deepEqual(lines, [], `${what} is not accessible`);
@@ -92,8 +107,14 @@ export async function accessible(page, what, { dark = false } = {}) {
 
 // fits wants no part of a page to stand out of a narrow window.
 export async function fits(page, what) {
-  const out = await page.evaluate(() => (document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("main *")]
-    .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".table-scroll, .tabs")).slice(0, 5).map((e) => `${e.tagName} ${e.className}`)));
+  const out = await page.evaluate(() =>
+    document.documentElement.scrollWidth <= innerWidth
+      ? []
+      : [...document.querySelectorAll("main *")]
+          .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".table-scroll, .tabs"))
+          .slice(0, 5)
+          .map((e) => `${e.tagName} ${e.className}`),
+  );
   assert.deepEqual(out, [], `${what} is wider than the window`);
 }
 

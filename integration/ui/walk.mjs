@@ -12,7 +12,10 @@ const here = info.members.find((m) => !m.raft_leader).name; // the page is serve
 const http = addressOf(here);
 const begun = Date.now();
 let last = begun;
-const done = (what) => { console.log(`${what}: ${((Date.now() - last) / 1000).toFixed(1)} s`); last = Date.now(); };
+const done = (what) => {
+  console.log(`${what}: ${((Date.now() - last) / 1000).toFixed(1)} s`);
+  last = Date.now();
+};
 
 const browser = await launch();
 const page = await open(browser, http);
@@ -45,7 +48,7 @@ async function declareAndBind() {
   await visit(page, "queues", "Queues");
   for (const name of [hostile, "inbox"]) {
     const form = page.getByRole("form", { name: "Declare a queue" });
-    if (!await form.isVisible()) await page.getByText("Declare a queue").first().click();
+    if (!(await form.isVisible())) await page.getByText("Declare a queue").first().click();
     await form.getByLabel("Name", { exact: false }).first().fill(name);
     await form.getByRole("button", { name: "Declare queue" }).click();
     await page.getByRole("table", { name: "Queues" }).getByRole("link", { name, exact: true }).waitFor();
@@ -86,12 +89,19 @@ async function publish(number, headers = {}) {
   await form.getByLabel("Routing key").fill("order.new");
   await form.getByLabel("Payload", { exact: true }).fill(number === 0 ? hostile : JSON.stringify({ number }));
   const group = form.getByRole("group", { name: "Headers" });
-  while (await group.getByRole("button", { name: /^Remove/ }).count()) await group.getByRole("button", { name: /^Remove/ }).first().click();
+  while (await group.getByRole("button", { name: /^Remove/ }).count())
+    await group
+      .getByRole("button", { name: /^Remove/ })
+      .first()
+      .click();
   for (const [name, value] of Object.entries(headers)) {
     await group.getByRole("button", { name: "Add" }).click();
     await group.getByLabel("Headers: name").last().fill(name);
     await group.getByLabel("Headers: value").last().fill(String(value));
-    await group.getByLabel("Headers: type").last().selectOption(typeof value === "number" ? "number" : "text");
+    await group
+      .getByLabel("Headers: type")
+      .last()
+      .selectOption(typeof value === "number" ? "number" : "text");
   }
   await form.getByRole("button", { name: "Publish" }).click();
 }
@@ -117,7 +127,7 @@ async function publishAndBrowse() {
   await headers.getByLabel("Has these headers: value").fill("7");
   await headers.getByLabel("Has these headers: type").selectOption("number");
   await look.getByRole("button", { name: "Show messages" }).click();
-  await eventually("one message has the header", async () => await table.getByRole("row").count() === 2);
+  await eventually("one message has the header", async () => (await table.getByRole("row").count()) === 2);
   await table.getByRole("button", { name: "Show message 1" }).click();
   const box = page.getByRole("dialog");
   await box.locator("pre").getByText(hostile, { exact: true }).waitFor();
@@ -159,10 +169,10 @@ async function longList() {
   assert.equal(await table.getByRole("columnheader", { name: "Name" }).getAttribute("aria-sort"), "descending");
   await table.getByRole("row").nth(1).getByRole("link", { name: "many-119" }).waitFor();
   await page.getByLabel("Filter queues by name").fill("many-007");
-  await eventually("one is left", async () => await table.getByRole("row").count() === 2);
+  await eventually("one is left", async () => (await table.getByRole("row").count()) === 2);
   assert.match(await page.evaluate(() => location.hash), /name=many-007/, "what is shown stands in the address");
   await page.reload();
-  await eventually("and is shown again", async () => await table.getByRole("row").count() === 2);
+  await eventually("and is shown again", async () => (await table.getByRole("row").count()) === 2);
 }
 
 // everyPage looks at all pages, narrow and wide, light and dark, and tells all that is wrong with them.
@@ -274,14 +284,20 @@ async function killLeader() {
   const leader = (await api(http, "GET", ["cluster"])).leader;
   assert.notEqual(leader, here);
   await visit(page, "cluster", "Cluster");
-  const row = (name) => page.getByRole("table", { name: "Nodes" }).getByRole("row").filter({ has: page.getByRole("link", { name, exact: true }) });
+  const row = (name) =>
+    page
+      .getByRole("table", { name: "Nodes" })
+      .getByRole("row")
+      .filter({ has: page.getByRole("link", { name, exact: true }) });
   await row(leader).getByText("leader").waitFor();
-  await page.evaluate(() => { globalThis.sameDocument = true; });
+  await page.evaluate(() => {
+    globalThis.sameDocument = true;
+  });
   await control("kill", leader);
   await row(leader).getByText("down").waitFor();
   await eventually("another node leads", async () => {
     const now = (await api(http, "GET", ["cluster"])).leader;
-    return now && now !== leader && await row(now).getByText("leader", { exact: true }).isVisible();
+    return now && now !== leader && (await row(now).getByText("leader", { exact: true }).isVisible());
   });
   await shot(page, "leader-killed");
   await visit(page, "queues/%2F/inbox/publish", "inbox");
@@ -319,7 +335,20 @@ async function killOwnNode() {
   assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage)), "{}", "nothing is left of the login");
 }
 
-for (const step of [loginByKeyboard, declareAndBind, preview, publishAndBrowse, move, longList, everyPage, administer, closeConnection, byTags, killLeader, killOwnNode]) {
+for (const step of [
+  loginByKeyboard,
+  declareAndBind,
+  preview,
+  publishAndBrowse,
+  move,
+  longList,
+  everyPage,
+  administer,
+  closeConnection,
+  byTags,
+  killLeader,
+  killOwnNode,
+]) {
   try {
     await step();
     noFaults(page);

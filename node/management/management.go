@@ -1,7 +1,8 @@
 // Package management is the HTTP side of a node: an API with the paths and field
 // names of RabbitMQ's management API under /api
-// (https://www.rabbitmq.com/docs/http-api-reference), and /health for load
-// balancers and containers, which needs no login.
+// (https://www.rabbitmq.com/docs/http-api-reference), /health for load
+// balancers and containers, which needs no login, and at / pages for browsers,
+// which are plain files in ui and use the API only.
 //
 // Reads come from the node's own replica of the state machine. Writes propose the
 // command that the AMQP method would, so rules and refusals are the same. Every

@@ -19,7 +19,7 @@ import (
 
 // The pages for browsers are plain files: no build step makes them, and they load nothing from elsewhere.
 //
-//go:embed ui
+//go:embed ui/index.html ui/*.js ui/*.css ui/*.svg ui/js
 var uiFiles embed.FS
 
 const (

@@ -5,11 +5,26 @@ import { tabs } from "./parts.js";
 import { may } from "./session.js";
 
 const list = [
-  ["users", "Users", may.administer], ["vhosts", "Virtual hosts", may.administer], ["permissions", "Permissions", may.administer], ["policies", "Policies", may.makePolicies],
-  ["limits", "Limits", may.administer], ["parameters", "Parameters", may.makePolicies], ["definitions", "Definitions", may.administer], ["settings", "Settings", may.administer],
+  ["users", "Users", may.administer],
+  ["vhosts", "Virtual hosts", may.administer],
+  ["permissions", "Permissions", may.administer],
+  ["policies", "Policies", may.makePolicies],
+  ["limits", "Limits", may.administer],
+  ["parameters", "Parameters", may.makePolicies],
+  ["definitions", "Definitions", may.administer],
+  ["settings", "Settings", may.administer],
 ];
 
 // adminPage is a page of the section: its tab and what stands on it.
 export const adminPage = (tab, title, body, more = {}) => ({
-  title, ...more, body: [tabs("Administration", list.filter(([, , shown]) => shown()).map(([id, text]) => [id, text, link("admin", id)]), tab), ...[body].flat()],
+  title,
+  ...more,
+  body: [
+    tabs(
+      "Administration",
+      list.filter(([, , shown]) => shown()).map(([id, text]) => [id, text, link("admin", id)]),
+      tab,
+    ),
+    ...[body].flat(),
+  ],
 });

@@ -10,23 +10,32 @@ export class Refusal extends Error {
     super(reason);
     Object.assign(this, { status, type });
   }
-  get loggedOut() { return this.status === 401 && this.type === "not_authorized"; }
-  get unavailable() { return this.status >= 502 && this.status <= 504; }
+  get loggedOut() {
+    return this.status === 401 && this.type === "not_authorized";
+  }
+  get unavailable() {
+    return this.status >= 502 && this.status <= 504;
+  }
 }
 
 // An Unreachable is a request that got no answer.
 export class Unreachable extends Error {
-  constructor() { super("The node does not answer."); }
+  constructor() {
+    super("The node does not answer.");
+  }
 }
 
 export const isAbort = (e) => e?.name === "AbortError";
 
 let onLogout = () => {};
-export function whenLoggedOut(f) { onLogout = f; }
+export function whenLoggedOut(f) {
+  onLogout = f;
+}
 
 // request sends one request and returns what the answer holds; null when that is nothing.
 async function request(method, path, { query, body, headers, signal, timeout = 40e3 } = {}) {
-  if (path.some((name) => /^\.{1,2}$/.test(name))) { // every browser would take them for steps in the path
+  if (path.some((name) => /^\.{1,2}$/.test(name))) {
+    // every browser would take them for steps in the path
     throw new Refusal(400, "bad_request", "A browser cannot ask for an object that is named “.” or “..”: use warrenctl.");
   }
   const url = new URL(path.map(encodeURIComponent).join("/"), base);
@@ -38,7 +47,10 @@ async function request(method, path, { query, body, headers, signal, timeout = 4
   let response, text;
   try {
     response = await fetch(url, {
-      method, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+      method,
+      credentials: "omit",
+      cache: "no-store",
+      referrerPolicy: "no-referrer",
       headers: { Authorization: asked, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: signal ? AbortSignal.any([signal, late]) : late,
@@ -58,7 +70,8 @@ function refusalOf(response, text) {
   try {
     const { error, reason } = JSON.parse(text);
     return Object.assign(new Refusal(response.status, error ?? "", reasonText(reason ?? error)), { answer: JSON.parse(text) });
-  } catch { // a proxy's page
+  } catch {
+    // a proxy's page
     return new Refusal(response.status, "", `${response.status} ${response.statusText}`);
   }
 }
@@ -77,7 +90,9 @@ export async function health(signal) {
   const late = AbortSignal.timeout(5000);
   try {
     const response = await fetch(new URL("health", document.baseURI), {
-      cache: "no-store", credentials: "omit", signal: signal ? AbortSignal.any([signal, late]) : late,
+      cache: "no-store",
+      credentials: "omit",
+      signal: signal ? AbortSignal.any([signal, late]) : late,
     });
     return await response.json();
   } catch {

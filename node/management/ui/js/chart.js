@@ -18,23 +18,40 @@ export function chart({ title, series, format, unit = 1000, empty = "Nothing was
   const cells = new Map(series.map((s) => [s.id, h("td", { class: "num" }, "–")]));
   const when = h("span", { class: "when" });
   const said = h("p", { class: "hide", role: "status" });
-  const legend = h("table", { class: "legend" }, h("caption", { class: "hide" }, `${title}: values`),
-    h("tbody", {}, series.map((s) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: `swatch c-${s.color}` }), s.label), cells.get(s.id)))));
-  const frame = h("div", {
-    class: "plot-frame", tabindex: "0", role: "group", "aria-label": `${title}: chart. Arrow keys go through the times.`,
-    onpointermove: (e) => look(nearest(e.clientX)), onpointerleave: () => look(null), onblur: () => look(null),
-    onkeydown: (e) => {
-      const steps = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
-      const n = data.times.length;
-      if (!n) return;
-      if (steps) look(Math.min(n - 1, Math.max(0, (cursor ?? n) + steps)), true);
-      else if (e.key === "Home") look(0, true);
-      else if (e.key === "End") look(n - 1, true);
-      else if (e.key === "Escape") look(null);
-      else return;
-      e.preventDefault();
+  const legend = h(
+    "table",
+    { class: "legend" },
+    h("caption", { class: "hide" }, `${title}: values`),
+    h(
+      "tbody",
+      {},
+      series.map((s) => h("tr", {}, h("th", { scope: "row" }, h("span", { class: `swatch c-${s.color}` }), s.label), cells.get(s.id))),
+    ),
+  );
+  const frame = h(
+    "div",
+    {
+      class: "plot-frame",
+      tabindex: "0",
+      role: "group",
+      "aria-label": `${title}: chart. Arrow keys go through the times.`,
+      onpointermove: (e) => look(nearest(e.clientX)),
+      onpointerleave: () => look(null),
+      onblur: () => look(null),
+      onkeydown: (e) => {
+        const steps = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
+        const n = data.times.length;
+        if (!n) return;
+        if (steps) look(Math.min(n - 1, Math.max(0, (cursor ?? n) + steps)), true);
+        else if (e.key === "Home") look(0, true);
+        else if (e.key === "End") look(n - 1, true);
+        else if (e.key === "Escape") look(null);
+        else return;
+        e.preventDefault();
+      },
     },
-  }, svg);
+    svg,
+  );
   const element = h("figure", { class: "chart" }, h("figcaption", {}, h("h2", { id: label }, title), when), frame, legend, said);
 
   const x = (i) => {
@@ -76,12 +93,24 @@ export function chart({ title, series, format, unit = 1000, empty = "Nothing was
     }
     const top = nice(Math.max(...known), unit);
     const y = (v) => margin.top + (1 - v / top) * (height - margin.top - margin.bottom);
-    fill(svg, grid(top, y), times(n), series.map((s) => lines(s, y)), cursor === null ? null : mark(y));
+    fill(
+      svg,
+      grid(top, y),
+      times(n),
+      series.map((s) => lines(s, y)),
+      cursor === null ? null : mark(y),
+    );
   }
 
-  const grid = (top, y) => [0, top / 2, top].map((v) => h("g", {},
-    h("line", { class: v === 0 ? "axis" : "grid", x1: margin.left, x2: width - margin.right, y1: y(v), y2: y(v) }),
-    h("text", { x: margin.left - 6, y: y(v) + 4, "text-anchor": "end" }, format(v))));
+  const grid = (top, y) =>
+    [0, top / 2, top].map((v) =>
+      h(
+        "g",
+        {},
+        h("line", { class: v === 0 ? "axis" : "grid", x1: margin.left, x2: width - margin.right, y1: y(v), y2: y(v) }),
+        h("text", { x: margin.left - 6, y: y(v) + 4, "text-anchor": "end" }, format(v)),
+      ),
+    );
 
   function times(n) {
     const count = Math.max(2, Math.min(6, Math.floor(width / 110)));
@@ -113,11 +142,16 @@ export function chart({ title, series, format, unit = 1000, empty = "Nothing was
     return parts;
   }
 
-  const mark = (y) => h("g", {}, h("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: margin.top, y2: height - margin.bottom }),
-    series.map((s) => {
-      const v = data.values[s.id]?.[cursor];
-      return v === null || v === undefined ? null : h("circle", { class: `dot c-${s.color}`, cx: x(cursor), cy: y(v), r: 3 });
-    }));
+  const mark = (y) =>
+    h(
+      "g",
+      {},
+      h("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: margin.top, y2: height - margin.bottom }),
+      series.map((s) => {
+        const v = data.values[s.id]?.[cursor];
+        return v === null || v === undefined ? null : h("circle", { class: `dot c-${s.color}`, cx: x(cursor), cy: y(v), r: 3 });
+      }),
+    );
 
   new ResizeObserver(([entry]) => {
     width = Math.round(entry.contentRect.width);
@@ -155,10 +189,15 @@ export function gauges(details, since = 0) {
 // rates makes rates of samples of counts.
 export function rates(details, since = 0) {
   const { times, columns } = read(details);
-  const values = Object.fromEntries(Object.entries(columns).map(([id, list]) => [id, list.slice(1).map((v, i) => {
-    if (times[i] < since) return null;
-    return Math.max(0, (v - list[i]) * 1000 / (times[i + 1] - times[i])); // counts of a node that was started again begin at 0
-  })]));
+  const values = Object.fromEntries(
+    Object.entries(columns).map(([id, list]) => [
+      id,
+      list.slice(1).map((v, i) => {
+        if (times[i] < since) return null;
+        return Math.max(0, ((v - list[i]) * 1000) / (times[i + 1] - times[i])); // counts of a node that was started again begin at 0
+      }),
+    ]),
+  );
   const data = { times: times.slice(1), values };
   // The node has not looked at it yet since the last samples that are alike: that is no pause while its own rate says so.
   const goes = Object.values(details).some((d) => d?.rate > 0);
@@ -182,14 +221,40 @@ function read(details) {
 }
 
 // spans are how far back charts look: [seconds, seconds between samples, label]. A queue's samples reach back ten minutes.
-const spans = [[60, 5, "1 min"], [600, 5, "10 min"], [3600, 60, "1 h"], [28800, 600, "8 h"], [86400, 1800, "24 h"]];
+const spans = [
+  [60, 5, "1 min"],
+  [600, 5, "10 min"],
+  [3600, 60, "1 h"],
+  [28800, 600, "8 h"],
+  [86400, 1800, "24 h"],
+];
 
 // spanChoice is a choice among spans: choice.span is {age, incr} of what is chosen.
 export function spanChoice(onChange, { longest = Infinity } = {}) {
   const name = newID("span");
   const choice = { span: { age: 600, incr: 5 } };
-  choice.element = h("fieldset", { class: "segments" }, h("legend", { class: "hide" }, "Time that charts show"),
-    spans.filter(([age]) => age <= longest).map(([age, incr, label]) => h("label", {},
-      h("input", { type: "radio", name, checked: age === 600, onchange: () => { choice.span = { age, incr }; onChange(); } }), h("span", {}, label))));
+  choice.element = h(
+    "fieldset",
+    { class: "segments" },
+    h("legend", { class: "hide" }, "Time that charts show"),
+    spans
+      .filter(([age]) => age <= longest)
+      .map(([age, incr, label]) =>
+        h(
+          "label",
+          {},
+          h("input", {
+            type: "radio",
+            name,
+            checked: age === 600,
+            onchange: () => {
+              choice.span = { age, incr };
+              onChange();
+            },
+          }),
+          h("span", {}, label),
+        ),
+      ),
+  );
   return choice;
 }

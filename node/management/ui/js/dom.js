@@ -27,7 +27,7 @@ function listen(el, type, f) {
   el.addEventListener(type, (event) => el.handlers[type]?.(event));
 }
 
-export function append(el, children) {
+function append(el, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     el.append(child instanceof Node ? child : String(child));

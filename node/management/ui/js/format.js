@@ -9,7 +9,12 @@ export const number = (n) => (typeof n === "number" ? whole.format(n) : missing)
 // short is for charts and tiles: 12.3k, 4.5M.
 export function short(n) {
   if (typeof n !== "number") return missing;
-  for (const [size, sign] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
+  for (const [size, sign] of [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e4, "k"],
+  ]) {
     if (Math.abs(n) >= size) return compact.format(n / (sign === "k" ? 1e3 : size)) + sign;
   }
   return n % 1 ? compact.format(n) : whole.format(n);
@@ -25,7 +30,10 @@ export function bytes(n) {
   if (typeof n !== "number") return missing;
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let i = 0;
-  while (Math.abs(n) >= 1024 && i < units.length - 1) { n /= 1024; i += 1; }
+  while (Math.abs(n) >= 1024 && i < units.length - 1) {
+    n /= 1024;
+    i += 1;
+  }
   return `${i && Math.abs(n) < 100 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;
 }
 
@@ -34,12 +42,21 @@ export const bytesRate = (n) => (typeof n === "number" ? `${bytes(n)}/s` : missi
 export function duration(ms) {
   if (typeof ms !== "number") return missing;
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  const parts = [[86400e3, "d"], [3600e3, "h"], [60e3, "min"], [1e3, "s"]];
+  const parts = [
+    [86400e3, "d"],
+    [3600e3, "h"],
+    [60e3, "min"],
+    [1e3, "s"],
+  ];
   const first = parts.findIndex(([size]) => ms >= size);
-  return parts.slice(first, first + 2).map(([size, unit], i) => {
-    const n = Math.floor((i ? ms % parts[first][0] : ms) / size);
-    return n || !i ? `${n} ${unit}` : "";
-  }).filter(Boolean).join(" ");
+  return parts
+    .slice(first, first + 2)
+    .map(([size, unit], i) => {
+      const n = Math.floor((i ? ms % parts[first][0] : ms) / size);
+      return n || !i ? `${n} ${unit}` : "";
+    })
+    .filter(Boolean)
+    .join(" ");
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -60,8 +77,10 @@ export function exact(ms) {
   const pad = (n, size = 2) => String(n).padStart(size, "0");
   const off = -d.getTimezoneOffset();
   const zone = `${off < 0 ? "-" : "+"}${pad(Math.floor(Math.abs(off) / 60))}:${pad(Math.abs(off) % 60)}`;
-  return `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())} ` +
-    `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}.${pad(d.getMilliseconds(), 3)} ${zone}`;
+  return (
+    `${d.getFullYear()}-${pad(d.getMonth() + 1)}-${pad(d.getDate())} ` +
+    `${pad(d.getHours())}:${pad(d.getMinutes())}:${pad(d.getSeconds())}.${pad(d.getMilliseconds(), 3)} ${zone}`
+  );
 }
 
 export const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;

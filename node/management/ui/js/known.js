@@ -49,9 +49,18 @@ export const policyKeys = [
 ];
 
 export const userTags = [
-  ["management", "may log in here and see what is its own"], ["policymaker", "also manages policies and parameters"],
-  ["monitoring", "also sees all connections, channels and nodes"], ["administrator", "may do everything"], ["impersonator", "may publish in the name of others"],
+  ["management", "may log in here and see what is its own"],
+  ["policymaker", "also manages policies and parameters"],
+  ["monitoring", "also sees all connections, channels and nodes"],
+  ["administrator", "may do everything"],
+  ["impersonator", "may publish in the name of others"],
 ];
 
-export const vhostLimits = [["max-connections", "connections"], ["max-queues", "queues"]];
-export const userLimits = [["max-connections", "connections"], ["max-channels", "channels"]];
+export const vhostLimits = [
+  ["max-connections", "connections"],
+  ["max-queues", "queues"],
+];
+export const userLimits = [
+  ["max-connections", "connections"],
+  ["max-channels", "channels"],
+];

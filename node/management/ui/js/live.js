@@ -15,7 +15,9 @@ export function setInterval(seconds) {
 }
 
 // whenInTrouble gets the errors that say nothing of a page, but that the node is gone or cannot serve.
-export function whenInTrouble(f) { onTrouble = f; }
+export function whenInTrouble(f) {
+  onTrouble = f;
+}
 
 // live calls load and then draw with what it gave, now and again and again until stop. Errors of the page go to fail, with null when
 // it works again.
@@ -61,4 +63,6 @@ export function refreshAll() {
   return Promise.all([...loops].map((l) => l.refresh()));
 }
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden && interval() > 0) refreshAll(); });
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && interval() > 0) refreshAll();
+});

@@ -19,16 +19,24 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main")?.focus();
 });
 
-whenLoggedOut(() => { if (pages) leave("Your login does not hold any more. Log in again to go on."); });
+whenLoggedOut(() => {
+  if (pages) leave("Your login does not hold any more. Log in again to go on.");
+});
 
 // enter learns who the user is and shows the pages.
 async function enter() {
   const [who, overview, vhosts] = await Promise.all([
-    api.get(["whoami"]), api.get(["overview"], { disable_stats: true, columns: "cluster_name,node,product_version" }), api.get(["vhosts"], { columns: "name" }),
+    api.get(["whoami"]),
+    api.get(["overview"], { disable_stats: true, columns: "cluster_name,node,product_version" }),
+    api.get(["vhosts"], { columns: "name" }),
   ]);
   Object.assign(session, {
-    user: who.name, tags: [who.tags].flat(), vhosts: vhosts.map((v) => v.name), node: overview.node,
-    cluster: overview.cluster_name, version: overview.product_version,
+    user: who.name,
+    tags: [who.tags].flat(),
+    vhosts: vhosts.map((v) => v.name),
+    node: overview.node,
+    cluster: overview.cluster_name,
+    version: overview.product_version,
   });
   if (!session.vhosts.includes(session.vhost)) session.vhost = null;
   keep();
@@ -56,19 +64,21 @@ function leave(message) {
 
 function showLogin(message) {
   document.title = "Log in · Warren";
-  app.replaceChildren(loginPage({
-    message,
-    async login(user, password) {
-      use(user, password);
-      try {
-        await enter();
-      } catch (e) {
-        forget();
-        if (e instanceof Refusal && e.loggedOut) throw new Error("Name or password is wrong, or this user may not log in from here.");
-        throw e;
-      }
-    },
-  }));
+  app.replaceChildren(
+    loginPage({
+      message,
+      async login(user, password) {
+        use(user, password);
+        try {
+          await enter();
+        } catch (e) {
+          forget();
+          if (e instanceof Refusal && e.loggedOut) throw new Error("Name or password is wrong, or this user may not log in from here.");
+          throw e;
+        }
+      },
+    }),
+  );
   app.querySelector("input")?.focus();
 }
 

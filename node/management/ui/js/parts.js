@@ -13,12 +13,20 @@ export const badge = (text, { kind = "", title } = {}) => h("span", { class: `ba
 export const state = (text, kind) => h("span", { class: `state ${kind}` }, h("span", { class: `pip ${kind}`, "aria-hidden": "true" }), text);
 
 export const queueLink = (vhost, name) => h("a", { href: link("queues", vhost, name), class: "name" }, name);
-export const exchangeLink = (vhost, name) => h("a", { href: link("exchanges", vhost, name || "amq.default"), class: "name" }, name || "(default exchange)");
+export const exchangeLink = (vhost, name) =>
+  h("a", { href: link("exchanges", vhost, name || "amq.default"), class: "name" }, name || "(default exchange)");
 export const connectionLink = (name) => (name ? h("a", { href: link("connections", name), class: "name" }, name) : "–");
 export const channelLink = (name, text = name) => (name ? h("a", { href: link("channels", name), class: "name" }, text) : "–");
 
 // vhostColumn is shown where the vhosts that are looked at are more than one.
-export const vhostColumn = { id: "vhost", label: "Virtual host", sort: "vhost", from: "s", cell: (o) => h("span", { class: "muted" }, o.vhost), needs: [] };
+export const vhostColumn = {
+  id: "vhost",
+  label: "Virtual host",
+  sort: "vhost",
+  from: "s",
+  cell: (o) => h("span", { class: "muted" }, o.vhost),
+  needs: [],
+};
 export const withVHost = (columns) => (session.vhost === null && session.vhosts.length > 1 ? columns : columns.filter((c) => c !== vhostColumn));
 
 // zero is a number that stands back when it is 0.
@@ -27,7 +35,13 @@ export const count = (n) => (n ? number(n) : h("span", { class: "zero" }, typeof
 // table of names and values, on one line each.
 export const values = (o) => {
   const all = Object.entries(o ?? {});
-  return all.length ? h("ul", { class: "values" }, all.map(([k, v]) => h("li", {}, h("code", {}, k), " ", h("span", {}, valueText(v))))) : h("span", { class: "zero" }, "none");
+  return all.length
+    ? h(
+        "ul",
+        { class: "values" },
+        all.map(([k, v]) => h("li", {}, h("code", {}, k), " ", h("span", {}, valueText(v)))),
+      )
+    : h("span", { class: "zero" }, "none");
 };
 
 export const card = (title, ...content) => h("section", { class: "card" }, title ? h("h2", {}, title) : null, content);
@@ -36,9 +50,16 @@ export const card = (title, ...content) => h("section", { class: "card" }, title
 export const scoped = (kind) => (session.vhost === null ? [kind] : [kind, session.vhost]);
 
 // theVHost is where something new is put when no vhost is chosen.
-export const vhostField = () => (session.vhost !== null ? null : {
-  name: "vhost", label: "Virtual host", type: "select", options: session.vhosts, value: session.vhosts.includes("/") ? "/" : session.vhosts[0],
-});
+export const vhostField = () =>
+  session.vhost !== null
+    ? null
+    : {
+        name: "vhost",
+        label: "Virtual host",
+        type: "select",
+        options: session.vhosts,
+        value: session.vhosts.includes("/") ? "/" : session.vhosts[0],
+      };
 export const chosenVHost = (v) => v.vhost ?? session.vhost;
 
 // features are what an object is, in short, as badges with what they mean.
@@ -62,15 +83,30 @@ export function features(o) {
 }
 
 const shown = [
-  ["TTL", "x-message-ttl", "message-ttl", "messages expire after (ms)"], ["Exp", "x-expires", "expires", "deleted when unused for (ms)"],
-  ["Lim", "x-max-length", "max-length", "most messages"], ["Lim B", "x-max-length-bytes", "max-length-bytes", "most bytes"],
-  ["Ovfl", "x-overflow", "overflow", "when full"], ["DLX", "x-dead-letter-exchange", "dead-letter-exchange", "dead letters go to exchange"],
-  ["DLK", "x-dead-letter-routing-key", "dead-letter-routing-key", "routing key of dead letters"], ["Pri", "x-max-priority", "max-priority", "priorities up to"],
-  ["SAC", "x-single-active-consumer", "single-active-consumer", "single active consumer"], ["Dlv", "x-delivery-limit", "delivery-limit", "delivery limit"],
-  ["Retry", "x-delayed-retry-type", "delayed-retry-type", "delayed retry of"], ["AE", "alternate-exchange", "alternate-exchange", "what is not routed goes to"],
-  ["Dedup", "x-message-deduplication", "message-deduplication", "repeated messages are dropped"], ["Args", "x-consumer-timeout", "consumer-timeout", "acknowledgement timeout (ms)"],
+  ["TTL", "x-message-ttl", "message-ttl", "messages expire after (ms)"],
+  ["Exp", "x-expires", "expires", "deleted when unused for (ms)"],
+  ["Lim", "x-max-length", "max-length", "most messages"],
+  ["Lim B", "x-max-length-bytes", "max-length-bytes", "most bytes"],
+  ["Ovfl", "x-overflow", "overflow", "when full"],
+  ["DLX", "x-dead-letter-exchange", "dead-letter-exchange", "dead letters go to exchange"],
+  ["DLK", "x-dead-letter-routing-key", "dead-letter-routing-key", "routing key of dead letters"],
+  ["Pri", "x-max-priority", "max-priority", "priorities up to"],
+  ["SAC", "x-single-active-consumer", "single-active-consumer", "single active consumer"],
+  ["Dlv", "x-delivery-limit", "delivery-limit", "delivery limit"],
+  ["Retry", "x-delayed-retry-type", "delayed-retry-type", "delayed retry of"],
+  ["AE", "alternate-exchange", "alternate-exchange", "what is not routed goes to"],
+  ["Dedup", "x-message-deduplication", "message-deduplication", "repeated messages are dropped"],
+  ["Args", "x-consumer-timeout", "consumer-timeout", "acknowledgement timeout (ms)"],
 ];
 
 // tabs are the pages of one object.
-export const tabs = (label, list, current) => h("nav", { class: "tabs", "aria-label": label },
-  h("ul", {}, list.map(([id, text, href]) => h("li", {}, h("a", { href, "aria-current": id === current ? "page" : null }, text)))));
+export const tabs = (label, list, current) =>
+  h(
+    "nav",
+    { class: "tabs", "aria-label": label },
+    h(
+      "ul",
+      {},
+      list.map(([id, text, href]) => h("li", {}, h("a", { href, "aria-current": id === current ? "page" : null }, text))),
+    ),
+  );

@@ -9,7 +9,10 @@ import { icon } from "./icons.js";
 import { badge, card, chosenVHost, exchangeLink, queueLink, values, vhostField } from "./parts.js";
 
 const reasons = {
-  binding: "a binding matches", default: "the default exchange gives to the queue of that name", alternate: "nothing matched, so it goes to the alternate exchange", chance: "the exchange chooses one of several for each message",
+  binding: "a binding matches",
+  default: "the default exchange gives to the queue of that name",
+  alternate: "nothing matched, so it goes to the alternate exchange",
+  chance: "the exchange chooses one of several for each message",
 };
 
 // routePreview is the form and its answer; without an exchange it is asked for.
@@ -17,12 +20,22 @@ export function routePreview(context, { vhost = null, exchange = null } = {}) {
   const result = h("div", { class: "stack", "aria-live": "polite" });
   const place = () => vhost ?? chosenVHost({ vhost: made.fields.vhost?.read() });
   const made = form({
-    label: "Route preview", action: "Show the way", reset: false,
+    label: "Route preview",
+    action: "Show the way",
+    reset: false,
     fields: [
       vhost === null ? vhostField() : null,
-      exchange === null ? { name: "exchange", label: "Exchange", help: "Leave empty for the default exchange.", value: context.query.get("exchange") ?? "", list: (text) => names("exchanges", place())(text) } : null,
+      exchange === null
+        ? {
+            name: "exchange",
+            label: "Exchange",
+            help: "Leave empty for the default exchange.",
+            value: context.query.get("exchange") ?? "",
+            list: (text) => names("exchanges", place())(text),
+          }
+        : null,
       { name: "key", label: "Routing key", value: context.query.get("key") ?? "", maxlength: 255 },
-      { name: "headers", label: "Headers", type: "arguments", known: [{ name: "CC", kind: "JSON", help: "further routing keys", value: "[\"key\"]" }] },
+      { name: "headers", label: "Headers", type: "arguments", known: [{ name: "CC", kind: "JSON", help: "further routing keys", value: '["key"]' }] },
     ],
     async run(v) {
       const at = exchange ?? v.exchange ?? "";
@@ -33,17 +46,50 @@ export function routePreview(context, { vhost = null, exchange = null } = {}) {
   });
 
   function draw({ queues, hops, truncated }, at, key) {
-    fill(result,
-      card(queues.length ? `${plural(queues.length, "queue gets", "queues get")} it` : "No queue gets it",
-        queues.length ? h("ul", { class: "badges" }, queues.map((q) => h("li", {}, queueLink(place(), q.name), q.certain ? null : [" ", badge("by chance", { kind: "warn" })])))
-          : h("p", { class: "muted" }, `A message with the key “${key}” that is published to ${at || "the default exchange"} would be returned or dropped. Bind a queue, or set an alternate exchange.`)),
-      hops.length ? card("Step by step", h("ol", { class: "steps" }, hops.map(step)), truncated ? h("p", { class: "note" }, "There are more steps than are shown.") : null) : null);
+    fill(
+      result,
+      card(
+        queues.length ? `${plural(queues.length, "queue gets", "queues get")} it` : "No queue gets it",
+        queues.length
+          ? h(
+              "ul",
+              { class: "badges" },
+              queues.map((q) => h("li", {}, queueLink(place(), q.name), q.certain ? null : [" ", badge("by chance", { kind: "warn" })])),
+            )
+          : h(
+              "p",
+              { class: "muted" },
+              `A message with the key “${key}” that is published to ${at || "the default exchange"} would be returned or dropped. Bind a queue, or set an alternate exchange.`,
+            ),
+      ),
+      hops.length
+        ? card(
+            "Step by step",
+            h("ol", { class: "steps" }, hops.map(step)),
+            truncated ? h("p", { class: "note" }, "There are more steps than are shown.") : null,
+          )
+        : null,
+    );
   }
 
-  const step = (b) => h("li", { class: "step" }, exchangeLink(b.vhost, b.source), icon("right"), h("span", { class: "hide" }, "to"),
-    b.destination_type === "queue" ? queueLink(b.vhost, b.destination) : exchangeLink(b.vhost, b.destination), badge(b.destination_type),
-    b.routing_key !== "" ? h("code", {}, b.routing_key) : null, Object.keys(b.arguments ?? {}).length ? values(b.arguments) : null,
-    h("span", { class: "why" }, reasons[b.why] ?? b.why));
+  const step = (b) =>
+    h(
+      "li",
+      { class: "step" },
+      exchangeLink(b.vhost, b.source),
+      icon("right"),
+      h("span", { class: "hide" }, "to"),
+      b.destination_type === "queue" ? queueLink(b.vhost, b.destination) : exchangeLink(b.vhost, b.destination),
+      badge(b.destination_type),
+      b.routing_key !== "" ? h("code", {}, b.routing_key) : null,
+      Object.keys(b.arguments ?? {}).length ? values(b.arguments) : null,
+      h("span", { class: "why" }, reasons[b.why] ?? b.why),
+    );
 
-  return h("div", { class: "stack" }, card(null, h("p", { class: "muted" }, "Tells which queues a message would get into, and by which bindings. Nothing is published."), made.element), result);
+  return h(
+    "div",
+    { class: "stack" },
+    card(null, h("p", { class: "muted" }, "Tells which queues a message would get into, and by which bindings. Nothing is published."), made.element),
+    result,
+  );
 }

@@ -10,16 +10,25 @@ export function link(...segments) {
   return `#/${segments.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
 }
 
-export function go(...segments) { location.hash = link(...segments); }
+export function go(...segments) {
+  location.hash = link(...segments);
+}
 
-export function parse(hash) {
+function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
-  const segments = path.split("/").filter((s) => s !== "").map(plain);
+  const segments = path
+    .split("/")
+    .filter((s) => s !== "")
+    .map(plain);
   return { segments, query: new URLSearchParams(query) };
 }
 
 function plain(segment) {
-  try { return decodeURIComponent(segment); } catch { return segment; }
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
 }
 
 function match(pattern, segments) {
@@ -47,9 +56,13 @@ class Context {
     return loop;
   }
 
-  refresh() { return Promise.all(this.loops.map((l) => l.refresh())); }
+  refresh() {
+    return Promise.all(this.loops.map((l) => l.refresh()));
+  }
 
-  onEnd(f) { this.ends.push(f); }
+  onEnd(f) {
+    this.ends.push(f);
+  }
 
   // remember puts what the page shows into its address, without making it a new page.
   remember(values) {
@@ -62,7 +75,9 @@ class Context {
     history.replaceState(null, "", `${path || "#/"}${text ? `?${text}` : ""}`);
   }
 
-  end() { for (const f of this.ends.splice(0)) f(); }
+  end() {
+    for (const f of this.ends.splice(0)) f();
+  }
 }
 
 // router shows pages in main. A route is [pattern, page, section]; page(context) returns {title, crumbs, body}.
@@ -79,17 +94,25 @@ export function router(main, routes, onChange) {
     let found = null;
     for (const [pattern, page, section] of routes) {
       const params = match(pattern, segments);
-      if (params) { found = { page, section, params }; break; }
+      if (params) {
+        found = { page, section, params };
+        break;
+      }
     }
     const context = new Context(found?.params ?? {}, query, report);
     current = context;
     const view = found ? found.page(context) : missing();
     const title = h("h1", { tabindex: "-1" }, view.title);
     main.replaceChildren(
-      h("div", { class: "page-head" },
+      h(
+        "div",
+        { class: "page-head" },
         h("div", {}, view.crumbs ? trail(view.crumbs) : null, title, view.about ? h("p", { class: "about" }, view.about) : null),
-        view.actions ? h("div", { class: "actions" }, view.actions) : null),
-      problem, ...[view.body].flat().filter(Boolean));
+        view.actions ? h("div", { class: "actions" }, view.actions) : null,
+      ),
+      problem,
+      ...[view.body].flat().filter(Boolean),
+    );
     main.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     document.title = `${view.title} · Warren`;
     onChange(found?.section ?? "");
@@ -110,8 +133,16 @@ export function router(main, routes, onChange) {
   };
 }
 
-const trail = (crumbs) => h("nav", { class: "crumbs", "aria-label": "Where you are" },
-  h("ol", {}, crumbs.map(([text, href]) => h("li", {}, h("a", { href }, text)))));
+const trail = (crumbs) =>
+  h(
+    "nav",
+    { class: "crumbs", "aria-label": "Where you are" },
+    h(
+      "ol",
+      {},
+      crumbs.map(([text, href]) => h("li", {}, h("a", { href }, text))),
+    ),
+  );
 
 const missing = () => ({
   title: "No such page",

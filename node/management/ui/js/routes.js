@@ -8,7 +8,8 @@ import { overviewPage } from "./pages/overview.js";
 import { policiesPage } from "./pages/policies.js";
 import { queuePage } from "./pages/queue.js";
 import { queuesPage } from "./pages/queues.js";
-import { limitsPage, permissionsPage, userPage, usersPage } from "./pages/users.js";
+import { limitsPage } from "./pages/limits.js";
+import { permissionsPage, userPage, usersPage } from "./pages/users.js";
 import { vhostPage, vhostsPage } from "./pages/vhosts.js";
 import { routePreview } from "./preview.js";
 

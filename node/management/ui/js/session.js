@@ -5,14 +5,20 @@ const loginKey = "warren.login";
 const loginHours = 8;
 
 function read(storage, key) {
-  try { return storage.getItem(key); } catch { return null; }
+  try {
+    return storage.getItem(key);
+  } catch {
+    return null;
+  }
 }
 
 function write(storage, key, value) {
   try {
     if (value === null) storage.removeItem(key);
     else storage.setItem(key, value);
-  } catch { /* storage is off or full: it is remembered until the page goes */ }
+  } catch {
+    /* storage is off or full: it is remembered until the page goes */
+  }
 }
 
 export const session = { user: "", authorization: "", tags: [], vhosts: [], vhost: null, node: "", cluster: "" };
@@ -29,7 +35,9 @@ export function restore() {
     session.user = kept.user;
     session.authorization = kept.authorization;
     session.vhost = kept.vhost ?? null;
-  } catch { forget(); }
+  } catch {
+    forget();
+  }
 }
 
 export function use(user, password) {
@@ -49,7 +57,9 @@ export function forget() {
 }
 
 let onVHosts = () => {};
-export function whenVHostsChange(f) { onVHosts = f; }
+export function whenVHostsChange(f) {
+  onVHosts = f;
+}
 
 // setVHosts takes up which virtual hosts there are, after one was added or deleted.
 export function setVHosts(names) {
@@ -70,7 +80,13 @@ export const prefs = {
   get(name, otherwise) {
     const text = read(localStorage, `warren.${name}`);
     if (text === null) return otherwise;
-    try { return JSON.parse(text); } catch { return text; }
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
   },
-  set(name, value) { write(localStorage, `warren.${name}`, typeof value === "string" ? value : JSON.stringify(value)); },
+  set(name, value) {
+    write(localStorage, `warren.${name}`, typeof value === "string" ? value : JSON.stringify(value));
+  },
 };

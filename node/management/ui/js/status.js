@@ -18,7 +18,9 @@ let missed = 0; // answers that did not come, one after the other
 let onLeader = () => {};
 
 export const statusBanner = banner;
-export function whenLeaderKnown(f) { onLeader = f; }
+export function whenLeaderKnown(f) {
+  onLeader = f;
+}
 
 export function watch() {
   clearTimeout(timer);
@@ -69,19 +71,37 @@ async function raised() {
 function draw(alarms) {
   const list = [];
   if (trouble === "gone") {
-    list.push(line("bad", "This node does not answer.", "What is shown is what it said last. Trying again; another node of the cluster shows the same."));
+    list.push(
+      line("bad", "This node does not answer.", "What is shown is what it said last. Trying again; another node of the cluster shows the same."),
+    );
   } else if (trouble) {
-    list.push(line("bad", "The cluster cannot serve from here.", `${trouble[0].toUpperCase()}${trouble.slice(1)}. What is shown may be old, and nothing can be changed.`));
+    list.push(
+      line(
+        "bad",
+        "The cluster cannot serve from here.",
+        `${trouble[0].toUpperCase()}${trouble.slice(1)}. What is shown may be old, and nothing can be changed.`,
+      ),
+    );
   }
   for (const resource of new Set(alarms.map((a) => a.resource))) {
-    const nodes = alarms.filter((a) => a.resource === resource).map((a) => a.node).join(", ");
+    const nodes = alarms
+      .filter((a) => a.resource === resource)
+      .map((a) => a.node)
+      .join(", ");
     list.push(line("warn", "Publishers are blocked.", `Too little ${resource} on ${nodes}. Consumers go on.`));
   }
   fill(banner, list);
 }
 
-const line = (kind, title, text) => h("div", { class: `banner ${kind}` }, icon("alert"),
-  h("p", {}, h("strong", {}, title), " ", text),
-  trouble ? h("button", { type: "button", class: "small", onclick: watch }, "Try now") : null);
+const line = (kind, title, text) =>
+  h(
+    "div",
+    { class: `banner ${kind}` },
+    icon("alert"),
+    h("p", {}, h("strong", {}, title), " ", text),
+    trouble ? h("button", { type: "button", class: "small", onclick: watch }, "Try now") : null,
+  );
 
-whenInTrouble(() => { if (session.authorization && !trouble) watch(); });
+whenInTrouble(() => {
+  if (session.authorization && !trouble) watch();
+});

@@ -30,7 +30,12 @@ export function dataTable(context, options) {
     regex: context.query.get(param("regex")) === "true",
     sort: context.query.get(param("sort")) ?? options.sort ?? "",
     reverse: (context.query.get(param("desc")) ?? String(options.reverse ?? false)) === "true",
-    hidden: new Set(prefs.get(`hidden.${options.id}`, columns.filter((c) => c.off).map((c) => c.id))),
+    hidden: new Set(
+      prefs.get(
+        `hidden.${options.id}`,
+        columns.filter((c) => c.off).map((c) => c.id),
+      ),
+    ),
   };
   const caption = newID("caption");
   const head = h("thead");
@@ -57,7 +62,8 @@ export function dataTable(context, options) {
       const answer = await options.load(query(), signal);
       return Array.isArray(answer) ? { items: answer, total_count: answer.length, filtered_count: answer.length, page: 1, page_count: 1 } : answer;
     } catch (e) {
-      if (e.type === "page_out_of_range" && state.page > 1) { // rows have gone meanwhile
+      if (e.type === "page_out_of_range" && state.page > 1) {
+        // rows have gone meanwhile
         state.page = 1;
         return load(signal);
       }
@@ -68,16 +74,35 @@ export function dataTable(context, options) {
   const widths = (c) => [c.num ? "num" : "", c.from ? `from-${c.from}` : "", c.class ?? ""].filter(Boolean).join(" ") || null;
 
   function drawHead() {
-    fill(head, h("tr", {}, shown().map((c) => {
-      const sorted = c.sort && state.sort === c.sort;
-      if (c.label === "") return h("td", { "data-key": c.id });
-      return h("th", {
-        scope: "col", class: widths(c), "data-key": c.id, title: c.title,
-        "aria-sort": c.sort ? (sorted ? (state.reverse ? "descending" : "ascending") : "none") : null,
-      }, c.sort
-        ? h("button", { type: "button", class: sorted ? "sort sorted" : "sort", onclick: () => sortBy(c) }, c.label, sorted ? icon(state.reverse ? "down" : "up") : null)
-        : c.label);
-    })));
+    fill(
+      head,
+      h(
+        "tr",
+        {},
+        shown().map((c) => {
+          const sorted = c.sort && state.sort === c.sort;
+          if (c.label === "") return h("td", { "data-key": c.id });
+          return h(
+            "th",
+            {
+              scope: "col",
+              class: widths(c),
+              "data-key": c.id,
+              title: c.title,
+              "aria-sort": c.sort ? (sorted ? (state.reverse ? "descending" : "ascending") : "none") : null,
+            },
+            c.sort
+              ? h(
+                  "button",
+                  { type: "button", class: sorted ? "sort sorted" : "sort", onclick: () => sortBy(c) },
+                  c.label,
+                  sorted ? icon(state.reverse ? "down" : "up") : null,
+                )
+              : c.label,
+          );
+        }),
+      ),
+    );
   }
 
   function draw(answer) {
@@ -85,13 +110,29 @@ export function dataTable(context, options) {
     const items = answer.items;
     drawHead();
     const visible = shown();
-    fill(body, items.map((row) => h("tr", { "data-key": options.key(row), class: options.rowClass?.(row) ?? null }, visible.map((c, i) =>
-      h(i === 0 ? "th" : "td", { class: widths(c), scope: i === 0 ? "row" : null }, c.cell(row))))));
+    fill(
+      body,
+      items.map((row) =>
+        h(
+          "tr",
+          { "data-key": options.key(row), class: options.rowClass?.(row) ?? null },
+          visible.map((c, i) => h(i === 0 ? "th" : "td", { class: widths(c), scope: i === 0 ? "row" : null }, c.cell(row))),
+        ),
+      ),
+    );
     const nothing = items.length === 0;
     scroll.hidden = nothing;
-    fill(none, !nothing ? [] : answer.total_count > 0 && state.name
-      ? [h("p", {}, `Nothing among ${number(answer.total_count)} has “${state.name}” in its name.`), h("button", { type: "button", onclick: () => filterBy("") }, "Show all")]
-      : options.empty);
+    fill(
+      none,
+      !nothing
+        ? []
+        : answer.total_count > 0 && state.name
+          ? [
+              h("p", {}, `Nothing among ${number(answer.total_count)} has “${state.name}” in its name.`),
+              h("button", { type: "button", onclick: () => filterBy("") }, "Show all"),
+            ]
+          : options.empty,
+    );
     none.hidden = !nothing;
     drawFoot(answer);
     options.onAnswer?.(answer);
@@ -99,26 +140,50 @@ export function dataTable(context, options) {
 
   function drawFoot(answer) {
     const first = (answer.page - 1) * state.size;
-    const text = answer.filtered_count === 0 ? ""
-      : answer.page_count > 1 ? `${number(first + 1)}–${number(first + answer.items.length)} of ${number(answer.filtered_count)}`
-        : plural(answer.filtered_count, options.one ?? "row", options.many);
+    const text =
+      answer.filtered_count === 0
+        ? ""
+        : answer.page_count > 1
+          ? `${number(first + 1)}–${number(first + answer.items.length)} of ${number(answer.filtered_count)}`
+          : plural(answer.filtered_count, options.one ?? "row", options.many);
     const more = answer.filtered_count < answer.total_count ? `, filtered from ${number(answer.total_count)}` : "";
     fill(foot, h("span", { class: "count" }, text + (text ? more : "")), answer.page_count > 1 ? pager(answer) : null);
     foot.hidden = text === "";
   }
 
-  const pager = (answer) => h("nav", { class: "pager", "aria-label": `Pages of ${options.caption}` },
-    h("button", { type: "button", class: "small", disabled: answer.page <= 1, "aria-label": "Previous page", onclick: () => turn(answer.page - 1) }, icon("left")),
-    h("span", {}, `Page ${number(answer.page)} of ${number(answer.page_count)}`),
-    h("button", { type: "button", class: "small", disabled: answer.page >= answer.page_count, "aria-label": "Next page", onclick: () => turn(answer.page + 1) }, icon("right")));
+  const pager = (answer) =>
+    h(
+      "nav",
+      { class: "pager", "aria-label": `Pages of ${options.caption}` },
+      h(
+        "button",
+        { type: "button", class: "small", disabled: answer.page <= 1, "aria-label": "Previous page", onclick: () => turn(answer.page - 1) },
+        icon("left"),
+      ),
+      h("span", {}, `Page ${number(answer.page)} of ${number(answer.page_count)}`),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "small",
+          disabled: answer.page >= answer.page_count,
+          "aria-label": "Next page",
+          onclick: () => turn(answer.page + 1),
+        },
+        icon("right"),
+      ),
+    );
 
   // change takes up a choice, puts it into the address and loads anew.
   async function change(values) {
     Object.assign(state, values);
     const usual = state.sort === (options.sort ?? "") && state.reverse === (options.reverse ?? false);
     context.remember({
-      [param("page")]: state.page > 1 ? state.page : null, [param("name")]: state.name, [param("regex")]: state.regex || null,
-      [param("sort")]: usual ? null : state.sort, [param("desc")]: usual ? null : state.reverse,
+      [param("page")]: state.page > 1 ? state.page : null,
+      [param("name")]: state.name,
+      [param("regex")]: state.regex || null,
+      [param("sort")]: usual ? null : state.sort,
+      [param("desc")]: usual ? null : state.reverse,
     });
     drawHead();
     await loop.refresh();
@@ -126,26 +191,74 @@ export function dataTable(context, options) {
   }
 
   const turn = (page) => change({ page });
-  const filterBy = (name) => { if (field) field.value = name; return change({ name, page: 1 }); };
+  const filterBy = (name) => {
+    if (field) field.value = name;
+    return change({ name, page: 1 });
+  };
   const sortBy = (c) => change({ sort: c.sort, page: 1, reverse: state.sort === c.sort ? !state.reverse : Boolean(c.num) });
 
   let field = null;
   let waiting = 0;
   function filterField() {
     field = h("input", {
-      type: "search", id: newID("filter"), value: state.name, placeholder: "Filter by name", "aria-label": options.filter, autocomplete: "off", spellcheck: "false",
-      oninput: () => { clearTimeout(waiting); waiting = setTimeout(() => change({ name: field.value, page: 1 }), 250); },
+      type: "search",
+      id: newID("filter"),
+      value: state.name,
+      placeholder: "Filter by name",
+      "aria-label": options.filter,
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(() => change({ name: field.value, page: 1 }), 250);
+      },
     });
     const regex = h("input", { type: "checkbox", checked: state.regex, onchange: (e) => change({ regex: e.target.checked, page: 1 }) });
     return [field, h("label", { class: "check", title: "The text is a regular expression" }, regex, "Regex")];
   }
 
-  const chooser = () => h("details", { class: "menu" },
-    h("summary", { class: "button", "aria-label": `Columns of ${options.caption}` }, icon("columns"), h("span", { class: "from-m" }, "Columns")),
-    h("div", { class: "menu-body" }, h("fieldset", {}, h("legend", {}, "Columns"), columns.slice(1).map((c) => h("label", { class: "check" },
-      h("input", { type: "checkbox", checked: !state.hidden.has(c.id), onchange: (e) => showColumn(c, e.target.checked) }), c.label))),
-    paged ? h("label", { class: "row" }, "Rows on a page ", h("select", { onchange: (e) => { prefs.set("pagesize", Number(e.target.value)); change({ size: Number(e.target.value), page: 1 }); } },
-      sizes.map((n) => h("option", { value: n, selected: n === state.size }, n)))) : null));
+  const chooser = () =>
+    h(
+      "details",
+      { class: "menu" },
+      h("summary", { class: "button", "aria-label": `Columns of ${options.caption}` }, icon("columns"), h("span", { class: "from-m" }, "Columns")),
+      h(
+        "div",
+        { class: "menu-body" },
+        h(
+          "fieldset",
+          {},
+          h("legend", {}, "Columns"),
+          columns
+            .slice(1)
+            .map((c) =>
+              h(
+                "label",
+                { class: "check" },
+                h("input", { type: "checkbox", checked: !state.hidden.has(c.id), onchange: (e) => showColumn(c, e.target.checked) }),
+                c.label,
+              ),
+            ),
+        ),
+        paged
+          ? h(
+              "label",
+              { class: "row" },
+              "Rows on a page ",
+              h(
+                "select",
+                {
+                  onchange: (e) => {
+                    prefs.set("pagesize", Number(e.target.value));
+                    change({ size: Number(e.target.value), page: 1 });
+                  },
+                },
+                sizes.map((n) => h("option", { value: n, selected: n === state.size }, n)),
+              ),
+            )
+          : null,
+      ),
+    );
 
   function showColumn(c, on) {
     if (on) state.hidden.delete(c.id);
@@ -154,10 +267,24 @@ export function dataTable(context, options) {
     change({});
   }
 
-  const tools = h("div", { class: "table-tools" }, options.filter ? filterField() : null, options.tools ?? null,
-    h("span", { class: "grow" }), choosable ? chooser() : null);
-  const element = h("section", { class: "card flush" }, options.title ? h("header", { class: "card-head" }, h("h2", {}, options.title), options.headActions ?? null) : null,
-    options.filter || choosable || options.tools ? tools : null, scroll, none, foot, said);
+  const tools = h(
+    "div",
+    { class: "table-tools" },
+    options.filter ? filterField() : null,
+    options.tools ?? null,
+    h("span", { class: "grow" }),
+    choosable ? chooser() : null,
+  );
+  const element = h(
+    "section",
+    { class: "card flush" },
+    options.title ? h("header", { class: "card-head" }, h("h2", {}, options.title), options.headActions ?? null) : null,
+    options.filter || choosable || options.tools ? tools : null,
+    scroll,
+    none,
+    foot,
+    said,
+  );
   none.hidden = true;
   foot.hidden = true;
   drawHead();
@@ -175,13 +302,41 @@ export function plainTable(caption, head, rows, { hideCaption = true } = {}) {
   const label = newID("caption");
   const columns = head.map((c) => (typeof c === "string" ? { label: c } : c));
   const cls = (c) => [c.num ? "num" : "", c.from ? `from-${c.from}` : ""].filter(Boolean).join(" ") || null;
-  return h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-labelledby": label }, h("table", { class: "data" },
-    h("caption", { id: label, class: hideCaption ? "hide" : null }, caption),
-    h("thead", {}, h("tr", {}, columns.map((c) => (c.label === "" ? h("td") : h("th", { scope: "col", class: cls(c), title: c.title }, c.label))))),
-    h("tbody", {}, rows.map((row) => h("tr", { "data-key": row.key }, (row.cells ?? row).map((cell, i) =>
-      h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: cls(columns[i]) }, cell)))))));
+  return h(
+    "div",
+    { class: "table-scroll", tabindex: "0", role: "region", "aria-labelledby": label },
+    h(
+      "table",
+      { class: "data" },
+      h("caption", { id: label, class: hideCaption ? "hide" : null }, caption),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map((c) => (c.label === "" ? h("td") : h("th", { scope: "col", class: cls(c), title: c.title }, c.label))),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) =>
+          h(
+            "tr",
+            { "data-key": row.key },
+            (row.cells ?? row).map((cell, i) => h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: cls(columns[i]) }, cell)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 // facts is a list of names and values.
-export const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(Boolean).map(([name, value]) =>
-  h("div", {}, h("dt", {}, name), h("dd", {}, value ?? "–"))));
+export const facts = (pairs) =>
+  h(
+    "dl",
+    { class: "facts" },
+    pairs.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value ?? "–"))),
+  );

@@ -6,8 +6,13 @@ import { icon } from "./icons.js";
 export const toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
 
 export function say(text, kind = "good") {
-  const note = h("div", { class: `toast ${kind}` }, icon(kind === "good" ? "check" : "alert"), h("p", {}, text),
-    h("button", { type: "button", class: "bare", "aria-label": "Dismiss", onclick: () => note.remove() }, icon("close")));
+  const note = h(
+    "div",
+    { class: `toast ${kind}` },
+    icon(kind === "good" ? "check" : "alert"),
+    h("p", {}, text),
+    h("button", { type: "button", class: "bare", "aria-label": "Dismiss", onclick: () => note.remove() }, icon("close")),
+  );
   toasts.append(note);
   setTimeout(() => note.remove(), kind === "good" ? 5000 : 15_000);
 }
