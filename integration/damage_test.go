@@ -10,82 +10,9 @@ import (
 	"testing"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"warren/integration/damage"
 )
-
-// damages are ways in which a broken disk may change the files of a node.
-var damages = []struct {
-	name string
-	glob string // of the file in the data directory; the largest counts
-	how  func(t *testing.T, path string)
-}{
-	{"a byte in the log", "cluster/wal/*.wal", flipByte},
-	{"the log cut", "cluster/wal/*.wal", cutFile},
-	{"the log gone", "cluster/wal/*.wal", removeFile},
-	{"the list of the log cut", "cluster/wal/wal-meta.db", cutFile},
-	{"term and vote cut", "cluster/stable.db", cutFile},
-	{"a byte in the formation", "cluster/formation.json", flipByte},
-	{"a byte in a snapshot", "messages/snapshots/*/state.bin", flipByte},
-	{"a snapshot cut", "messages/snapshots/*/state.bin", cutFile},
-	{"a byte in what a snapshot is of", "messages/snapshots/*/meta.json", flipByte},
-	{"a file of messages cut", "messages/*.seg", cutFile},
-	{"a file of messages gone", "messages/*.seg", removeFile},
-	{"the id gone", "node-id", removeFile},
-}
-
-// flipByte changes a byte in the middle of what is in use.
-func flipByte(t *testing.T, path string) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	used := len(b)
-	for used > 0 && b[used-1] == 0 {
-		used--
-	}
-	at := used/4 + rand.IntN(used/4)
-	b[at] ^= 1 << rand.IntN(3)
-	t.Logf("%s: byte %d of %d", path, at, used)
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func cutFile(t *testing.T, path string) {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err == nil {
-		err = os.Truncate(path, info.Size()/2)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func removeFile(t *testing.T, path string) {
-	t.Helper()
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func largest(t *testing.T, dir, glob string) string {
-	t.Helper()
-	all, err := filepath.Glob(filepath.Join(dir, glob))
-	if err != nil {
-		t.Fatal(err)
-	}
-	best, size := "", int64(-1)
-	for _, path := range all {
-		if info, err := os.Stat(path); err == nil && info.Size() > size {
-			best, size = path, info.Size()
-		}
-	}
-	if best == "" {
-		t.Fatalf("%s holds no %s", dir, glob)
-	}
-	return best
-}
 
 // TestDamagedFiles damages each kind of file of a stopped node. verify names it, the node does not
 // start and says what to do, and what it says works.
@@ -106,32 +33,38 @@ func TestDamagedFiles(t *testing.T) {
 		}
 		return err
 	})
-	for _, d := range damages {
+	random := rand.New(rand.NewPCG(uint64(os.Getpid()), 0))
+	for _, d := range damage.Kinds {
+		if d.Late {
+			continue // see TestDamagedWhileRunning
+		}
 		before, err := victim.info()
 		if err != nil {
 			t.Fatal(err)
 		}
 		victim.stop(t)
 		if out, err := warren(victim.bin, "verify", "--data-dir", victim.dir); err != nil {
-			t.Fatalf("%s: before: %v, %s", d.name, err, out)
+			t.Fatalf("%s: before: %v, %s", d.Name, err, out)
 		}
-		path := largest(t, victim.dir, d.glob)
-		d.how(t, path)
+		path, err := d.Do(victim.dir, random)
+		if err != nil {
+			t.Fatal(err)
+		}
 		name := strings.TrimPrefix(path, victim.dir)
 		out, err := warren(victim.bin, "verify", "--data-dir", victim.dir)
 		if err == nil || !strings.Contains(out, "damaged  ") || !strings.Contains(out, "warren reset") || !strings.Contains(out, name) {
-			t.Errorf("%s: verify does not tell: %v, %s", d.name, err, out)
+			t.Errorf("%s: verify does not tell: %v, %s", d.Name, err, out)
 		}
-		wantNoStart(t, victim, d.name, name)
+		wantNoStart(t, victim, d.Name, name)
 		out, err = warren(victim.bin, "reset", "--data-dir", victim.dir, "--delete")
 		if err != nil {
-			t.Fatalf("%s: reset: %v, %s", d.name, err, out)
+			t.Fatalf("%s: reset: %v, %s", d.Name, err, out)
 		}
 		victim.start(t)
 		victim.waitReady(t)
 		forget(t, c.node(0), before.NodeID)
-		eventually(t, d.name+": three voters", func() error { return voters(c.node(0), 3) })
-		eventually(t, d.name+": it has a snapshot", func() error {
+		eventually(t, d.Name+": three voters", func() error { return voters(c.node(0), 3) })
+		eventually(t, d.Name+": it has a snapshot", func() error {
 			info, err := victim.info()
 			if err == nil && info.SnapshotIndex == 0 {
 				err = fmt.Errorf("none")

@@ -2,19 +2,13 @@ package integration
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"warren/integration/proc"
 )
-
-// upgradedFrom is the version of the state machine from which TestRollingUpgrade begins: the one before global parameters.
-const upgradedFrom = 2
 
 // TestRollingUpgrade replaces the processes of a cluster, one after the other and under load, by those of this
 // code. They were of the last commit with an older version of the state machine. What is new is refused while
@@ -106,69 +100,14 @@ func wantMore(t *testing.T, publishers []*loadPublisher) {
 	}
 }
 
-var machineVersion = regexp.MustCompile(`(?m)^const Version = \d+$`)
-
-// buildBefore builds the last commit whose state machine was of version upgradedFrom. In a checkout
-// whose history does not reach so far back it builds this code with a lower version.
+// buildBefore builds the server that a cluster is upgraded from.
 func buildBefore(t *testing.T) (bin string) {
 	t.Helper()
-	const file = "fsm/upgrade.go"
-	text, err := os.ReadFile(filepath.Join(proc.ModuleRoot(), file))
+	bin = t.TempDir()
+	what, err := proc.BuildBefore(bin, filepath.Join(t.TempDir(), "before"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !machineVersion.Match(text) {
-		t.Fatalf("%s has no line like %v", file, machineVersion)
-	}
-	source, bin := filepath.Join(t.TempDir(), "before"), t.TempDir()
-	commit, err := commitBefore(file, fmt.Sprintf("const Version = %d", upgradedFrom+1))
-	lower := err != nil
-	if lower {
-		t.Logf("this code with a lower version: %v", err)
-		commit = "HEAD"
-	}
-	if _, err := git("worktree", "add", "--detach", source, commit); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if _, err := git("worktree", "remove", "--force", source); err != nil {
-			t.Error(err)
-		}
-	})
-	if lower {
-		text = machineVersion.ReplaceAll(text, fmt.Appendf(nil, "const Version = %d", upgradedFrom))
-		if err := os.WriteFile(filepath.Join(source, file), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/warren")
-	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", commit, err, out)
-	}
+	t.Logf("the version before: %s", what)
 	return bin
-}
-
-// commitBefore returns the parent of the commit that brought a line into a file.
-func commitBefore(file, line string) (string, error) {
-	all, err := git("log", "--format=%H", "-S"+line, "--", file)
-	if err != nil {
-		return "", err
-	}
-	commits := strings.Fields(all)
-	if len(commits) == 0 {
-		return "", fmt.Errorf("git knows no commit that brought %q into %s", line, file)
-	}
-	return git("rev-parse", "--verify", commits[len(commits)-1]+"^")
-}
-
-// git runs git in the checkout of this code.
-func git(args ...string) (string, error) {
-	cmd := exec.Command("git", args...)
-	cmd.Dir = proc.ModuleRoot()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out)), nil
 }

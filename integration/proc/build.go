@@ -20,9 +20,12 @@ func ModuleRoot() string {
 
 // Build builds packages of this module, as they are shipped (no cgo), into dir. What
 // begins with a dash among the arguments is for go build.
-func Build(dir string, args ...string) error {
+func Build(dir string, args ...string) error { return buildIn(ModuleRoot(), dir, args...) }
+
+// buildIn builds packages of the module in a directory.
+func buildIn(module, dir string, args ...string) error {
 	cmd := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", dir + "/"}, args...)...)
-	cmd.Dir = ModuleRoot()
+	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)

@@ -136,7 +136,7 @@ func (p *Process) End(s syscall.Signal) error {
 	select {
 	case <-p.Exited():
 		return nil
-	case <-time.After(Patience):
+	case <-time.After(Patience * Slow):
 		return fmt.Errorf("%w: it still runs after signal %v", ErrTimeout, s)
 	}
 }
