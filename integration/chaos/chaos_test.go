@@ -5,7 +5,9 @@ package chaos
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +17,7 @@ import (
 )
 
 // shortRun is how long "make test" goes on; a round more than that is not begun.
-const shortRun = 35 * time.Second
+const shortRun = 30 * time.Second
 
 // clusterLife is after which time a long run goes on with a new cluster, of the other size.
 const clusterLife = 10 * time.Minute
@@ -23,10 +25,7 @@ const clusterLife = 10 * time.Minute
 // TestChaos: what docs/guarantees.md promises holds under faults.
 func TestChaos(t *testing.T) {
 	s := settingsOf(t)
-	bin := filepath.Join(s.dir, "bin")
-	if err := proc.Build(bin, "-tags", "chaos", "./cmd/warren"); err != nil {
-		t.Fatal(err)
-	}
+	s.build(t)
 	begun := time.Now()
 	for number := 1; ; number++ {
 		spent := time.Since(begun)
@@ -35,7 +34,7 @@ func TestChaos(t *testing.T) {
 		}
 		life := min(s.time-spent, clusterLife, s.time/time.Duration(len(s.sizes)))
 		size := s.sizes[(number-1)%len(s.sizes)]
-		if !s.life(t, bin, number, size, life) {
+		if !s.life(t, number, size, life) {
 			break
 		}
 	}
@@ -60,6 +59,39 @@ type setup struct {
 	temporary bool
 	round     int // the last that was begun
 	total     total
+
+	bin, before *build // of this code, and of the version before; nil: no cluster begins with that
+	upgrades    bool   // every cluster begins with the version before
+}
+
+// build builds the servers. That of the version before takes its time, so a short run goes without.
+func (s *setup) build(t *testing.T) {
+	t.Helper()
+	bin := filepath.Join(s.dir, "bin")
+	if err := proc.Build(bin, "-tags", "chaos", "./cmd/warren"); err != nil {
+		t.Fatal(err)
+	}
+	s.bin = &build{path: filepath.Join(bin, "warren")}
+	path := os.Getenv("CHAOS_BEFORE")
+	s.upgrades = path != ""
+	switch {
+	case s.upgrades:
+	case s.time < clusterLife:
+		return
+	default:
+		bin = filepath.Join(s.dir, "before")
+		what, err := proc.BuildBefore(bin, filepath.Join(s.dir, "before-source"), "-trimpath", "-tags", "chaos")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("clusters are upgraded from %s", what)
+		path = filepath.Join(bin, "warren")
+	}
+	help, err := exec.Command(path, "serve", "--help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s serve --help: %v\n%s", path, err, help)
+	}
+	s.before = &build{path: path, help: string(help)}
 }
 
 func settingsOf(t *testing.T) *setup {
@@ -91,6 +123,13 @@ func settingsOf(t *testing.T) *setup {
 		}
 		s.sizes = []int{size}
 	}
+	if text := os.Getenv("CHAOS_SLOW"); text != "" {
+		times, err := strconv.Atoi(text)
+		if err != nil || times < 1 {
+			t.Fatalf("CHAOS_SLOW: %q is no number of times", text)
+		}
+		proc.Slow = time.Duration(times)
+	}
 	var list []string
 	if text := os.Getenv("CHAOS_FAULTS"); text != "" {
 		list = strings.Split(text, ",")
@@ -109,12 +148,17 @@ func settingsOf(t *testing.T) *setup {
 }
 
 // life runs rounds on one cluster for a time; false: it is not worth going on.
-func (s *setup) life(t *testing.T, bin string, number, size int, limit time.Duration) bool {
+func (s *setup) life(t *testing.T, number, size int, limit time.Duration) bool {
 	dir := filepath.Join(s.dir, fmt.Sprintf("cluster%d", number))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c, err := NewCluster(dir, filepath.Join(bin, "warren"), size, t.Logf)
+	bin := s.bin
+	older := s.before != nil && (s.upgrades || number/2%2 == 1) // of both sizes, and not the first
+	if older {
+		bin = s.before
+	}
+	c, err := NewCluster(dir, bin, size, t.Logf)
 	if err != nil {
 		t.Fatalf("start %d nodes: %v", size, err)
 	}
@@ -133,6 +177,10 @@ func (s *setup) life(t *testing.T, bin string, number, size int, limit time.Dura
 			round = s.only
 		}
 		p := makePlan(s.seed, round, s.faults)
+		if older {
+			older = false
+			p = slices.Insert(p, 0, c.upgradeTo(s.bin, s.seed, round))
+		}
 		t.Logf("CHAOS_SEED=%d CHAOS_ROUND=%d CHAOS_NODES=%d: %v", s.seed, round, size, p)
 		report, err := c.Round(fmt.Sprintf("r%d", s.round), s.seed+uint64(round), p, filepath.Join(dir, fmt.Sprintf("round%d", round)))
 		s.total.add(p, report)

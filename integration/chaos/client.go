@@ -89,9 +89,9 @@ const (
 // dial connects to a node.
 func (l *load) dial(n *Node) (*session, error) {
 	s := &session{load: l, node: n}
-	dial := amqp.DefaultDial(dialTimeout)
+	dial := amqp.DefaultDial(dialTimeout * proc.Slow)
 	conn, err := amqp.DialConfig(n.URL(), amqp.Config{
-		Heartbeat: heartbeat,
+		Heartbeat: heartbeat * proc.Slow,
 		Dial: func(network, addr string) (net.Conn, error) {
 			c, err := dial(network, addr)
 			s.raw = c

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"warren/integration/faultdisk"
 	"warren/integration/proc"
 )
 
@@ -28,11 +31,15 @@ const (
 	LongerThanGrace = 5 * time.Second
 )
 
+// heartbeatTimeout is --heartbeat-timeout of the nodes: the default.
+const heartbeatTimeout = 500 * time.Millisecond
+
 // A Cluster is a set of nodes in a network of their own.
 type Cluster struct {
 	Dir      string // data directories, logs
 	net      *network
-	bin      string
+	disks    []*faultdisk.Disk // by slot
+	bin      *build
 	flags    []string
 	founders int
 	logf     func(string, ...any)
@@ -79,8 +86,8 @@ func (c *Cluster) spared(n *Node) bool {
 	return !c.hurt.links && !c.hurt.nodes[n.Name]
 }
 
-// NewCluster makes a network and starts so many nodes in it. It returns when they serve.
-func NewCluster(dir, bin string, nodes int, logf func(string, ...any)) (*Cluster, error) {
+// NewCluster makes a network and starts so many nodes in it, of a binary. It returns when they serve.
+func NewCluster(dir string, bin *build, nodes int, logf func(string, ...any)) (*Cluster, error) {
 	network, err := newNetwork(maxNodes)
 	if err != nil {
 		return nil, fmt.Errorf("make the network (this needs root, ip and iptables): %w", err)
@@ -88,7 +95,17 @@ func NewCluster(dir, bin string, nodes int, logf func(string, ...any)) (*Cluster
 	c := &Cluster{
 		Dir: dir, net: network, bin: bin, founders: nodes, logf: logf,
 		// Small, so that snapshots, files of messages and reading them come about.
-		flags: []string{"--node-grace", Grace.String(), "--snapshot-bytes", "1MiB", "--message-memory", "1MiB", "--segment-bytes", "1MiB"},
+		flags: []string{"--node-grace", Grace.String(), "--snapshot-bytes", "1MiB", "--message-memory", "1MiB", "--segment-bytes", "1MiB",
+			"--disk-stall-timeout", diskStall.String(),
+			"--heartbeat-timeout", (heartbeatTimeout * proc.Slow).String(), "--election-timeout", (heartbeatTimeout * proc.Slow).String()},
+	}
+	for slot := 1; slot <= maxNodes; slot++ {
+		at := filepath.Join(dir, fmt.Sprintf("disk%d", slot))
+		disk, err := faultdisk.Mount(at, at+"-files")
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		c.disks = append(c.disks, disk)
 	}
 	for slot := 1; slot <= nodes; slot++ {
 		c.nodes = append(c.nodes, newNode(c, slot))
@@ -104,11 +121,17 @@ func NewCluster(dir, bin string, nodes int, logf func(string, ...any)) (*Cluster
 	return c, nil
 }
 
-// Close ends all processes and removes the network.
+// Close ends all processes and removes the disks, whose files stay, and the network.
 func (c *Cluster) Close() error {
 	var errs []error
+	for _, d := range c.disks {
+		d.Heal() // a process cannot end while it waits for one
+	}
 	for _, n := range c.Nodes() {
 		errs = append(errs, n.end(syscall.SIGKILL))
+	}
+	for _, d := range c.disks {
+		errs = append(errs, d.Unmount())
 	}
 	return errors.Join(append(errs, c.net.close())...)
 }
@@ -186,21 +209,33 @@ func (c *Cluster) waitReady(nodes []*Node) error {
 			return crash
 		}
 		if err != nil {
-			return fmt.Errorf("%s does not serve: %w; the end of its log:\n%s", n.Name, err, n.proc.LogTail())
+			err = fmt.Errorf("%s does not serve: %w; the end of its log:\n%s", n.Name, err, n.proc.LogTail())
+			return errors.Join(err, c.traces(n))
 		}
 	}
 	return nil
 }
 
+// traces has a node that is stuck end with the traces of its goroutines in its log, and writes those of this process, which
+// answers for its disk, into a file.
+func (c *Cluster) traces(n *Node) error {
+	n.beFrail()
+	f, err := os.Create(filepath.Join(c.Dir, "traces.txt"))
+	if err == nil {
+		err = errors.Join(pprof.Lookup("goroutine").WriteTo(f, 2), f.Close())
+	}
+	return errors.Join(err, n.proc.Signal(syscall.SIGQUIT))
+}
+
 // tryClient connects and has the cluster answer something that goes through its log.
 func (n *Node) tryClient() error {
-	conn, err := amqp.DialConfig(n.URL(), amqp.Config{Dial: amqp.DefaultDial(3 * time.Second)})
+	conn, err := amqp.DialConfig(n.URL(), amqp.Config{Dial: amqp.DefaultDial(dialTimeout * proc.Slow)})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	// Answers may not come before the cluster is whole again.
-	stop := time.AfterFunc(5*time.Second, func() { _ = conn.CloseDeadline(time.Now()) })
+	stop := time.AfterFunc(5*time.Second*proc.Slow, func() { _ = conn.CloseDeadline(time.Now()) })
 	defer stop.Stop()
 	ch, err := conn.Channel()
 	if err != nil {
@@ -259,7 +294,7 @@ func (c *Cluster) Shrink(to int) error {
 
 // identity is what the cluster knows the node by.
 func (n *Node) identity() (string, error) {
-	id, err := os.ReadFile(n.dir + "/node-id")
+	id, err := os.ReadFile(n.files() + "/node-id")
 	return strings.TrimSpace(string(id)), err
 }
 
@@ -313,7 +348,7 @@ func (c *Cluster) waitVoters() error {
 	return nil
 }
 
-// Heal mends everything that faults of links, clocks and processes did.
+// Heal mends everything that faults of links, clocks, disks and processes did.
 func (c *Cluster) Heal() error {
 	var errs []error
 	for _, n := range c.Nodes() {
@@ -323,11 +358,16 @@ func (c *Cluster) Heal() error {
 		errs = append(errs, n.host.lose(n.lost), n.host.relay.delay(nil, 0, 0))
 		n.mu.Unlock()
 		errs = append(errs, n.SetClock(0))
+		n.disk.Heal()
 		if paused {
 			errs = append(errs, n.Resume())
 		}
-		if down {
+		switch {
+		case down:
 			errs = append(errs, n.Start())
+		case n.isFrail():
+			_, err := n.recover()
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -49,7 +49,7 @@ func (c *consumer) consume(s *session) error {
 	if err := s.ch.Qos(c.prefetch, 0, false); err != nil {
 		return err
 	}
-	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Note: s.node.Name})
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: c.prefetch, Note: s.node.Name})
 	deliveries, err := s.ch.Consume(c.queue, "", false, false, false, false, nil)
 	if err != nil {
 		return err
@@ -88,7 +88,8 @@ func (c *consumer) consume(s *session) error {
 }
 
 func (c *consumer) getAll(s *session) error {
-	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Note: s.node.Name})
+	const oneByOne = 1
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: oneByOne, Note: s.node.Name})
 	settled := 0
 	for c.leave.Err() == nil {
 		d, ok, err := s.ch.Get(c.queue, false)

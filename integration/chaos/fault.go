@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// A Fault is something bad that can happen to a cluster. Faults of other kinds, as those of
-// disks, are added to the list of faults().
+// A Fault is something bad that can happen to a cluster. All are in the list of faults().
 type Fault interface {
 	Name() string
 	// Mixes says that the fault may happen at the same time as another one that mixes.
@@ -38,7 +37,8 @@ type Strike struct {
 
 // faults are all that can happen.
 func faults() []Fault {
-	return slices.Concat(processFaults(), linkFaults(), memberFaults(), clockFaults())
+	return slices.Concat(processFaults(), linkFaults(), memberFaults(), clockFaults(), diskFaults(), damageFaults(),
+		[]Fault{calm})
 }
 
 // takings are the nodes that a strike of one step hurts: no other one takes them meanwhile.
@@ -46,6 +46,8 @@ type takings struct {
 	mu    sync.Mutex
 	nodes map[*Node]bool
 	hurt  map[string]bool // names of all that were taken
+
+	lossy sync.Mutex // see losesData
 }
 
 // errBusy says that no node is left to hurt, which is no failure.
@@ -64,6 +66,13 @@ func (s *Strike) take(candidates []*Node) (*Node, error) {
 		}
 	}
 	return nil, errBusy
+}
+
+// losesData waits until no other strike has a node without its data, and returns what ends the time in which this one
+// has: a majority has to keep theirs.
+func (s *Strike) losesData() (end func()) {
+	s.taken.lossy.Lock()
+	return s.taken.lossy.Unlock
 }
 
 // release gives back what the strike has taken.

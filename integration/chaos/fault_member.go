@@ -29,6 +29,7 @@ func (s *Strike) replaced(end func(*Node) error) func(*Node, error) error {
 		if err != nil {
 			return err
 		}
+		defer s.losesData()()
 		id, err := n.identity()
 		if err != nil {
 			return err
@@ -40,15 +41,20 @@ func (s *Strike) replaced(end func(*Node) error) func(*Node, error) error {
 		if err := n.Wipe(); err != nil {
 			return err
 		}
-		if err := s.startAgain(n); err != nil {
-			return err
-		}
-		s.Logf("forget %s", id)
-		if err := s.forget(id); err != nil {
-			return err
-		}
-		return s.waitVoters()
+		return s.joinsAnew(n, id)
 	}
+}
+
+// joinsAnew starts a node that has lost its data, and has the cluster forget its former self.
+func (s *Strike) joinsAnew(n *Node, former string) error {
+	if err := s.startAgain(n); err != nil {
+		return err
+	}
+	s.Logf("forget %s", former)
+	if err := s.forget(former); err != nil {
+		return err
+	}
+	return s.waitVoters()
 }
 
 // growAndShrink takes a cluster from 3 to 5 nodes and back; one of 5 it takes to 3 first.

@@ -6,15 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"warren/integration/faultdisk"
 	"warren/integration/proc"
 )
 
@@ -25,19 +28,25 @@ const (
 	clusterPort = 7900
 )
 
-// A Node is one server process in its namespace.
+// A Node is one server process in its namespace, with a disk of its own.
 type Node struct {
 	Name string
 	slot int
-	dir  string // data
+	home string // what the names of its files below begin with
+	disk *faultdisk.Disk
 	host *host
 	proc *proc.Process
+	bin  *build // that runs, or is run next
+	args []string
 	api  proc.API
 
 	mu     sync.Mutex
 	down   bool // its process is not meant to run
+	frail  bool // its process may end by itself
 	paused bool
 	lost   map[int]float64 // what does not arrive, by sender
+
+	failed int // how often it had said that it fails when it became frail
 }
 
 // URL is where clients connect.
@@ -45,8 +54,9 @@ func (n *Node) URL() string {
 	return fmt.Sprintf("amqp://guest:guest@%s:%d/", n.host.address(), amqpPort)
 }
 
-// Dir is the data directory.
-func (n *Node) Dir() string { return n.dir }
+// dataDir is the data directory, for processes other than this one; see faultdisk.Disk. What is in it is in files.
+func (n *Node) dataDir() string { return filepath.Join(n.disk.Dir, "data") }
+func (n *Node) files() string   { return filepath.Join(n.disk.Files, "data") }
 
 // Start starts the process.
 func (n *Node) Start() error {
@@ -55,7 +65,7 @@ func (n *Node) Start() error {
 	if err := n.proc.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
-	n.down, n.paused = false, false
+	n.down, n.paused, n.frail = false, false, false
 	return nil
 }
 
@@ -107,22 +117,22 @@ func (n *Node) Wipe() error {
 	if n.proc.Running() {
 		return fmt.Errorf("wipe %s: it runs", n.Name)
 	}
-	return os.RemoveAll(n.dir)
+	return run("rm", "-rf", n.dataDir())
 }
 
 // Up says that the process is meant to run, and does not stand still.
 func (n *Node) Up() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.down && !n.paused
+	return !n.down && !n.paused && (!n.frail || n.proc.Running())
 }
 
 // Crashed returns an error when the process has ended and was not meant to.
 func (n *Node) Crashed() error {
 	n.mu.Lock()
-	down := n.down
+	meant := n.down || n.frail
 	n.mu.Unlock()
-	if down || n.proc.Running() {
+	if meant || n.proc.Running() {
 		return nil
 	}
 	return fmt.Errorf("%s ended by itself: %v; the end of its log:\n%s", n.Name, n.proc.Err(), n.proc.LogTail())
@@ -150,7 +160,7 @@ func (n *Node) SetClock(off time.Duration) error {
 	return os.Rename(path+".new", path)
 }
 
-func (n *Node) clockFile() string { return n.dir + ".clock" }
+func (n *Node) clockFile() string { return n.home + ".clock" }
 
 // Transfer has the node make another one lead; "" leaves the choice to it.
 func (n *Node) Transfer(to string) error {
@@ -180,6 +190,11 @@ func (n *Node) State() (State, error) {
 type usage struct {
 	goroutines, files int
 	memory, peak      int64 // bytes
+	disk              int64 // bytes of its files
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("%d goroutines, %d files, %d MiB of memory (%d at most), %d MiB on disk", u.goroutines, u.files, u.memory>>20, u.peak>>20, u.disk>>20)
 }
 
 func (n *Node) usage() (usage, error) {
@@ -195,8 +210,39 @@ func (n *Node) usage() (usage, error) {
 	if u.files, err = n.proc.OpenFiles(); err != nil {
 		return u, err
 	}
-	u.memory, u.peak, err = n.proc.Memory()
+	if u.memory, u.peak, err = n.proc.Memory(); err != nil {
+		return u, err
+	}
+	u.disk, err = n.diskUsed()
 	return u, err
+}
+
+// diskUsed is how much room the node's files take.
+func (n *Node) diskUsed() (int64, error) {
+	const block = 512 // of st_blocks
+	sum := int64(0)
+	err := filepath.WalkDir(n.files(), func(path string, e fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil && !e.IsDir() {
+			if info, err = e.Info(); err == nil {
+				sum += info.Sys().(*syscall.Stat_t).Blocks * block
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it goes just now
+		}
+		return err
+	})
+	return sum, err
+}
+
+// logged counts the lines of the log with a text.
+func (n *Node) logged(text string) int {
+	log, err := os.ReadFile(n.proc.Log)
+	if err != nil {
+		return 0 // none yet
+	}
+	return strings.Count(string(log), text)
 }
 
 // panics returns the lines of the log that no log should have.
@@ -225,7 +271,7 @@ func newNode(c *Cluster, slot int) *Node {
 	h := c.net.hosts[slot-1]
 	n := &Node{
 		Name: name, slot: slot, host: h, down: true, lost: map[int]float64{},
-		dir: filepath.Join(c.Dir, name),
+		home: filepath.Join(c.Dir, name), disk: c.disks[slot-1],
 		api: proc.API{Addr: fmt.Sprintf("%s:%d", h.address(), httpPort)},
 	}
 	at := func(port int) string { return fmt.Sprintf("%s:%d", h.address(), port) }
@@ -237,13 +283,28 @@ func newNode(c *Cluster, slot int) *Node {
 	if slot <= c.founders {
 		expect = c.founders
 	}
-	n.proc = &proc.Process{
-		Command: append([]string{"ip", "netns", "exec", h.namespace, c.bin, "serve",
-			"--data-dir", n.dir, "--node-name", name,
-			"--amqp-addr", at(amqpPort), "--http-addr", at(httpPort), "--cluster-addr", at(clusterPort), "--metrics-addr", "",
-			"--join", strings.Join(join, ","), "--expect", strconv.Itoa(expect), "--loopback-users", ""}, c.flags...),
-		Log: filepath.Join(c.Dir, name+".log"),
-		Env: []string{"WARREN_TEST_CLOCK=" + n.clockFile()},
-	}
+	n.args = append([]string{
+		"--data-dir", n.dataDir(), "--node-name", name,
+		"--amqp-addr", at(amqpPort), "--http-addr", at(httpPort), "--cluster-addr", at(clusterPort), "--metrics-addr", "",
+		"--join", strings.Join(join, ","), "--expect", strconv.Itoa(expect), "--loopback-users", ""}, c.flags...)
+	n.proc = &proc.Process{Log: n.home + ".log", Env: []string{"WARREN_TEST_CLOCK=" + n.clockFile()}}
+	n.use(c.bin)
 	return n
+}
+
+// A build is one of the server.
+type build struct {
+	path string
+	help string // on its flags, for one that may not know all
+}
+
+// use has the node run a binary from its next start on. One of an earlier version gets the flags that it knows.
+func (n *Node) use(b *build) {
+	command := []string{"ip", "netns", "exec", n.host.namespace, b.path, "serve"}
+	for flag := range slices.Chunk(n.args, 2) {
+		if b.help == "" || strings.Contains(b.help, flag[0]+" ") {
+			command = append(command, flag...)
+		}
+	}
+	n.bin, n.proc.Command = b, command
 }

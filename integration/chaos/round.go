@@ -85,6 +85,10 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 
 // start starts the workloads, and waits until messages flow.
 func (r *round) start() error {
+	end, err := r.c.noElection(r.logf)
+	if err != nil {
+		return err
+	}
 	for _, w := range workloads() {
 		j, err := w.Start(r.load)
 		if err != nil {
@@ -92,7 +96,16 @@ func (r *round) start() error {
 		}
 		r.judges = append(r.judges, j)
 	}
-	return r.flows(200)
+	return errors.Join(r.flows(200), r.elected(end()))
+}
+
+// elected takes what the end of a time without faults said.
+func (r *round) elected(err error) error {
+	if err != nil && !errors.Is(err, proc.ErrTimeout) {
+		r.load.complain("election", "%v", err)
+		return nil
+	}
+	return err
 }
 
 // flows waits for some more confirms.
@@ -145,6 +158,15 @@ func (r *round) settle(stop, leave, quit func()) error {
 	if err := r.c.waitVoters(); err != nil {
 		return err
 	}
+	end, err := r.c.noElection(r.logf)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.calmEnd(stop, leave, quit), r.elected(end()))
+}
+
+// calmEnd is the part of settle in which nothing happens to the nodes any more.
+func (r *round) calmEnd(stop, leave, quit func()) error {
 	stop()
 	if !ends(&r.load.in, patience) {
 		r.load.complain("answer", "clients that publish do not end, though all is mended")
@@ -179,7 +201,7 @@ func ends(clients *sync.WaitGroup, limit time.Duration) bool {
 	select {
 	case <-done:
 		return true
-	case <-time.After(limit):
+	case <-time.After(limit * proc.Slow):
 		return false
 	}
 }

@@ -53,11 +53,13 @@ func Check(events []Event, rules map[string]Rules) []Violation {
 		c.duplicates(q)
 		c.redeliveries(q)
 		c.order(q)
+		c.places(q)
 	}
 	return c.found
 }
 
 type checker struct {
+	events   []Event
 	rules    map[string]Rules
 	messages map[uint64]*message
 	channels map[int]*channel
@@ -100,15 +102,21 @@ func (c *channel) sure(index int) int {
 
 type queue struct {
 	name      string
-	consumers map[int]int // channels to the index at which they began
+	consumers map[int]consumer // by channel
 	stays     map[uint64]*stay
 	arrivals  []arrival
+}
+
+// A consumer is a channel that takes messages.
+type consumer struct {
+	began    int // index
+	prefetch int // 0: none
 }
 
 // A stay is a message in a queue.
 type stay struct {
 	arrivals []arrival
-	requeued []int // indices
+	requeued []settle
 	settled  []settle
 }
 
@@ -125,7 +133,7 @@ type arrival struct {
 
 func newChecker(events []Event, rules map[string]Rules) *checker {
 	c := &checker{
-		rules: rules, messages: map[uint64]*message{}, channels: map[int]*channel{}, queues: map[string]*queue{},
+		events: events, rules: rules, messages: map[uint64]*message{}, channels: map[int]*channel{}, queues: map[string]*queue{},
 	}
 	for i := range events {
 		c.take(i, &events[i])
@@ -149,7 +157,7 @@ func (c *checker) take(i int, e *Event) {
 		m := c.message(e.Message)
 		m.returned, m.afterward = true, m.confirmed
 	case Consuming:
-		c.queue(e.Queue).consumers[e.Channel] = i
+		c.queue(e.Queue).consumers[e.Channel] = consumer{i, e.Prefetch}
 	case Delivered:
 		q, a := c.queue(e.Queue), arrival{i, e.Channel, e.Message, e.Redelivered}
 		q.arrivals = append(q.arrivals, a)
@@ -160,7 +168,7 @@ func (c *checker) take(i int, e *Event) {
 		s.settled = append(s.settled, settle{i, e.Channel, e.Kind})
 	case Requeued:
 		s := c.queue(e.Queue).stay(e.Message)
-		s.requeued = append(s.requeued, i)
+		s.requeued = append(s.requeued, settle{i, e.Channel, e.Kind})
 	case Synced:
 		ch := c.channel(e.Channel)
 		ch.synced = append(ch.synced, i)
@@ -191,7 +199,7 @@ func (c *checker) channel(number int) *channel {
 func (c *checker) queue(name string) *queue {
 	q := c.queues[name]
 	if q == nil {
-		q = &queue{name: name, consumers: map[int]int{}, stays: map[uint64]*stay{}}
+		q = &queue{name: name, consumers: map[int]consumer{}, stays: map[uint64]*stay{}}
 		c.queues[name] = q
 	}
 	return q
@@ -205,6 +213,9 @@ func (q *queue) stay(id uint64) *stay {
 	}
 	return s
 }
+
+// at is when an event was.
+func (c *checker) at(index int) time.Duration { return c.events[index].At }
 
 func (c *checker) complain(check, queue string, id uint64, format string, args ...any) {
 	c.found = append(c.found, Violation{check, queue, id, fmt.Sprintf(format, args...)})
@@ -325,7 +336,7 @@ func (c *checker) redeliveries(q *queue) {
 			if !a.redelivered || m == nil {
 				continue
 			}
-			if len(s.requeued) > 0 && s.requeued[0] < a.index || c.someoneLeft(q, a, m.at) {
+			if len(s.requeued) > 0 && s.requeued[0].index < a.index || c.someoneLeft(q, a, m.at) {
 				continue
 			}
 			c.complain("redelivered", q.name, id, "is marked as redelivered, but nobody gave it back and no consumer went (event %d)", a.index)
@@ -340,8 +351,8 @@ const Noticed = 30 * time.Second
 // someoneLeft says whether a consumer of the queue that was there before an arrival has broken off, not long before the
 // publish. Its client may also have noticed long after the cluster.
 func (c *checker) someoneLeft(q *queue, a arrival, published time.Duration) bool {
-	for number, began := range q.consumers {
-		if ch := c.channel(number); began < a.index && ch.broken && ch.brokenAt > published-Noticed {
+	for number, consumer := range q.consumers {
+		if ch := c.channel(number); consumer.began < a.index && ch.broken && ch.brokenAt > published-Noticed {
 			return true
 		}
 	}

@@ -44,6 +44,20 @@ func (b *builder) again(channel int, id uint64) *builder {
 	return b.add(Event{Kind: Delivered, Channel: channel, Queue: "q", Message: id, Redelivered: true})
 }
 
+// holds has a channel consume that may hold so many messages.
+func (b *builder) holds(channel, prefetch int) *builder {
+	return b.add(Event{Kind: Consuming, Channel: channel, Queue: "q", Prefetch: prefetch})
+}
+
+// late has message 7, which was delivered on channel 2, come back behind more of the later ones than the consumer may hold.
+func late(back *builder) *builder {
+	b := (&builder{}).sent(7, 8, 9, 10).holds(2, 2).deliver(2, 7)
+	for _, e := range back.events {
+		b.add(e)
+	}
+	return b.deliver(2, 8).deliver(2, 9).deliver(2, 10).again(2, 7).ack(2, 7).ack(2, 8).ack(2, 9).ack(2, 10)
+}
+
 // settle adds what a consumer answers to a delivery.
 func (b *builder) settle(kind Kind, channel int, id uint64) *builder {
 	return b.add(Event{Kind: kind, Channel: channel, Queue: "q", Message: id})
@@ -116,6 +130,15 @@ func TestCheck(t *testing.T) {
 		{"the older one comes again", h().sent(7, 8).consume(2).deliver(2, 7).settle(Requeued, 2, 7).deliver(2, 8).again(2, 7).ack(2, 7).ack(2, 8), good},
 		{"two publishers", h().publish(1, 7, "q").publish(5, 8, "q").consume(2).deliver(2, 8).deliver(2, 7).ack(2, 7).ack(2, 8), good},
 		{"two consumers", h().sent(7, 8).consume(2).consume(3).deliver(3, 8).deliver(2, 7).ack(2, 7).ack(3, 8), good},
+
+		{"given back, and late", late(h().settle(Requeued, 2, 7).on(Synced, 2)), "misplaced: queue q: message 7 was given back"},
+		{"given back, and in its place", h().sent(7, 8, 9, 10, 11).holds(2, 2).deliver(2, 7).settle(Requeued, 2, 7).on(Synced, 2).
+			deliver(2, 8).deliver(2, 9).again(2, 7).deliver(2, 10).deliver(2, 11).ack(2, 7).ack(2, 8).ack(2, 9).ack(2, 10).ack(2, 11), good},
+		{"given back, and not in the log before it came", late(h().settle(Requeued, 2, 7)), good},
+		{"given back, late, but somebody may have had it", late(h().consume(3).settle(Requeued, 2, 7).on(Synced, 2)).on(Broken, 3), good},
+		{"given back, late, and who left had left long before", h().consume(3).on(Broken, 3).wait(2*Noticed).
+			sent(7, 8, 9, 10).holds(2, 2).deliver(2, 7).settle(Requeued, 2, 7).on(Synced, 2).
+			deliver(2, 8).deliver(2, 9).deliver(2, 10).again(2, 7).ack(2, 7).ack(2, 8).ack(2, 9).ack(2, 10), "misplaced: queue q: message 7"},
 
 		{"phantom", h().consume(2).deliver(2, 7).ack(2, 7), "phantom: queue q: message 7 arrived, but was not published before"},
 		{"before it was published", h().consume(2).deliver(2, 7).ack(2, 7).sent(7), "was not published before"},

@@ -67,7 +67,8 @@ type Event struct {
 	Mandatory   bool          `json:"mandatory,omitempty"`
 	Perishable  bool          `json:"perishable,omitempty"` // the queues of To may be gone by then
 	Redelivered bool          `json:"redelivered,omitempty"`
-	Note        string        `json:"note,omitempty"` // for people
+	Prefetch    int           `json:"prefetch,omitempty"` // of Consuming: how many messages Channel may hold; 0: any number
+	Note        string        `json:"note,omitempty"`     // for people
 }
 
 // A Recorder gathers the events of many clients. Their order is that of the calls.
