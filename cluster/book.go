@@ -20,6 +20,8 @@ type entry struct {
 	Cluster string            `json:"-"` // as it said of itself last
 	Expect  int               `json:"-"`
 	Tags    map[string]string `json:"tags,omitempty"`
+
+	Reluctant bool `json:"-"` // to lead
 }
 
 // book maps node ids to addresses. A node that says of itself where it can be
@@ -84,7 +86,7 @@ func (b *book) learn(id string, e entry) {
 	next := old
 	next.Addr, next.Boot = e.Addr, e.Boot
 	if e.Name != "" {
-		next.Name, next.Tags, next.Expect = e.Name, e.Tags, e.Expect
+		next.Name, next.Tags, next.Expect, next.Reluctant = e.Name, e.Tags, e.Expect, e.Reluctant
 	}
 	if e.Cluster != "" {
 		next.Cluster = e.Cluster

@@ -49,6 +49,8 @@ type Cluster struct {
 	silence   *silence
 	down      *downWatch
 
+	reluctant atomic.Bool // to lead
+
 	// handlers answer every node, memberHandlers and cfg.Handlers members only.
 	handlers, memberHandlers map[string]Handler
 
@@ -136,6 +138,7 @@ func (c *Cluster) open() (err error) {
 	c.peers = newPeers(c)
 	c.proposals = newProposals(c)
 	c.leaders = newLeaderWatch(c)
+	c.transport.holdsBack = c.holdsBack
 	c.failover = newFailover(c)
 	c.silence = &silence{c: c}
 	c.down = newDownWatch(c)
@@ -392,7 +395,7 @@ func (c *Cluster) identity() mux.Identity {
 func (c *Cluster) selfEntry() entry {
 	return entry{
 		Addr: c.advertise, Name: c.cfg.Name, Boot: c.boot,
-		Cluster: c.clusterID(), Expect: c.cfg.Expect, Tags: c.cfg.Tags,
+		Cluster: c.clusterID(), Expect: c.cfg.Expect, Tags: c.cfg.Tags, Reluctant: c.reluctant.Load(),
 	}
 }
 

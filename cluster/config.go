@@ -190,6 +190,8 @@ type Member struct {
 	Self   bool              // this node
 	Alive  bool              // gossip has it alive, or it is this node
 	Tags   map[string]string // as last spread
+	// Reluctant says that it leaves leading to others, see SetReluctant.
+	Reluctant bool
 	// LastContact is when the leader last had an answer from it; zero when
 	// unknown, which it always is on a follower but for the leader's own row.
 	LastContact time.Time

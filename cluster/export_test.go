@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"net"
 
 	"github.com/hashicorp/raft"
 )
@@ -24,6 +25,9 @@ func WrapLog(f func(id string, inner raft.LogStore) raft.LogStore) func() {
 	wrapLog = f
 	return func() { wrapLog = old }
 }
+
+// SystemNetwork is the network of the system, with names looked up elsewhere.
+func SystemNetwork(r *net.Resolver) Network { return osNetwork{r} }
 
 // FoundVoted makes the data directory of a founder of a new cluster that has voted in it, and has no log yet.
 func FoundVoted(dir, node string, voters []string) error {

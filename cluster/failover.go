@@ -152,6 +152,9 @@ func (f *failover) rank(ctx context.Context, e evidence) (rank, place int) {
 		})
 	}
 	wg.Wait()
+	if f.c.reluctant.Load() {
+		rank += len(f.c.voters()) // all others come first
+	}
 	return rank, place
 }
 

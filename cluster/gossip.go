@@ -110,19 +110,26 @@ func splitGossipName(name string) (id string, boot uint64, ok bool) {
 	return name[:at], boot, err == nil
 }
 
-// join contacts addresses that it does not know yet as those of living nodes.
+// join contacts addresses that it does not know yet as those of living nodes. A name is looked up anew each
+// time, and every address that it has is contacted: it may stand for all nodes, as that of a headless service does.
 func (g *gossip) join(ctx context.Context, addrs []string) (contacted int, err error) {
 	var errs []error
+	tried := make(map[string]bool)
 	for _, a := range addrs {
-		to, err := g.c.cfg.Network.Resolve(ctx, a)
-		if err == nil {
-			_, err = g.list.Join([]string{to.String()})
-		}
+		all, err := g.c.cfg.Network.Resolve(ctx, a)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", a, err))
-			continue
 		}
-		contacted++
+		for _, to := range all {
+			if to := to.String(); !tried[to] {
+				tried[to] = true
+				if _, err := g.list.Join([]string{to}); err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", a, err))
+					continue
+				}
+				contacted++
+			}
+		}
 	}
 	return contacted, errors.Join(errs...)
 }
@@ -254,7 +261,7 @@ func (g *gossip) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), g.c.cfg.Timing.Dial)
 	defer cancel()
 	if a, err := g.c.cfg.Network.Resolve(ctx, g.c.advertise); err == nil {
-		if h, _, err := net.SplitHostPort(a.String()); err == nil && net.ParseIP(h) != nil {
+		if h, _, err := net.SplitHostPort(a[0].String()); err == nil && net.ParseIP(h) != nil {
 			return net.ParseIP(h), n, nil
 		}
 	}
@@ -312,10 +319,10 @@ func (g *gossip) resolve(addr string) (net.Addr, error) {
 	}
 	ctx, cancel := context.WithTimeout(g.c.ctx, g.c.cfg.Timing.Dial)
 	defer cancel()
-	r.addr, r.err = g.c.cfg.Network.Resolve(ctx, addr)
-	r.until = time.Now().Add(resolvedTime)
-	if r.err != nil {
-		r.until = time.Now().Add(unresolvedTime)
+	all, err := g.c.cfg.Network.Resolve(ctx, addr)
+	r = resolved{err: err, until: time.Now().Add(unresolvedTime)}
+	if err == nil {
+		r.addr, r.until = all[0], time.Now().Add(resolvedTime)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -401,12 +408,18 @@ func (g *gossip) readPackets() {
 	}
 }
 
-// Metadata: version (1), flags (1, zero), expected nodes (2), then strings with
+// Metadata: version (1), flags (1: bit 0 is set by a node that is reluctant to lead), expected nodes (2), then strings with
 // their length in two bytes: cluster id, address, name, and tags as key, value …
-const metaVersion = 1
+const (
+	metaVersion   = 1
+	metaReluctant = 1 << 0
+)
 
 func encodeMeta(e entry) ([]byte, error) {
 	b := []byte{metaVersion, 0}
+	if e.Reluctant {
+		b[1] |= metaReluctant
+	}
 	b = binary.BigEndian.AppendUint16(b, uint16(min(e.Expect, 65535)))
 	put := func(s string) {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
@@ -431,7 +444,7 @@ func decodeMeta(b []byte) (entry, error) {
 	if len(b) < 4 || b[0] != metaVersion {
 		return entry{}, errMeta
 	}
-	e := entry{Expect: int(binary.BigEndian.Uint16(b[2:]))}
+	e := entry{Expect: int(binary.BigEndian.Uint16(b[2:])), Reluctant: b[1]&metaReluctant != 0}
 	b = b[4:]
 	var fields []string
 	for len(b) > 0 {

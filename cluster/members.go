@@ -25,7 +25,7 @@ func (c *Cluster) registerHandlers() {
 		methodPromise: c.onPromise, methodFounded: c.onFounded, methodOutcome: c.onOutcome,
 		methodPosition: c.onPosition, methodJoin: c.onJoin, methodMember: c.onMember,
 	}
-	c.memberHandlers = map[string]Handler{methodRemove: c.onRemove, methodTransfer: c.onTransfer, methodStandIn: c.onStandIn}
+	c.memberHandlers = map[string]Handler{methodRemove: c.onRemove, methodTransfer: c.onTransfer, methodStandIn: c.onStandIn, methodWilling: c.onWilling}
 }
 
 // servers is the latest Raft configuration that this node knows.
@@ -86,6 +86,7 @@ func (c *Cluster) Members() []Member {
 		m.Self = id == c.cfg.ID
 		m.Leader = leader.Known && leader.ID == id
 		m.Alive = c.isAlive(id)
+		m.Reluctant = c.isReluctant(id)
 		if e, ok := c.book.get(id); ok {
 			m.Name, m.Addr, m.Tags = e.Name, e.Addr, e.Tags
 		}
@@ -268,6 +269,7 @@ func (m *membership) step(ctx context.Context) {
 	case leader.Self:
 		m.leaderless = time.Time{}
 		c.waitFor("")
+		c.giveWay(ctx)
 		m.tend(ctx, servers)
 	case leader.Known:
 		m.leaderless = time.Time{}
@@ -583,7 +585,7 @@ func (c *Cluster) remove(id string) error {
 
 // TransferLeadership makes another member lead: the one named by id or name, or
 // with "" one that is alive. It works on any member and returns when the old
-// leader has stepped down. Errors: ErrNoSuchNode, ErrAmbiguous, ErrNoLeader, or
+// leader has stepped down. Errors: ErrNoSuchNode, ErrAmbiguous, ErrReluctant, ErrNoLeader, or
 // what Raft says.
 func (c *Cluster) TransferLeadership(ctx context.Context, to string) error {
 	_, err := c.onTransfer(ctx, c.cfg.ID, []byte(to))
@@ -609,12 +611,15 @@ func (c *Cluster) onTransfer(ctx context.Context, _ string, payload []byte) ([]b
 			return nil, nil
 		}
 		to = ids[0]
+		if c.isReluctant(to) {
+			return nil, fmt.Errorf("%w: %s", ErrReluctant, string(payload))
+		}
 	}
 	return nil, c.transfer(ctx, to)
 }
 
 // transfer hands leadership to a voter that is alive: to the one given, or else
-// to the first that takes it. With no other voter there is nothing to do.
+// to the first that takes it and is not reluctant. With no other voter there is nothing to do.
 func (c *Cluster) transfer(ctx context.Context, to string) error {
 	var targets []raft.Server
 	others := 0
@@ -624,7 +629,7 @@ func (c *Cluster) transfer(ctx context.Context, to string) error {
 			continue
 		}
 		others++
-		if (to == "" && c.peers.isUp(id)) || to == id {
+		if (to == "" && c.peers.isUp(id) && !c.isReluctant(id)) || to == id {
 			targets = append(targets, s)
 		}
 	}
@@ -636,6 +641,10 @@ func (c *Cluster) transfer(ctx context.Context, to string) error {
 	}
 	var errs []error
 	for _, s := range targets {
+		if err := c.askWilling(ctx, string(s.ID)); err != nil {
+			errs = append(errs, fmt.Errorf("to %s: %w", s.ID, err))
+			continue
+		}
 		done := make(chan error, 1)
 		go func() { done <- c.raftNow().LeadershipTransferToServer(s.ID, s.Address).Error() }()
 		select {

@@ -18,35 +18,45 @@ type Network interface {
 	// Dial connects to host:port. An error that means "nobody listens there,
 	// though the machine answers" must satisfy errors.Is(err, syscall.ECONNREFUSED).
 	Dial(ctx context.Context, addr string) (net.Conn, error)
-	// Resolve turns host:port into the address of a packet.
-	Resolve(ctx context.Context, addr string) (net.Addr, error)
+	// Resolve turns host:port into the addresses of packets, one at least. A name that stands for
+	// several nodes has one for each.
+	Resolve(ctx context.Context, addr string) ([]net.Addr, error)
 }
 
 // osNetwork is TCP and UDP.
-type osNetwork struct{}
+type osNetwork struct {
+	resolver *net.Resolver // nil: the system's
+}
 
 func (osNetwork) Listen(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 func (osNetwork) ListenPacket(addr string) (net.PacketConn, error) {
 	return net.ListenPacket("udp", addr)
 }
-func (osNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer
+func (n osNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Resolver: n.resolver}
 	return d.DialContext(ctx, "tcp", addr)
 }
-func (osNetwork) Resolve(ctx context.Context, addr string) (net.Addr, error) {
+func (n osNetwork) Resolve(ctx context.Context, addr string) ([]net.Addr, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	number, err := n.resolver.LookupPort(ctx, "udp", port)
 	if err != nil {
 		return nil, err
 	}
-	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	ips, err := n.resolver.LookupIPAddr(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	return &net.UDPAddr{IP: ips[0].IP, Port: n, Zone: ips[0].Zone}, nil
+	var all []net.Addr
+	for _, ip := range ips {
+		all = append(all, &net.UDPAddr{IP: ip.IP, Port: number, Zone: ip.Zone})
+	}
+	if len(all) == 0 {
+		return nil, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
+	return all, nil
 }
 
 // tlsNetwork encrypts the streams of another network. Who is accepted makes the

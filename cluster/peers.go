@@ -513,7 +513,7 @@ func (c *Cluster) answer(ctx context.Context, h mux.Hello, method string, payloa
 // carried are the errors that keep their identity across a call.
 var carried = []error{
 	ErrClosed, ErrNoLeader, ErrNoSuchNode, ErrNodeRunning, ErrQuorum, ErrLastVoter,
-	ErrRemoveSelf, ErrUnreachable, ErrNotMember, ErrTooLarge, ErrAmbiguous,
+	ErrRemoveSelf, ErrUnreachable, ErrNotMember, ErrTooLarge, ErrAmbiguous, ErrReluctant,
 }
 
 func remoteError(node, method, text string) error {

@@ -96,6 +96,9 @@ func (c *Cluster) onStandIn(_ context.Context, from string, payload []byte) ([]b
 	if err != nil {
 		return nil, err
 	}
+	if c.reluctant.Load() {
+		return nil, ErrReluctant
+	}
 	now := time.Now()
 	if l := c.Leader(); !l.Known || l.ID != from || l.Term != v[0] {
 		return nil, fmt.Errorf("%s does not lead in term %d", from, v[0])

@@ -87,7 +87,7 @@ func (s *streams) dialSelf() (net.Conn, error) {
 	}
 }
 
-// transport is hashicorp/raft's network transport with four additions: it tells no
+// transport is hashicorp/raft's network transport with five additions: a node may hold back (reluctant.go), it tells no
 // follower of a commit that is not on this node's disk (see logStore), it knows what
 // each follower was told to be committed, its pipelines are our own, which wake fewer
 // goroutines and carry commit notices too, and it ends with its owner.
@@ -99,6 +99,8 @@ type transport struct {
 
 	took   func(id raft.ServerID, index uint64) // a follower has entries up to index
 	onDisk func(index uint64) uint64            // lowers an index to what is on this node's disk
+
+	holdsBack func() bool // see reluctant.go
 
 	mu        sync.Mutex
 	progress  map[raft.ServerID]progress

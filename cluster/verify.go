@@ -19,9 +19,7 @@ type Finding struct {
 // nothing but what a start would; the node must not run. snapshot is the index of the newest snapshot, 0 when there
 // is none. The state that a fresh directory lacks is not missed.
 func Verify(dir string, snapshot uint64, report func(Finding)) {
-	state := new(savedState)
-	verifyJSON(filepath.Join(dir, formationFile), state, state.checkFile, report)
-	verifyJSON(filepath.Join(dir, addressesFile), new(any), func([]byte) error { return nil }, report)
+	state := verifyFormation(dir, report)
 	verifyStable(filepath.Join(dir, stableFile), report)
 	kind := LogStoreWAL
 	if state.LogStore != "" {
@@ -41,6 +39,17 @@ func Verify(dir string, snapshot uint64, report func(Finding)) {
 	if _, err := os.Stat(path); err == nil {
 		report(Finding{Path: path, Err: verifyEntries(dir, kind, snapshot)})
 	}
+}
+
+// VerifyFormation reads what a node remembers of its cluster and of the addresses of the others, and reports on each
+// file that is there. The node may run.
+func VerifyFormation(dir string, report func(Finding)) { verifyFormation(dir, report) }
+
+func verifyFormation(dir string, report func(Finding)) *savedState {
+	state := new(savedState)
+	verifyJSON(filepath.Join(dir, formationFile), state, state.checkFile, report)
+	verifyJSON(filepath.Join(dir, addressesFile), new(any), func([]byte) error { return nil }, report)
+	return state
 }
 
 func fileSize(path string) int64 {

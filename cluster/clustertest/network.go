@@ -237,7 +237,9 @@ func (h *Host) ListenPacket(addr string) (net.PacketConn, error) {
 }
 
 // Resolve implements cluster.Network.
-func (h *Host) Resolve(_ context.Context, addr string) (net.Addr, error) { return memAddr(addr), nil }
+func (h *Host) Resolve(_ context.Context, addr string) ([]net.Addr, error) {
+	return []net.Addr{memAddr(addr)}, nil
+}
 
 // Dial implements cluster.Network.
 func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
