@@ -70,6 +70,6 @@ func rootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 100"))
-	root.AddCommand(serveCommand(), devCommand(), restoreCommand(), verifyCommand(), resetCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(serveCommand(), devCommand(), doctorCommand(), restoreCommand(), verifyCommand(), resetCommand(), healthcheckCommand(), versionCommand())
 	return root
 }
