@@ -77,6 +77,10 @@ bench: build ## measure three local nodes, and another broker at PEER_URIS; BENC
 bench-growth: build ## measure how cost grows, into docs/performance; GROWTH_ARGS="--time 1", GROWTH_AXES=size,queues
 	deploy/bench/growth.sh $(GROWTH_ARGS)
 
+.PHONY: release
+release: ## archives of linux and macOS with checksums, in dist/; VERSION=1.2.3
+	go run ./deploy/release -version '$(VERSION)'
+
 .PHONY: dev
 dev: build ## a cluster of three processes on this machine; data in .data/dev
 	@bin/warren dev --nodes 3 --data-dir .data/dev
@@ -100,5 +104,5 @@ setup:
 	deploy/dockerd.sh
 
 .PHONY: clean
-clean: ## remove bin and the data of "make dev"
-	rm -rf bin .data
+clean: ## remove bin, dist and the data of "make dev"
+	rm -rf bin dist .data

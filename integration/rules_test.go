@@ -51,6 +51,7 @@ var allowedImports = map[string][]string{
 	"integration/proc":     {},
 	"integration/chaos":    {"integration/chaos/...", "integration/proc"},
 	"deploy/bench":         {},
+	"deploy/release":       {},
 	"docs/examples":        {},
 	"docs/compat":          {},
 	"protocol/amqptest":    {"protocol/..."},
