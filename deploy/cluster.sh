@@ -10,6 +10,7 @@ HTTP_PORT=${HTTP_PORT:-15672}
 for i in 0 1 2; do
   export "AMQP_PORT_$i=$((AMQP_PORT + i))" "HTTP_PORT_$i=$((HTTP_PORT + i))"
 done
+export WARREN_DOCKERFILE=deploy/Dockerfile.prebuilt
 export WARRENCTL_USER=${RABBITMQ_DEFAULT_USER:-guest} WARRENCTL_PASSWORD=${RABBITMQ_DEFAULT_PASS:-guest}
 
 compose() {

@@ -39,7 +39,7 @@ func composeUp(t *testing.T) *cluster {
 	compose := composeCommand(t)
 	project := fmt.Sprintf("warrentest%d", os.Getpid())
 	c := &cluster{}
-	env := os.Environ()
+	env := append(os.Environ(), "WARREN_DOCKERFILE=deploy/Dockerfile.prebuilt")
 	for i := range 3 {
 		n := &node{name: fmt.Sprintf("node%d", i), amqp: freeAddr(), http: freeAddr()}
 		n.url = "amqp://guest:guest@" + n.amqp + "/"
