@@ -61,6 +61,7 @@ func (n *Node) accept(ctx context.Context, l net.Listener) {
 // serve runs one connection. A connection that is accepted while the node
 // closes ends at once.
 func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
+	tuned := n.tuned.Load()
 	s := session.New(session.Config{
 		Conn:         conn,
 		ID:           id,
@@ -75,16 +76,16 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 			return n.admit(ctx, id, vhost, user)
 		},
 		KnowsReturns:     n.knowsReturns,
-		FrameMax:         n.cfg.FrameMax,
-		ChannelMax:       n.cfg.ChannelMax,
-		ConsumerMax:      n.cfg.ConsumerMax,
+		FrameMax:         tuned.FrameMax,
+		ChannelMax:       tuned.ChannelMax,
+		ConsumerMax:      tuned.ConsumerMax,
 		Limits:           &n.limits,
 		Tally:            &n.tally,
 		OnConfirm:        n.metrics.observe(n.metrics.confirm),
 		AnonymousUser:    n.cfg.AnonymousUser,
 		AnonymousPass:    n.cfg.AnonymousPass,
-		Heartbeat:        n.cfg.Heartbeat,
-		HandshakeTimeout: n.cfg.HandshakeTimeout,
+		Heartbeat:        tuned.Heartbeat,
+		HandshakeTimeout: tuned.HandshakeTimeout,
 		MaxMessageSize:   n.cfg.MaxMessageSize,
 		Product:          "Warren",
 		Version:          n.cfg.Version,
@@ -94,7 +95,7 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 	})
 	n.sessions.Add(id, s)
 	n.mu.Lock()
-	if n.closing { // Close may be waiting for the clients that there are
+	if n.closing || n.service == drained { // Close may be waiting for the clients that there are
 		n.mu.Unlock()
 		n.sessions.Remove(id)
 		conn.Close()
@@ -127,7 +128,7 @@ func (n *Node) left(id uint64, s *session.Session) {
 // login checks the passwords of AMQP clients. Who waits longer than a handshake may take is refused.
 func (n *Node) login(ctx context.Context) func(user, password string, remote net.Addr) error {
 	return func(user, password string, remote net.Addr) error {
-		ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.cfg.HandshakeTimeout, session.DefaultHandshakeTimeout))
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.tuned.Load().HandshakeTimeout, session.DefaultHandshakeTimeout))
 		defer cancel()
 		err := n.guard.Login(ctx, user, password, remote)
 		n.noteLogin(amqpLogin, user, remote, err)

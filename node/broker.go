@@ -100,11 +100,12 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 		info.Members = append(info.Members, management.Member{
 			ID: m.ID, Name: m.Name,
 			ClusterAddr: m.Addr, AMQPAddr: m.Tags["amqp"], HTTPAddr: m.Tags["http"], Version: m.Tags["version"],
-			Voter: m.Voter, Leader: m.Leader, Running: m.Alive,
+			Voter: m.Voter, Leader: m.Leader, Running: m.Alive, BeingDrained: m.Reluctant && m.Alive,
 		})
 	}
 	b.mu.Lock()
 	stopping, stalled := b.closing, b.stalled
+	info.BeingDrained = b.service == drained
 	b.mu.Unlock()
 	switch {
 	case stopping:
@@ -116,7 +117,7 @@ func (b broker) Cluster(context.Context) management.ClusterInfo {
 	case b.proposer.Epoch() == 0:
 		info.Waiting = "the node is catching up"
 	default:
-		info.Serving = true
+		info.Serving = !info.BeingDrained
 	}
 	return info
 }
@@ -167,8 +168,11 @@ func (b broker) Forget(ctx context.Context, node string) error {
 // Transfer makes another node lead.
 func (b broker) Transfer(ctx context.Context, to string) error {
 	err := b.cluster.TransferLeadership(ctx, to)
-	if errors.Is(err, cluster.ErrNoSuchNode) {
+	switch {
+	case errors.Is(err, cluster.ErrNoSuchNode):
 		return fmt.Errorf("%w: %s", management.ErrUnknownNode, to)
+	case errors.Is(err, cluster.ErrReluctant):
+		return fmt.Errorf("%w: %s is drained: revive or restart it first, or choose another one", management.ErrDrained, to)
 	}
 	return err
 }

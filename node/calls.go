@@ -22,6 +22,8 @@ const (
 	callHistory         = "history"          // management.HistoryQuery -> nodeHistory
 	callAttempts        = "auth-attempts"    // attemptsQuery -> [guard.Attempts]
 	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
+	callDrain           = "drain"            // drainRequest -> drainAnswer
+	callRevive          = "revive"           // () -> drainAnswer
 	callShortcuts       = "shortcuts"        // see shortcutParcel -> a byte for each: 1 when it was taken
 )
 
@@ -36,6 +38,9 @@ func (n *Node) handlers() map[string]cluster.Handler {
 		callReplies:   n.replies.answer,
 		callShortcuts: n.answerShortcuts,
 		callAlarms:    n.alarms.answer,
+		callDrain:     n.answerDrain,
+		callRevive:    n.answerRevive,
+		callReload:    n.answerReload,
 		callStats: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},

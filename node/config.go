@@ -62,6 +62,9 @@ type Config struct {
 
 	// Stop has the process end in order, for an operator who asks for it over HTTP; nil: that is refused.
 	Stop func()
+	// Reread reads the settings again; nil: they cannot be. Its second result names those that have changed since
+	// the last time.
+	Reread func() (Tuning, Reloaded, error)
 	// Settings are what operators are shown of all this, by the names of the settings and without secrets.
 	Settings map[string]string
 

@@ -59,6 +59,7 @@ type Node struct {
 	replies   *replies
 	shortcuts *shortcuts
 	limits    session.Limits
+	tuned     atomic.Pointer[Tuning]
 	tally     session.Tally
 	attempts  guard.AttemptLog
 	metrics   *latencies
@@ -67,6 +68,7 @@ type Node struct {
 
 	certs       *certs.Store // nil without TLS
 	amqp        net.Listener
+	doors       []*door      // below amqp and amqps
 	amqps       net.Listener // nil without TLS; its connections make their handshake themselves
 	api         *management.Server
 	http        *http.Server
@@ -89,9 +91,12 @@ type Node struct {
 	stalled bool      // nothing can be put in the log
 	low     alarm.Set // what any node of the cluster is low on
 	closing bool
+	service maintenance
 	traffic [4]uint64 // of connections that have ended; see session.Traffic
 
-	shedding sync.Mutex // held by shed
+	shedding  sync.Mutex // held by shed
+	draining  sync.Mutex // held while the node is drained or revived
+	reloading sync.Mutex // held while settings are read again
 
 	hashing sync.Mutex // held while the state is hashed: see broker.State
 
@@ -146,7 +151,9 @@ func newNode(cfg Config, id string, node uuid.UUID) *Node {
 		stop:     cancel,
 		stopped:  ctx.Done(),
 	}
-	n.limits.Connections, n.limits.Channels, n.limits.Shed = cfg.ConnectionMax, cfg.ChannelMaxPerNode, n.shed
+	n.tuned.Store(cfg.tuning())
+	n.limits.Set(cfg.ConnectionMax, cfg.ChannelMaxPerNode)
+	n.limits.Shed = n.shed
 	n.replies = newReplies(n, node)
 	n.shortcuts = newShortcuts(n, node)
 	n.alarms = newAlarms(n)
@@ -161,7 +168,7 @@ func (n *Node) open() (err error) {
 	ctx := n.running
 	// The listeners first: a port that is taken is the most likely error, and
 	// nothing has to be undone yet. Nobody is accepted before the end.
-	if n.amqp, err = net.Listen("tcp", n.cfg.AMQPAddr); err != nil {
+	if n.amqp, err = n.listenClients(n.cfg.AMQPAddr); err != nil {
 		return fmt.Errorf("listen for AMQP: %w", err)
 	}
 	if n.web, err = net.Listen("tcp", n.cfg.HTTPAddr); err != nil {
@@ -231,6 +238,16 @@ func (n *Node) openMachine() {
 		// Behind others in a batch it has to fit as well.
 		MaxCommand: cluster.MaxBatch - command.BatchHeader - proposer.DefaultMaxBatch,
 	})
+}
+
+// listenClients opens a door for clients.
+func (n *Node) listenClients(addr string) (net.Listener, error) {
+	d, err := openDoor(addr)
+	if err != nil {
+		return nil, err // not a listener that holds a nil *door
+	}
+	n.doors = append(n.doors, d)
+	return d, nil
 }
 
 func (n *Node) spawn(f func()) {
@@ -303,6 +320,12 @@ func (n *Node) failed() error {
 	default:
 		return nil
 	}
+}
+
+// Alive returns when the parts of the node answer that everything else waits for. When they are stuck it never does.
+func (n *Node) Alive() {
+	_ = n.maintenance()
+	n.replica.View(func(*fsm.Machine) {})
 }
 
 // Ready is closed when the node serves AMQP clients for the first time.

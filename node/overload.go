@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -45,18 +44,13 @@ type alarmPeer struct {
 }
 
 func newAlarms(n *Node) *alarms {
-	limit := n.cfg.MemoryWatermark.Bytes
-	if limit == 0 {
-		limit = int64(n.cfg.MemoryWatermark.Fraction * float64(alarm.Available(os.DirFS("/"))))
-	}
-	// What clients make the node keep without an end is a part of it, and so is what is under way to them.
-	n.limits.Bytes = limit / 4
+	n.limits.SetBytes(memoryLimit(n.cfg.MemoryWatermark) / keptPart)
 	a := &alarms{
 		n: n, changed: make(chan struct{}, 1), peers: make(map[string]*alarmPeer),
 		own: alarm.Report{Instance: uint64(time.Now().UnixNano()), Version: 1},
 	}
 	a.monitor = alarm.NewMonitor(alarm.Config{
-		MemoryLimit: limit,
+		MemoryLimit: memoryLimit(n.cfg.MemoryWatermark),
 		DiskLimit:   max(n.cfg.DiskFreeLimit, 0),
 		MemoryUsed:  alarm.MemoryUsed,
 		DiskFree:    func() (int64, error) { return alarm.DiskFree(n.cfg.DataDir) },
@@ -87,7 +81,6 @@ func (a *alarms) raised(s alarm.State) {
 
 // run keeps the nodes informed of one another until ctx ends.
 func (a *alarms) run(ctx context.Context) {
-	defer alarm.GuideCollector(a.monitor.State().MemoryLimit)()
 	a.n.spawn(func() { a.monitor.Run(ctx) })
 	tick := time.NewTicker(alarmsTick)
 	defer tick.Stop()

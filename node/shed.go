@@ -25,5 +25,5 @@ func (n *Node) shed() {
 		return
 	}
 	victim.Close(resourceError, fmt.Sprintf("unfinished messages, open transactions and unread replies of all connections hold more than %d bytes on this node, "+
-		"and those of this one for longest", n.limits.Bytes))
+		"and those of this one for longest", n.limits.Bytes()))
 }

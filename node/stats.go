@@ -22,6 +22,7 @@ func (n *Node) stats() management.NodeStats {
 		Uptime: time.Since(n.started).Milliseconds(), PID: os.Getpid(),
 		Processors: runtime.NumCPU(), Processes: runtime.NumGoroutine(),
 		FDUsed: used, FDTotal: most, SocketsUsed: connections, Channels: channels,
+		BeingDrained: n.maintenance() != inService,
 		RaftStats: management.RaftStats{
 			State: raft.State, Term: raft.Term, CommitIndex: raft.CommitIndex, AppliedIndex: raft.AppliedIndex,
 			LastIndex: raft.LastLogIndex, SnapshotIndex: raft.SnapshotIndex,

@@ -29,7 +29,7 @@ func (n *Node) listenTLS() (err error) {
 		return err
 	}
 	if n.cfg.AMQPSAddr != "" {
-		l, err := net.Listen("tcp", n.cfg.AMQPSAddr)
+		l, err := n.listenClients(n.cfg.AMQPSAddr)
 		if err != nil {
 			return fmt.Errorf("listen for AMQP with TLS: %w", err)
 		}
@@ -52,14 +52,6 @@ func (n *Node) clusterTLS() (listen, dial *tls.Config) {
 		return nil, nil
 	}
 	return n.certs.Peers()
-}
-
-// Reload reads the certificates again. Open connections stay as they are.
-func (n *Node) Reload() error {
-	if n.certs == nil {
-		return nil
-	}
-	return n.certs.Reload()
 }
 
 // certificates are those of the listeners with TLS, as they are used now.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"warren/cmd/warren/internal/settings"
@@ -35,22 +36,21 @@ stop in time, 2 when a setting is wrong, 128 and the signal's number when a seco
 signal cut the stop short.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			values, err := settings.Load(cmd.Flags(), os.LookupEnv)
+			reader := settings.NewReader(cmd.Flags(), os.LookupEnv)
+			values, _, err := reader.Read()
 			if err != nil {
 				return &exitError{exitUsage, err}
 			}
-			shown, err := settings.InForce(cmd.Flags(), os.LookupEnv)
-			if err != nil {
-				return &exitError{exitUsage, err}
-			}
+			level := new(slog.LevelVar)
 			open := func(cfg node.Config) (broker, error) {
-				cfg.Settings = shown
+				cfg.Settings = reader.Shown()
+				cfg.Reread = rereader(reader, level)
 				return openNode(cfg)
 			}
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 			defer signal.Stop(signals)
-			return serve(values, newLogger(cmd.ErrOrStderr(), values), signals, open)
+			return serve(values, newLogger(cmd.ErrOrStderr(), values, level), signals, open)
 		},
 	}
 	settings.AddFlags(cmd.Flags())
@@ -63,7 +63,8 @@ type broker interface {
 	HTTPAddr() string
 	Ready() <-chan struct{}
 	Wait() error
-	Reload() error
+	Alive() // returns when its parts answer; one that is stuck never does
+	Reload() (node.Reloaded, error)
 	Close(ctx context.Context) error
 }
 
@@ -119,7 +120,7 @@ func serve(v settings.Values, log *slog.Logger, signals <-chan os.Signal, open f
 	return untilStopped(v, log, stops, reload, stop, o.broker)
 }
 
-// sortSignals parts SIGHUP, which reads certificates again, from the signals that stop.
+// sortSignals parts SIGHUP, which reads settings and certificates again, from the signals that stop.
 func sortSignals(signals <-chan os.Signal) (stops chan os.Signal, reload <-chan struct{}) {
 	s, r := make(chan os.Signal, 2), make(chan struct{}, 1)
 	go func() { // as long as the process
@@ -147,6 +148,10 @@ type opening struct {
 func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal, reload <-chan struct{}, stop os.Signal, b broker) error {
 	failed := make(chan error, 1)
 	go func() { failed <- b.Wait() }()
+	tellSystemd(log, sdOpened)
+	ended := make(chan struct{})
+	defer close(ended)
+	go watchdog(ended, log, b.Alive)
 
 	var failure error
 	ready := b.Ready()
@@ -155,12 +160,9 @@ func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal,
 		case <-ready:
 			log.Info("ready", "amqp", b.AMQPAddr(), "http", b.HTTPAddr())
 			ready = nil
+			tellSystemd(log, sdServing)
 		case <-reload:
-			if err := b.Reload(); err != nil {
-				log.Error("SIGHUP: certificates were not read again, the old ones stay in use", "err", err)
-			} else {
-				log.Info("SIGHUP: certificates were read again")
-			}
+			_, _ = b.Reload() // the node logs what came of it
 		case stop = <-signals:
 			log.Info("signal received, stopping", "signal", stop.String(), "at_most", v.ShutdownTimeout)
 		case failure = <-failed:
@@ -172,6 +174,7 @@ func untilStopped(v settings.Values, log *slog.Logger, signals <-chan os.Signal,
 		}
 	}
 
+	tellSystemd(log, daemon.SdNotifyStopping)
 	ctx, cancel := context.WithTimeout(context.Background(), v.ShutdownTimeout)
 	defer cancel()
 	closed := make(chan error, 1)
@@ -337,8 +340,9 @@ func diskStall(d time.Duration) time.Duration {
 	return d
 }
 
-func newLogger(w io.Writer, v settings.Values) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: v.LogLevel}
+func newLogger(w io.Writer, v settings.Values, level *slog.LevelVar) *slog.Logger {
+	level.Set(v.LogLevel)
+	opts := &slog.HandlerOptions{Level: level}
 	if v.LogFormat == settings.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}

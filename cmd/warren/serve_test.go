@@ -41,10 +41,11 @@ func (s *standIn) AMQPAddr() string       { return "127.0.0.1:1" }
 func (s *standIn) HTTPAddr() string       { return "127.0.0.1:2" }
 func (s *standIn) Ready() <-chan struct{} { return s.ready }
 func (s *standIn) Wait() error            { return <-s.failure }
+func (s *standIn) Alive()                 {}
 
-func (s *standIn) Reload() error {
+func (s *standIn) Reload() (node.Reloaded, error) {
 	s.reloaded <- struct{}{}
-	return nil
+	return node.Reloaded{}, nil
 }
 
 func (s *standIn) Close(ctx context.Context) error {
@@ -221,7 +222,7 @@ func TestSettingsReachTheNode(t *testing.T) {
 		t.Errorf("version %q, logger %v", cfg.Version, cfg.Logger)
 	}
 	missing := slices.DeleteFunc(missingFields(cfg), func(field string) bool {
-		return field == "Settings" || field == "Stop" // the texts of all, and how to stop, which the command adds
+		return field == "Settings" || field == "Stop" || field == "Reread" // the texts of all, how to stop, and to read them again, which the command adds
 	})
 	if len(missing) > 0 {
 		t.Errorf("fields of node.Config that no setting reaches: %v", missing)

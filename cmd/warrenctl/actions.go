@@ -10,24 +10,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (o *options) forgetCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "forget_cluster_node NODE",
-		Short: "Remove a stopped node from the cluster for good",
-		Long: `Remove a node, given by name or id, from the cluster for good. It must not be running.
-
-It may come back only as a new node, with an empty data directory.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := o.deadline(cmd.Context())
-			defer cancel()
-			o.banner("Removing node %s from the cluster", args[0])
-			_, _, err := o.do(ctx, http.MethodDelete, path("cluster", "nodes", args[0]), nil)
-			return nameMissing(err, "the cluster has no node %s", args[0])
-		},
-	}
-}
-
 func (o *options) transferCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "transfer_leadership [NODE]",

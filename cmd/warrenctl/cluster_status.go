@@ -34,6 +34,7 @@ type member struct {
 	Voter       bool   `json:"raft_voter"`
 	Leader      bool   `json:"raft_leader"`
 	Running     bool   `json:"running"`
+	Drained     bool   `json:"being_drained"`
 }
 
 // alarm is a resource that a node has run low on: memory or disk.
@@ -88,17 +89,18 @@ func (o *options) clusterStatus(ctx context.Context) error {
 
 // document is the JSON form: rabbitmqctl's fields, and ours.
 func (c *cluster) document() map[string]any {
-	running, all, versions := []string{}, []string{}, map[string]any{}
+	running, all, versions, maintenance := []string{}, []string{}, map[string]any{}, map[string]string{}
 	for _, m := range c.Members {
 		all = append(all, m.Name)
 		if m.Running {
 			running = append(running, m.Name)
 		}
 		versions[m.Name] = map[string]string{"warren_version": m.Version}
+		maintenance[m.Name] = m.maintenance()
 	}
 	return map[string]any{
 		"cluster_name": c.Name, "disk_nodes": all, "running_nodes": running, "versions": versions,
-		"alarms": c.alarms(), "partitions": map[string]any{},
+		"alarms": c.alarms(), "partitions": map[string]any{}, "maintenance_status": maintenance,
 		"leader": c.Leader, "members": c.Members, "raft_term": c.Term, "raft_commit_index": c.Commit,
 		"raft_applied_index": c.Applied, "raft_last_index": c.LastIndex, "raft_snapshot_index": c.Snapshot,
 		"answered_by": c.Node,
@@ -119,22 +121,32 @@ func (c *cluster) print(w io.Writer) error {
 	if c.Waiting != "" {
 		basics = append(basics, "Waiting for: "+c.Waiting)
 	}
-	var nodes, running, versions []string
+	var nodes, running, versions, maintenance []string
 	for _, m := range c.Members {
 		nodes = append(nodes, m.describe())
 		if m.Running {
 			running = append(running, m.Name)
 			versions = append(versions, m.Name+": Warren "+m.Version)
 		}
+		maintenance = append(maintenance, fmt.Sprintf("Node: %s, status: %s", m.Name, m.maintenance()))
 	}
 	var b strings.Builder
 	section(&b, "Basics", basics...)
 	section(&b, "Disk Nodes", nodes...)
 	section(&b, "Running Nodes", running...)
 	section(&b, "Versions", versions...)
+	section(&b, "Maintenance status", maintenance...)
 	section(&b, "Alarms", describeAlarms(c.Alarms)...)
 	_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
 	return err
+}
+
+// maintenance is rabbitmqctl's text.
+func (m *member) maintenance() string {
+	if m.Drained {
+		return "marked for maintenance"
+	}
+	return "not under maintenance"
 }
 
 func (m *member) describe() string {

@@ -121,10 +121,11 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	}
 	root.AddCommand(
 		o.listQueuesCommand(),
-		o.clusterStatusCommand(), o.statusCommand(), o.forgetCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
+		o.clusterStatusCommand(), o.statusCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
 		o.browseCommand(), o.moveCommand(), o.routeCommand(), o.backupCommand(),
 	)
+	root.AddCommand(o.maintenanceCommands()...)
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.parameterCommands()...)
 	root.AddCommand(o.userCommands()...)

@@ -302,8 +302,8 @@ func TestActions(t *testing.T) {
 		"GET /health":                           {200, `{"status":"ok"}`},
 	})
 	f.expect(t, []string{"forget_cluster_node", "n3"}, 0, "Removing node n3 from the cluster\n", "")
-	f.expect(t, []string{"forget_cluster_node", "-q", "n1"}, 65, "", "Error: node NODE: forget n1: the node is running: stop it first\n")
-	f.expect(t, []string{"forget_cluster_node", "-q", "n9"}, 65, "", "Error: the cluster has no node n9\n")
+	f.expect(t, []string{"forget_cluster_node", "-q", "n1"}, 65, "", "Error: node NODE: forget n1: the node is running: stop it first\nDrain it (warrenctl drain n1), stop it (SIGTERM), and ask again, of another node.\n")
+	f.expect(t, []string{"forget_cluster_node", "-q", "n9"}, 65, "", "Error: the cluster has no node n9\n'warrenctl cluster_status' shows names and ids.\n")
 	f.expect(t, []string{"transfer_leadership"}, 0, "Handing leadership over ...\n", "")
 	f.expect(t, []string{"transfer_leadership", "-q", "n2"}, 0, "", "")
 	if got := f.body; got != `{"node":"n2"}` {
@@ -375,6 +375,12 @@ Versions
 
 n1: Warren 0.1
 n2: Warren 0.1
+
+Maintenance status
+
+Node: n1, status: not under maintenance
+Node: n2, status: not under maintenance
+Node: n3, status: not under maintenance
 
 Alarms
 

@@ -43,6 +43,8 @@ type Config struct {
 type Monitor struct {
 	cfg Config
 
+	wake chan struct{} // capacity 1: measure now
+
 	mu    sync.Mutex
 	state State
 
@@ -58,7 +60,7 @@ func NewMonitor(cfg Config) *Monitor {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	m := &Monitor{cfg: cfg, failing: make(map[string]bool)}
+	m := &Monitor{cfg: cfg, wake: make(chan struct{}, 1), failing: make(map[string]bool)}
 	m.state.MemoryLimit, m.state.DiskLimit = cfg.MemoryLimit, cfg.DiskLimit
 	m.measure()
 	return m
@@ -71,10 +73,28 @@ func (m *Monitor) State() State {
 	return m.state
 }
 
-// Run measures until ctx ends. It begins with what NewMonitor has measured.
+// SetLimits changes the limits of Config; they are compared with at once.
+func (m *Monitor) SetLimits(memory, disk int64) {
+	m.mu.Lock()
+	m.state.MemoryLimit, m.state.DiskLimit = memory, disk
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run measures until ctx ends. It begins with what NewMonitor has measured. It guides the collector
+// of garbage by the limit meanwhile.
 func (m *Monitor) Run(ctx context.Context) {
+	guided, undo := int64(0), func() {}
+	defer func() { undo() }()
 	for {
 		s := m.State()
+		if s.MemoryLimit != guided {
+			undo()
+			guided, undo = s.MemoryLimit, GuideCollector(s.MemoryLimit)
+		}
 		if s.Raised != m.told {
 			m.log(s)
 			m.told = s.Raised
@@ -87,6 +107,7 @@ func (m *Monitor) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(interval(s)):
+		case <-m.wake:
 		}
 		m.measure()
 	}

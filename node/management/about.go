@@ -30,7 +30,7 @@ func (c *call) extensions() error { return c.ok([]object{}) }
 
 func (c *call) settings() error {
 	settings := object{}
-	for name, value := range c.cfg.Settings {
+	for name, value := range c.tuned.Load().settings {
 		settings[name] = value
 	}
 	return c.one(settings)

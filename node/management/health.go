@@ -56,6 +56,8 @@ func notReady(info *ClusterInfo) string {
 		return info.Waiting
 	case info.Leader == "":
 		return "no leader is known: the cluster has no quorum, or this node does not see it"
+	case info.BeingDrained:
+		return "the node is drained (in maintenance mode): 'warrenctl revive' or a restart puts it back into service"
 	case !info.Serving:
 		return "the node does not accept clients yet"
 	}

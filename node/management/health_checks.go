@@ -97,39 +97,6 @@ func endingBefore(times []time.Time, end time.Time) []string {
 	return some
 }
 
-// checkQuorumCritical fails when the cluster would lose its quorum with this node: the voters are asked for their
-// state in the Raft group, and those count that take part in the term of this node. A cluster of one cannot do better and is fine.
-func (c *call) checkQuorumCritical() error {
-	info := c.cluster()
-	stats := c.cfg.Broker.NodeStats(c.r.Context())
-	voters, others, mine := 0, 0, false
-	for _, m := range info.Members {
-		if !m.Voter {
-			continue
-		}
-		voters++
-		s, answered := stats[m.ID]
-		switch {
-		case m.ID == info.NodeID:
-			mine = true
-		case answered && s.Term == info.Term && (s.State == "Leader" || s.State == "Follower"):
-			others++
-		}
-	}
-	quorum := voters/2 + 1
-	switch {
-	case voters <= 1:
-		return c.ok(object{"status": "ok", "reason": "single node cluster"})
-	case mine && others < quorum:
-		return c.failed(object{
-			"reason": fmt.Sprintf("There are quorum queues that would lose their quorum if the target node is shut down: "+
-				"without it %d of %d voters would take part, and %d are needed", others, voters, quorum),
-			"queues": []object{},
-		})
-	}
-	return c.ok(object{"status": "ok"})
-}
-
 // raftState is a state of the Raft group in the words of RabbitMQ.
 func raftState(state string) string { return strings.ToLower(state) }
 
@@ -193,7 +160,7 @@ func (c *call) checkInService() error {
 func (c *call) checkConnectionLimit() error {
 	n := c.cfg.Broker.OpenConnections()
 	o := object{"status": "ok", "connections": n, "limit": "infinity"}
-	if most := c.cfg.ConnectionMax; most > 0 {
+	if most := c.tuned.Load().connectionMax; most > 0 {
 		o["limit"] = most
 		if n >= most {
 			o["reason"] = "node connection limit is reached"

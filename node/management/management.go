@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,6 +78,14 @@ type Broker interface {
 	// Transfer makes another node lead: the one given by id or name, or with "" one that is
 	// alive. Unknown nodes give ErrUnknownNode.
 	Transfer(ctx context.Context, to string) error
+	// Drain takes a node, given by id or name, out of service and tells how many connections it closed; force: though
+	// the others would be no quorum, which is ErrNeeded otherwise. It may be done again. Other errors: ErrUnknownNode, ErrNotSupported.
+	Drain(ctx context.Context, node string, force bool) (closed int, err error)
+	// Revive undoes that.
+	Revive(ctx context.Context, node string) error
+	// Reload has a node, given by id or name, read its settings and certificates again. Errors: ErrReload, ErrUnknownNode,
+	// ErrNotSupported.
+	Reload(ctx context.Context, node string) (Reloaded, error)
 	// State says what state the node's replica is in. It gives ErrHashing while it does so for another
 	// caller.
 	State() (StateInfo, error)
@@ -127,6 +136,7 @@ type Server struct {
 	http.Handler
 	sampler *sampler
 	metrics *metrics
+	server  *server
 }
 
 // Run keeps statistics until ctx ends. Without it there are no rates.
@@ -140,6 +150,7 @@ type server struct {
 	log     *slog.Logger
 	routes  []route
 	sampler *sampler
+	tuned   atomic.Pointer[tuning]
 
 	large turns // of large bodies
 
@@ -154,6 +165,7 @@ func New(cfg Config) *Server {
 		cfg.Logger = slog.Default()
 	}
 	s := &server{cfg: cfg, log: cfg.Logger, sampler: newSampler(cfg.Broker), scratch: make(map[uint16]bool), large: make(turns, maxLargeBodies)}
+	s.tuned.Store(&tuning{cfg.ConnectionMax, cfg.Settings})
 	s.routes = s.table()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/", s.serveAPI)
@@ -162,7 +174,7 @@ func New(cfg Config) *Server {
 	s.uiRoutes(mux)
 	m := &metrics{s, cfg.Metrics}
 	m.register(mux)
-	return &Server{mux, s.sampler, m}
+	return &Server{mux, s.sampler, m, s}
 }
 
 // table lists the resources. The order of the routes has no meaning.
@@ -174,7 +186,7 @@ func (s *server) table() []route {
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(),
 		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(),
-		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(),
+		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(), s.maintenanceRoutes(), s.reloadRoutes(),
 	} {
 		t = append(t, part...)
 	}

@@ -265,6 +265,37 @@ func (b *broker) Transfer(_ context.Context, to string) error {
 	return fmt.Errorf("%w: %s", ErrUnknownNode, to)
 }
 
+func (b *broker) Drain(_ context.Context, node string, force bool) (int, error) {
+	switch {
+	case node == "n3":
+		return 0, fmt.Errorf("%w: it is old", ErrNotSupported)
+	case node != "n1" && node != "n2":
+		return 0, fmt.Errorf("%w: %s", ErrUnknownNode, node)
+	case !force:
+		return 0, fmt.Errorf("%w: n3 is drained", ErrNeeded)
+	}
+	b.cluster.BeingDrained, b.cluster.Serving = true, false
+	return 3, nil
+}
+
+func (b *broker) Revive(_ context.Context, node string) error {
+	if node != "n1" {
+		return fmt.Errorf("%w: %s", ErrUnknownNode, node)
+	}
+	b.cluster.BeingDrained, b.cluster.Serving = false, true
+	return nil
+}
+
+func (b *broker) Reload(_ context.Context, node string) (Reloaded, error) {
+	switch node {
+	case "n1":
+		return Reloaded{Applied: []string{"log_level"}, NeedRestart: []string{}}, nil
+	case "n2":
+		return Reloaded{}, fmt.Errorf("%w: settings: warren.conf:1: log_level: \"loud\"", ErrReload)
+	}
+	return Reloaded{}, fmt.Errorf("%w: %s", ErrUnknownNode, node)
+}
+
 func (b *broker) State() (StateInfo, error) {
 	return StateInfo{Node: "n1", Index: 12, History: "0a", State: "0b"}, b.hashing
 }
@@ -519,6 +550,18 @@ func TestHealthChecks(t *testing.T) {
 	a.do("GET", critical, "", 503, `{"status":"failed"}`)
 	a.stats["id3"] = part("Follower", 3)
 	a.do("GET", critical, "", 200, `{"status":"ok"}`)
+	a.do("GET", "/api/cluster/nodes/n2/quorum-critical", "", 200, `{"status":"ok"}`)
+	a.do("GET", "/api/cluster/nodes/n9/quorum-critical", "", 404, notFoundBody)
+	third := a.stats["id3"]
+	third.BeingDrained = true // it is about to go
+	a.stats["id3"] = third
+	a.do("GET", critical, "", 503, `{"status":"failed"}`)
+	third.BeingDrained = false
+	a.stats["id3"] = third
+	behind := a.cluster.CommitIndex
+	a.cluster.CommitIndex = upToDate + 1 // it is far behind
+	a.do("GET", "/api/cluster/nodes/n2/quorum-critical", "", 503, `{"status":"failed"}`)
+	a.cluster.CommitIndex = behind
 	a.cluster.Members = a.cluster.Members[:1]
 	a.do("GET", "/api/health/checks/node-is-quorum-critical", "", 200, `{"status":"ok"}`)
 	a.do("GET", "/api/aliveness-test/%2F", "", 200, `{"status":"ok"}`)

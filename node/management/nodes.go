@@ -78,7 +78,6 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 	for _, none := range []string{"partitions", "cluster_links", "log_files", "config_files", "enabled_plugins", "ra_open_file_metrics"} {
 		o[none] = []string{}
 	}
-	o["being_drained"] = false
 	o["run_queue"], o["net_ticktime"] = 0, 0
 	o["rates_mode"] = ratesMode
 	o["mem_alarm"], o["disk_free_alarm"] = false, false
@@ -124,6 +123,8 @@ func (c *call) transferLeadership() error {
 		return c.none()
 	case errors.Is(err, ErrUnknownNode):
 		return &failure{http.StatusNotFound, "not_found", err.Error()}
+	case errors.Is(err, ErrDrained):
+		return &failure{http.StatusConflict, "node_drained", err.Error()}
 	default:
 		return errUnavailable(err.Error())
 	}

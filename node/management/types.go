@@ -39,6 +39,8 @@ type ClusterInfo struct {
 
 	// Alarms are those that are raised on any node: publishers are blocked while there are any.
 	Alarms []Alarm `json:"alarms"`
+	// BeingDrained says that the node is in maintenance mode: it is well, and takes no clients.
+	BeingDrained bool `json:"being_drained"`
 	// Serving says that the node accepts AMQP clients.
 	Serving bool `json:"serving"`
 	// Waiting says what the node waits for before it can serve; empty when for nothing.
@@ -56,6 +58,8 @@ type Member struct {
 	Voter       bool   `json:"raft_voter"`
 	Leader      bool   `json:"raft_leader"`
 	Running     bool   `json:"running"`
+	// BeingDrained says that the node is in maintenance mode.
+	BeingDrained bool `json:"being_drained"`
 }
 
 // Alarm is a resource that a node has run low on, in the form of RabbitMQ's health
@@ -82,6 +86,7 @@ type NodeStats struct {
 	FDTotal       int   `json:"fd_total"`
 	SocketsUsed   int   `json:"sockets_used"` // AMQP connections
 	Channels      int   `json:"channels"`     // open ones
+	BeingDrained  bool  `json:"being_drained"`
 	RaftStats
 	Memory Memory `json:"memory"`
 }

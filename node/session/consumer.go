@@ -49,7 +49,7 @@ func (ch *channel) topUp(k *consumer, size int) {
 // window is how many messages a consumer may have under way.
 func (c *connection) window(k *consumer) uint64 {
 	bytes := maxWindowBytes
-	if l := c.cfg.Limits.Bytes; l > 0 {
+	if l := c.cfg.Limits.Bytes(); l > 0 {
 		bytes = int(min(maxWindowBytes, max(minWindowBytes, l/max(c.cfg.Tally.consumers.Load(), 1))))
 	}
 	return uint64(min(maxWindow, max(minWindow, bytes/max(k.average, 1))))

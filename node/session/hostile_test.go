@@ -37,7 +37,8 @@ func TestKeptBytesOfTheNodeAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
 		const most = 200_000
 		asked := 0
-		limits := &Limits{Bytes: most, Shed: func() { asked++ }}
+		limits := &Limits{Shed: func() { asked++ }}
+		limits.SetBytes(most)
 		with := func(c *Config) { c.Limits = limits }
 		begin := func(p *peer, ch uint16, bytes int) {
 			p.w.Method(ch, &protocol.BasicPublish{RoutingKey: "q"})

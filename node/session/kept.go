@@ -34,7 +34,7 @@ func (s *Session) keep(bytes int) {
 	if s.kept.bytes.Add(int64(bytes)) == int64(bytes) {
 		s.kept.since.Store(time.Now().UnixNano())
 	}
-	if l.kept.Add(int64(bytes)) > l.Bytes && l.Bytes > 0 && bytes > 0 && l.Shed != nil {
+	if most := l.Bytes(); l.kept.Add(int64(bytes)) > most && most > 0 && bytes > 0 && l.Shed != nil {
 		l.Shed()
 	}
 }
@@ -43,7 +43,7 @@ func (s *Session) keep(bytes int) {
 func (s *Session) keepNothing() { s.cfg.Limits.kept.Add(-s.kept.bytes.Swap(0)) }
 
 // over reports whether the sessions of the node keep more than so many times what they may.
-func (l *Limits) over(times int64) bool { return l.Bytes > 0 && l.kept.Load() > times*l.Bytes }
+func (l *Limits) over(times int64) bool { return l.Bytes() > 0 && l.kept.Load() > times*l.Bytes() }
 
 // Kept returns how many bytes all sessions keep for their clients.
 func (l *Limits) Kept() int64 { return l.kept.Load() }
@@ -61,7 +61,7 @@ func (c *connection) charge(bytes int) bool {
 	case c.buffered > most:
 		text = fmt.Sprintf("unfinished messages and open transactions of the connection hold more than %d bytes", c.buffered-bytes)
 	case c.buffered > leastKept && c.cfg.Limits.over(2): // those who are closed for it are slow to go
-		text = fmt.Sprintf("unfinished messages, open transactions and unread replies hold more than %d bytes on this node", 2*c.cfg.Limits.Bytes)
+		text = fmt.Sprintf("unfinished messages, open transactions and unread replies hold more than %d bytes on this node", 2*c.cfg.Limits.Bytes())
 	default:
 		return true
 	}

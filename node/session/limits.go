@@ -6,24 +6,33 @@ import (
 	"warren/protocol"
 )
 
-// Limits are what the connections of a node have in common. 0 means no limit.
+// Limits are what the connections of a node have in common. The zero value is none.
 type Limits struct {
-	Connections int // open at once
-	Channels    int // open at once on all connections
+	mostConnections, mostChannels, mostBytes atomic.Int64
+	connections, channels, kept              atomic.Int64
 
-	// Bytes are what all sessions may keep for their clients: unfinished messages, open transactions, unread direct replies. Above that
-	// Shed is called, which is to close whoever has kept something for longest, and replies are dropped. Of as much
-	// again are the windows of deliveries under way made.
-	Bytes int64
-	Shed  func()
+	// Shed is called when all sessions keep more for their clients than SetBytes says: it is to close whoever has kept
+	// something for longest.
+	Shed func()
+}
 
-	connections, channels atomic.Int64
-	kept                  atomic.Int64
+// SetBytes says how much all sessions may keep for their clients: unfinished messages, open transactions, unread direct
+// replies, which are dropped above it; 0: no limit. Of as much again are the windows of deliveries under way made.
+func (l *Limits) SetBytes(n int64) { l.mostBytes.Store(n) }
+
+// Bytes returns what SetBytes set.
+func (l *Limits) Bytes() int64 { return l.mostBytes.Load() }
+
+// Set says how many connections, and channels on all of them, may be open at once; 0: as many as come. Those that
+// are open stay.
+func (l *Limits) Set(connections, channels int) {
+	l.mostConnections.Store(int64(connections))
+	l.mostChannels.Store(int64(channels))
 }
 
 // takeOne counts one more, unless that would be more than a limit.
-func takeOne(count *atomic.Int64, limit int) bool {
-	if n := count.Add(1); limit > 0 && n > int64(limit) {
+func takeOne(count *atomic.Int64, limit int64) bool {
+	if n := count.Add(1); limit > 0 && n > limit {
 		count.Add(-1)
 		return false
 	}
@@ -33,9 +42,9 @@ func takeOne(count *atomic.Int64, limit int) bool {
 // join counts the connection, or refuses it, at connection.open. See exit.
 func (c *connection) join() error {
 	l := c.cfg.Limits
-	if !takeOne(&l.connections, l.Connections) {
+	if most := l.mostConnections.Load(); !takeOne(&l.connections, most) {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDConnectionOpen,
-			"connection refused: node connection limit (%d) is reached", l.Connections)
+			"connection refused: node connection limit (%d) is reached", most)
 	}
 	c.joined = true
 	c.cfg.Tally.connectionsOpened.Add(1)
@@ -57,9 +66,10 @@ func (c *connection) addChannel() *protocol.Error {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
 			"number of channels opened (%d) has reached the negotiated channel_max (%d)", n, c.channelMax)
 	}
-	if l := c.cfg.Limits; !takeOne(&l.channels, l.Channels) {
+	l := c.cfg.Limits
+	if most := l.mostChannels.Load(); !takeOne(&l.channels, most) {
 		return protocol.Errorf(protocol.NotAllowed, protocol.IDChannelOpen,
-			"number of channels opened on node '%s' has reached the maximum allowed limit of %d", c.cfg.Node, l.Channels)
+			"number of channels opened on node '%s' has reached the maximum allowed limit of %d", c.cfg.Node, most)
 	}
 	c.cfg.Tally.channelsOpened.Add(1)
 	return nil

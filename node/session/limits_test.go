@@ -11,7 +11,8 @@ import (
 
 func TestNodeLimits(t *testing.T) {
 	inBubble(t, func(t *testing.T, k *cluster) {
-		limits := &Limits{Connections: 2, Channels: 3}
+		limits := new(Limits)
+		limits.Set(2, 3)
 		plug := func(c *Config) { c.Limits = limits }
 		first, second := k.connect(plug).login().open(1, 2), k.connect(plug).login().open(1)
 		refused := func() {

@@ -216,7 +216,8 @@ func TestWindow(t *testing.T) {
 		{0, 1, 0, 2048}, {0, 1, 100, 2048}, {0, 1, 64 << 10, 256}, {0, 1, 16 << 20, 2},
 		{1 << 30, 1, 64 << 10, 256}, {1 << 30, 1024, 64 << 10, 16}, {1 << 30, 1 << 20, 1024, 64}, {1 << 30, 0, 1024, 2048},
 	} {
-		c := &connection{cfg: &Config{Limits: &Limits{Bytes: tt.limit}, Tally: new(Tally)}}
+		c := &connection{cfg: &Config{Limits: new(Limits), Tally: new(Tally)}}
+		c.cfg.Limits.SetBytes(tt.limit)
 		c.cfg.Tally.consumers.Store(tt.consumers)
 		if got := c.window(&consumer{average: tt.average}); got != tt.want {
 			t.Errorf("%+v: %d", tt, got)

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -19,6 +20,10 @@ ends at a blank and ` + "`#`" + `, and a value in single quotes is taken as it s
 key, a key that is set twice and a bad value are errors that name the line; the node
 does not start. A ` + "`WARREN_*`" + ` variable that is no setting is logged as a warning.
 
+The file is read again on SIGHUP (` + "`systemctl reload warren`) and by `warrenctl reload`" + `: the column "reload" says which settings count
+at once then, or for connections that come; the log, and the command, name those that have changed and wait for a restart. A file with
+an error changes nothing. Flags and variables go on to win over it.
+
 Sizes are bytes, or have a unit: kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers
 of 1024). Durations always have a unit: ms, s, m, h.
 `
@@ -31,10 +36,10 @@ func Markdown() string {
 	for _, s := range table {
 		if s.Group != group {
 			group = s.Group
-			fmt.Fprintf(&b, "\n## %s\n\n| flag | variable | key | default | meaning |\n|---|---|---|---|---|\n", group)
+			fmt.Fprintf(&b, "\n## %s\n\n| flag | variable | key | default | reload | meaning |\n|---|---|---|---|---|---|\n", group)
 		}
-		fmt.Fprintf(&b, "| `--%s %s` | %s | `%s` | %s | %s |\n",
-			s.Flag, s.Arg, s.variables(), s.Key(), code(s.Default), s.Meaning)
+		fmt.Fprintf(&b, "| `--%s %s` | %s | `%s` | %s | %s | %s |\n",
+			s.Flag, s.Arg, s.variables(), s.Key(), code(s.Default), cmp.Or(s.Reload, "restart"), s.Meaning)
 	}
 	return b.String()
 }

@@ -65,27 +65,6 @@ func Load(flags *pflag.FlagSet, env Lookup) (Values, error) {
 	return v, v.check()
 }
 
-// hidden stands for a secret that is set.
-const hidden = "********"
-
-// InForce returns what all settings are set to, as text and by their keys, for people to look at: in place of
-// secrets stands that they are set. Flags and variables must be those that Load took.
-func InForce(flags *pflag.FlagSet, env Lookup) (map[string]string, error) {
-	file, err := loadFile(flags, env)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]string, len(table))
-	for _, s := range table {
-		text, _ := s.choose(flags, env, file)
-		if s.Secret && text != "" {
-			text = hidden
-		}
-		all[s.Key()] = text
-	}
-	return all, nil
-}
-
 // shown is a value as errors quote it.
 func (s *Setting) shown(text string) string {
 	if s.Secret {

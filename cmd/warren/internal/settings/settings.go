@@ -108,6 +108,8 @@ type Setting struct {
 	// Fallback is a variable of RabbitMQ's image that is read when our own
 	// variable is not set. Empty: none.
 	Fallback string
+	// Reload is when a changed value counts after SIGHUP: AtOnce or NewConnections. Empty: after a restart.
+	Reload string
 	// Secret values are not shown in errors.
 	Secret bool
 

@@ -90,17 +90,18 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-func TestInForce(t *testing.T) {
+func TestShown(t *testing.T) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	AddFlags(flags)
 	if err := flags.Parse([]string{"--node-name", "a"}); err != nil {
 		t.Fatal(err)
 	}
 	env := map[string]string{"WARREN_DEFAULT_PASS": "secret", "WARREN_CHANNEL_MAX": "9"}
-	all, err := InForce(flags, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
-	if err != nil {
+	r := NewReader(flags, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if _, _, err := r.Read(); err != nil {
 		t.Fatal(err)
 	}
+	all := r.Shown()
 	for key, want := range map[string]string{
 		"node_name": "a", "channel_max": "9", "amqp_addr": ":5672", "default_pass": "********", "cluster_secret": "",
 	} {

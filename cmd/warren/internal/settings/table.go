@@ -184,37 +184,37 @@ var table = []*Setting{
 		set:     sizeInt(func(v *Values) *int { return &v.MaxMessageSize }, 1, 40<<20),
 	},
 	{
-		Flag: "frame-max", Arg: "SIZE", Default: "128KiB", Group: groupAMQP,
+		Flag: "frame-max", Arg: "SIZE", Default: "128KiB", Group: groupAMQP, Reload: NewConnections,
 		Meaning: "largest frame that is proposed to a client, 8KiB to 16MiB; a client may ask for less, down to 4KiB",
 		set:     sizeInt(func(v *Values) *int { return &v.FrameMax }, 8192, 16<<20),
 	},
 	{
-		Flag: "channel-max", Arg: "N", Default: "2047", Group: groupAMQP,
+		Flag: "channel-max", Arg: "N", Default: "2047", Group: groupAMQP, Reload: NewConnections,
 		Meaning: "most channels on one connection, 1 to 65535",
 		set:     number(func(v *Values) *int { return &v.ChannelMax }, 1, 65535),
 	},
 	{
-		Flag: "channel-max-per-node", Arg: "N", Default: "0", Group: groupAMQP,
+		Flag: "channel-max-per-node", Arg: "N", Default: "0", Group: groupAMQP, Reload: AtOnce,
 		Meaning: "most channels that are open at once on the connections of this node; one more closes its connection with 530; 0: no limit",
 		set:     number(func(v *Values) *int { return &v.ChannelMaxPerNode }, 0, 1<<30),
 	},
 	{
-		Flag: "connection-max", Arg: "N", Default: "0", Group: groupAMQP,
+		Flag: "connection-max", Arg: "N", Default: "0", Group: groupAMQP, Reload: AtOnce,
 		Meaning: "most AMQP connections that are open at once on this node; one more is refused with 530 at connection.open; 0: no limit",
 		set:     number(func(v *Values) *int { return &v.ConnectionMax }, 0, 1<<30),
 	},
 	{
-		Flag: "consumer-max-per-channel", Arg: "N", Default: "0", Group: groupAMQP,
+		Flag: "consumer-max-per-channel", Arg: "N", Default: "0", Group: groupAMQP, Reload: NewConnections,
 		Meaning: "most consumers of one channel; one more closes its connection with 530; 0: no limit",
 		set:     number(func(v *Values) *int { return &v.ConsumerMaxPerChannel }, 0, 1<<30),
 	},
 	{
-		Flag: "heartbeat", Arg: "DURATION", Default: "60s", Group: groupAMQP,
+		Flag: "heartbeat", Arg: "DURATION", Default: "60s", Group: groupAMQP, Reload: NewConnections,
 		Meaning: "heartbeat that is proposed to clients, in whole seconds, 1s to 65535s; the client's answer decides, and 0 there means none",
 		set:     wholeSeconds(func(v *Values) *durationField { return &v.Heartbeat }, seconds(1), seconds(65535)),
 	},
 	{
-		Flag: "handshake-timeout", Arg: "DURATION", Default: "10s", Group: groupAMQP,
+		Flag: "handshake-timeout", Arg: "DURATION", Default: "10s", Group: groupAMQP, Reload: NewConnections,
 		Meaning: "how long a client may take from connecting to connection.open",
 		set:     duration(func(v *Values) *durationField { return &v.HandshakeTimeout }, millis(100), hours(1)),
 	},
@@ -239,12 +239,12 @@ var table = []*Setting{
 		set:     size(func(v *Values) *int64 { return &v.SegmentBytes }, 1<<20, 1<<30),
 	},
 	{
-		Flag: "memory-high-watermark", Arg: "AMOUNT", Default: "0.6", Group: groupAlarms,
+		Flag: "memory-high-watermark", Arg: "AMOUNT", Default: "0.6", Group: groupAlarms, Reload: AtOnce,
 		Meaning: "memory that the process may use before publishers of the whole cluster are blocked: a part, above 0 and at most 1, of what the machine or the container has, or a size of at least 1MiB, like 2GB",
 		set:     watermark(func(v *Values) *Watermark { return &v.MemoryHighWatermark }),
 	},
 	{
-		Flag: "disk-free-limit", Arg: "SIZE", Default: "50MB", Group: groupAlarms,
+		Flag: "disk-free-limit", Arg: "SIZE", Default: "50MB", Group: groupAlarms, Reload: AtOnce,
 		Meaning: "free space on the disk of data-dir below which publishers of the whole cluster are blocked; 0: never",
 		set:     size(func(v *Values) *int64 { return &v.DiskFreeLimit }, 0, 1<<60),
 	},
@@ -259,7 +259,7 @@ var table = []*Setting{
 		set:     duration(func(v *Values) *durationField { return &v.ShutdownTimeout }, millis(100), hours(1)),
 	},
 	{
-		Flag: "log-level", Arg: "LEVEL", Default: "info", Group: groupProcess,
+		Flag: "log-level", Arg: "LEVEL", Default: "info", Group: groupProcess, Reload: AtOnce,
 		Meaning: "least important log line that is written: debug, info, warn or error",
 		set:     logLevel,
 	},

@@ -1,0 +1,31 @@
+package management
+
+import "testing"
+
+// row: 1.6 maintenance
+func TestMaintenance(t *testing.T) {
+	a := newAPI(t)
+	const checks = "/api/health/checks/"
+	a.do("POST", "/api/cluster/nodes/n1/drain", "", 409, `{"error":"quorum_critical","reason":"the node cannot be drained now: n3 is drained"}`)
+	a.do("GET", checks+"is-in-service", "", 200, `{"status":"ok"}`)
+	a.do("POST", "/api/cluster/nodes/n9/drain", "", 404, "")
+	a.do("POST", "/api/cluster/nodes/n3/drain", "", 400, `{"error":"bad_request"}`)
+	a.do("POST", "/api/cluster/nodes/n1/drain", `{"force":"yes"}`, 400, "")
+	a.do("POST", "/api/cluster/nodes/n1/drain", `{"force":true}`, 200, `{"connections_closed":3}`)
+	for _, check := range []string{"is-in-service", "ready-to-serve-clients"} {
+		a.do("GET", checks+check, "", 503, `{"status":"failed"}`)
+	}
+	a.do("GET", "/health", "", 503, `{"status":"failed"}`)
+	a.do("GET", checks+"quorum-queues-without-elected-leaders/all-vhosts", "", 200, `{"status":"ok"}`)
+	a.do("POST", "/api/cluster/nodes/n9/revive", "", 404, "")
+	a.do("POST", "/api/cluster/nodes/n1/revive", "", 204, "")
+	a.do("GET", checks+"is-in-service", "", 200, `{"status":"ok"}`)
+	a.do("GET", "/health", "", 200, "")
+}
+
+func TestReload(t *testing.T) {
+	a := newAPI(t)
+	a.do("POST", "/api/cluster/nodes/n1/reload", "", 200, `{"applied":["log_level"],"need_restart":[]}`)
+	a.do("POST", "/api/cluster/nodes/n2/reload", "", 400, `{"error":"bad_request"}`)
+	a.do("POST", "/api/cluster/nodes/n9/reload", "", 404, "")
+}
