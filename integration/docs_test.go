@@ -64,6 +64,8 @@ var shownElsewhere = []struct{ document, command, test string }{
 	{"operations.md", `^warrenctl forget_cluster_node`, "TestWipedNode"},
 	{"operations.md", `^warrenctl backup|^warren restore`, "TestBackup"},
 	{"operations.md", `^warren (verify|reset)`, "TestDamaged"},
+	{"operations.md", `^warrenctl -n http://a:15672 (await|drain)|^RESTART=`, "TestRollingRestart"},
+	{"operations.md", `^systemctl restart warren`, "TestSystemd"},
 	{"operations.md", `^go tool pprof`, "TestProfiles"},
 	{"operations.md", `close_all_connections`, "TestWarrenctlVHosts"},
 	{"performance.md", `make bench`, "TestSuite"},
