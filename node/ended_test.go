@@ -25,10 +25,12 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 	n.replica.View(func(m *fsm.Machine) { // so nothing is applied meanwhile, as on a node that is cut off
 		before := n.cluster.Stats().LastLogIndex
 		n.proposer.Propose(publish("seen by others"), seen, 0)
+		n.proposer.Send()
 		for n.cluster.Stats().LastLogIndex == before { // a batch of its own
 			time.Sleep(time.Millisecond)
 		}
 		n.proposer.Propose(publish("seen by nobody"), unseen, 0)
+		n.proposer.Send()
 		others := elsewhere(t, m, epoch, publish("seen by others"))
 		n.restored(others)
 	})
