@@ -20,6 +20,7 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 	publish := func(body string) *command.Publish {
 		return &command.Publish{VHost: []byte("/"), Key: []byte("q"), Properties: []byte{0, 0}, Body: []byte(body)}
 	}
+	awaitQuiet(t, n)
 	epoch := n.proposer.Epoch()
 	seen, unseen := make(waiter, 1), make(waiter, 1)
 	n.replica.View(func(m *fsm.Machine) { // so nothing is applied meanwhile, as on a node that is cut off
@@ -42,6 +43,22 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 	}
 	if now := n.proposer.Epoch(); now == epoch || now == 0 {
 		t.Error("no new epoch")
+	}
+}
+
+// awaitQuiet waits until what a node proposes when it starts is applied: nothing new came for ten looks in a row.
+func awaitQuiet(t *testing.T, n *Node) {
+	t.Helper()
+	for last, looks := uint64(0), 0; looks < 10; looks++ {
+		time.Sleep(10 * time.Millisecond)
+		n.replica.View(func(m *fsm.Machine) {
+			if log := n.cluster.Stats().LastLogIndex; m.Index() != last || log != last {
+				last, looks = m.Index(), 0
+			}
+		})
+		if t.Context().Err() != nil {
+			t.Fatal("the node does not come to rest")
+		}
 	}
 }
 
