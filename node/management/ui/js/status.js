@@ -14,6 +14,7 @@ const banner = h("div", { class: "banners", role: "alert" });
 let timer = 0;
 let tries = 0;
 let trouble = ""; // what is wrong, "" for nothing
+let drained = false; // the node is out of service on purpose
 let missed = 0; // answers that did not come, one after the other
 let onLeader = () => {};
 
@@ -42,7 +43,8 @@ async function look() {
   let alarms = [];
   try {
     const answer = await health();
-    trouble = answer.status === "ok" ? "" : answer.reason;
+    drained = answer.status !== "ok" && /\bdrained\b/.test(answer.reason); // it serves no clients, but these pages
+    trouble = answer.status === "ok" || drained ? "" : answer.reason;
     missed = 0;
     onLeader(answer.leader ?? "", answer.node);
     if (!trouble) alarms = await raised();
@@ -83,6 +85,8 @@ function draw(alarms) {
       ),
     );
   }
+  if (drained && !trouble)
+    list.push(line("warn", "This node is drained.", "It takes no clients until it is revived or started again. Its pages work."));
   for (const resource of new Set(alarms.map((a) => a.resource))) {
     const nodes = alarms
       .filter((a) => a.resource === resource)

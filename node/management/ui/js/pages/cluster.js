@@ -10,7 +10,7 @@ import { card, state } from "../parts.js";
 import { go, link } from "../router.js";
 import { may } from "../session.js";
 import { facts, plainTable } from "../table.js";
-import { attempt } from "../toast.js";
+import { attempt, say } from "../toast.js";
 
 const get = (path, signal, query) => api.get(path, query, signal);
 
@@ -164,13 +164,14 @@ export function nodePage(context) {
   context.live(
     async (signal) => {
       const { age, incr } = choice.span;
-      const [all, memory] = await Promise.all([
+      const [all, memory, needed] = await Promise.all([
         get(["nodes"], signal, { node_stats_age: age, node_stats_incr: incr }),
         get(["nodes", name, "memory"], signal),
+        whyNeeded(name, signal),
       ]);
-      return { all, memory: memory.memory };
+      return { all, memory: memory.memory, needed };
     },
-    ({ all, memory }) => {
+    ({ all, memory, needed }) => {
       const n = all.find((one) => one.name === name);
       context.problem(n ? null : new Error(`There is no node ${name} in the cluster any more.`));
       if (!n) return;
@@ -199,6 +200,7 @@ export function nodePage(context) {
             ["Behind", number(lag(n, all))],
             ["Snapshot at", number(n.raft_snapshot_index)],
             ["Last entry", number(n.raft_last_index)],
+            needed === null ? null : ["May be stopped", needed === "" ? "yes" : `no: ${needed}`],
             ["AMQP", n.amqp_address || "–"],
             ["HTTP", n.http_address || "–"],
             ["Other nodes", n.cluster_address || "–"],
@@ -220,7 +222,7 @@ export function nodePage(context) {
             )
           : null,
       );
-      fill(actions, nodeActions(context, n));
+      fill(actions, nodeActions(context, n, needed !== null));
     },
   );
   return {
@@ -241,7 +243,44 @@ export function nodePage(context) {
   };
 }
 
-function nodeActions(context, n) {
+// whyNeeded is why the cluster cannot go on without a node, "" when it can, null when the nodes are of a version that does not tell and
+// knows no draining.
+async function whyNeeded(name, signal) {
+  try {
+    await get(["cluster", "nodes", name, "quorum-critical"], signal);
+    return "";
+  } catch (e) {
+    if (e.status === 404) return null;
+    if (e.answer?.status === "failed") return e.message;
+    throw e;
+  }
+}
+
+// drain asks whether a node shall be taken out of service.
+async function drain(context, n) {
+  const closed = await dialog(`Drain ${n.name}?`, (close) => [
+    h(
+      "div",
+      { class: "dialog-text" },
+      h("p", {}, "It closes its clients, takes no new ones and does not lead, until it is revived or started again. It goes on to replicate."),
+    ),
+    form({
+      label: `Drain ${n.name}`,
+      action: "Drain",
+      fields: [{ name: "force", label: "Even if the cluster could not go on without it", type: "checkbox" }],
+      extra: h("button", { type: "button", onclick: () => close() }, "Cancel"),
+      async run(v) {
+        const answer = await api.post(["cluster", "nodes", n.name, "drain"], { force: v.force });
+        close(answer.connections_closed);
+      },
+    }).element,
+  ]);
+  if (closed === undefined) return;
+  say(`${n.name} is drained; connections that were closed: ${number(closed)}.`);
+  await context.refresh();
+}
+
+function nodeActions(context, n, drains) {
   if (!may.administer()) return [];
   const lead = async () => {
     const yes = await sure({
@@ -260,8 +299,13 @@ function nodeActions(context, n) {
     });
     if (yes && (await attempt(`${n.name} is removed.`, () => api.delete(["cluster", "nodes", n.id])))) go("cluster");
   };
+  const revive = async () => {
+    if (await attempt(`${n.name} is in service again.`, () => api.post(["cluster", "nodes", n.name, "revive"]))) await context.refresh();
+  };
   return [
-    n.running && n.raft_voter && !n.raft_leader ? h("button", { type: "button", onclick: lead }, "Make it lead") : null,
+    drains && n.running && n.being_drained ? h("button", { type: "button", "data-key": "revive", onclick: revive }, "Revive") : null,
+    drains && n.running && !n.being_drained ? h("button", { type: "button", "data-key": "drain", onclick: () => drain(context, n) }, "Drain…") : null,
+    n.running && n.raft_voter && !n.raft_leader && !n.being_drained ? h("button", { type: "button", onclick: lead }, "Make it lead") : null,
     n.running ? null : h("button", { type: "button", class: "danger-line", onclick: forget }, "Remove from the cluster"),
   ];
 }
