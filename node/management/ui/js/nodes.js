@@ -18,7 +18,7 @@ export function nodeState(node, nodes) {
   if (!node.running) return state("down", "bad");
   if (node.mem_alarm || node.disk_free_alarm) return state(node.mem_alarm ? "low memory" : "low disk", "bad");
   if (node.raft_applied_index === undefined) return state("no answer", "bad");
-  if (node.being_drained) return state("draining", "warn");
+  if (node.being_drained) return state("drained", "warn");
   if (lag(node, nodes) > lateAfter) return state("catching up", "warn");
   return state("running", "good");
 }

@@ -45,8 +45,8 @@ async function look() {
     const answer = await health();
     drained = answer.status !== "ok" && /\bdrained\b/.test(answer.reason); // it serves no clients, but these pages
     trouble = answer.status === "ok" || drained ? "" : answer.reason;
+    if (!drained) onLeader(answer.leader ?? ""); // else the answer does not say
     missed = 0;
-    onLeader(answer.leader ?? "", answer.node);
     if (!trouble) alarms = await raised();
   } catch {
     missed += 1;
