@@ -171,9 +171,9 @@ func New(cfg Config) *Proposer {
 func (p *Proposer) Close() {
 	close(p.stop)
 	<-p.done
+	p.sending.Lock() // whoever sends has done it
 	p.closing.Store(true)
-	p.sending.Lock()   // whoever sends has done it
-	p.sending.Unlock() //nolint:staticcheck // nothing is to be done in between
+	p.sending.Unlock()
 }
 
 // newBatch returns an empty batch with room for as much as the last one took,
