@@ -280,6 +280,25 @@ async function byTags() {
   await other.context().close();
 }
 
+// drain takes the page's node out of service and puts it back; a second one cannot go meanwhile.
+async function drain() {
+  await visit(page, `cluster/${here}`, here);
+  await page.getByRole("button", { name: "Drain…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Drain", exact: true }).click();
+  await page.getByText(`${here} is drained`).waitFor();
+  await page.getByText("This node is drained.").waitFor();
+  await shot(page, "drained");
+  const other = nodes.find((n) => n.name !== here).name;
+  await visit(page, `cluster/${other}`, other);
+  await page.getByRole("button", { name: "Drain…" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Drain", exact: true }).click();
+  await page.getByRole("dialog").getByRole("alert").getByText("cannot be drained now").waitFor();
+  await page.keyboard.press("Escape");
+  await visit(page, `cluster/${here}`, here);
+  await page.getByRole("button", { name: "Revive" }).click();
+  await page.getByText("This node is drained.").waitFor({ state: "detached" });
+}
+
 async function killLeader() {
   const leader = (await api(http, "GET", ["cluster"])).leader;
   assert.notEqual(leader, here);
@@ -346,6 +365,7 @@ for (const step of [
   administer,
   closeConnection,
   byTags,
+  drain,
   killLeader,
   killOwnNode,
 ]) {
