@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,8 +85,12 @@ func TestLargeBackup(t *testing.T) {
 	for _, n := range again.nodes[1:] {
 		n.start(t)
 	}
-	again.waitReady(t)
-	eventually(t, "three voters", func() error { return voters(again.node(0), 3) })
+	// They get the whole backup before they serve anybody, at 4 MiB a second if must be.
+	if err := waitFor(patience+time.Duration(count*size>>22)*time.Second, func() error {
+		return errors.Join(voters(again.node(0), 3), again.node(1).tryClient(), again.node(2).tryClient())
+	}); err != nil {
+		t.Fatalf("two more do not catch up: %v", err)
+	}
 	step("two more have caught up", again)
 
 	there := open(t, again.node(2))
