@@ -57,6 +57,8 @@ type Output struct {
 	AnyDue bool
 
 	Version uint64 // of the machine, see Machine.Version
+	// Parameters is another one after each change of the parameters of vhosts. It belongs to this Machine, not to the state.
+	Parameters uint64
 }
 
 // Reset empties the output and keeps its memory.
@@ -91,6 +93,8 @@ type Machine struct {
 	metaSize, holds int // of the last capture, to make room for the next
 
 	seen Seen
+
+	parameterChanges uint64 // see Output.Parameters
 }
 
 // state is what a snapshot holds and Restore replaces.
@@ -222,7 +226,7 @@ func (m *Machine) Apply(meta Meta, batch []byte, out *Output) (err error) {
 	m.foldHash(out)
 	m.store.Trim()
 	out.Due, out.AnyDue = m.NextDue()
-	out.Version = m.version
+	out.Version, out.Parameters = m.version, m.parameterChanges
 	m.out = nil
 	return nil
 }

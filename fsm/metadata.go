@@ -108,6 +108,7 @@ func (m *Machine) dropVHost(v *vhost) {
 		v.histories[exchange].Delete()
 	}
 	delete(m.vhosts, v.name)
+	m.parameterChanges++
 	m.eachEpoch(func(e *epoch) {
 		for _, number := range sortedKeys(e.connections) {
 			c := e.connections[number]

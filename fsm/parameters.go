@@ -37,6 +37,7 @@ func (m *Machine) applyToParameters(cmd command.Command, r *command.Result) bool
 			r.Err = errVHostMissing(c.VHost)
 		} else {
 			v.parameters[parameterKey{c.Component, c.Name}] = c.Value
+			m.parameterChanges++
 		}
 	case *command.ParameterClear:
 		r.Err = m.clearParameter(c)
@@ -67,6 +68,7 @@ func (m *Machine) clearParameter(c *command.ParameterClear) *command.Error {
 		return errNoParameter()
 	}
 	delete(v.parameters, key)
+	m.parameterChanges++
 	return nil
 }
 

@@ -292,6 +292,7 @@ func (m *Machine) replace(r io.Reader, magic string, messages func(*loader, *que
 	}
 	m.state.drop()
 	m.state = l.state
+	m.parameterChanges++
 	m.store.SetLimit(m.limit)
 	m.serve()
 	return nil

@@ -32,6 +32,7 @@ var allowedImports = map[string][]string{
 	"cluster/mux":          {},
 	"cluster":              {"cluster/mux"},
 	"cluster/clustertest":  {"cluster/..."},
+	"shovel":               {},
 	"node/alarm":           {},
 	"node/guard":           {"fsm", "fsm/access"},
 	"node/session":         {"protocol", "protocol/wire", "fsm/access", "fsm/command"},
@@ -41,10 +42,10 @@ var allowedImports = map[string][]string{
 	"node/delivery":        {"fsm/command"},
 	"node/replica":         {"fsm", "fsm/command"},
 	"node/msgstore":        {"fsm", "fsm/command"},
-	"node/management":      {"fsm", "fsm/access", "fsm/command", "fsm/policy", "fsm/topology", "protocol/wire"},
-	"node":                 {"node/...", "cluster/...", "fsm", "fsm/command", "protocol", "protocol/wire"},
+	"node/management":      {"fsm", "fsm/access", "fsm/command", "fsm/policy", "fsm/topology", "protocol/wire", "shovel"},
+	"node":                 {"node/...", "cluster/...", "fsm", "fsm/access", "fsm/command", "protocol", "protocol/wire", "shovel"},
 	"cmd/warren":           {"node", "cmd/warren/..."},
-	"cmd/warrenctl":        {"cmd/warrenctl/..."},
+	"cmd/warrenctl":        {"cmd/warrenctl/...", "shovel"},
 	"cmd/warrenperf":       {"cmd/warrenperf/...", "protocol", "protocol/wire"},
 	"integration/tutorial": {"integration/tutorial/..."},
 	"integration":          {"integration/proc"},
@@ -68,7 +69,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto/argon2":          {"node/guard"},
 	"github.com/prometheus/client_golang": {"node"},
 	"github.com/dlclark/regexp2":          {"node/guard"},
-	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples"},
+	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples", "shovel"},
 }
 
 // A goPackage is what `go list -json` says of a package.

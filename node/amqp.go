@@ -61,8 +61,13 @@ func (n *Node) accept(ctx context.Context, l net.Listener) {
 // serve runs one connection. A connection that is accepted while the node
 // closes ends at once.
 func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
+	n.serveAs(ctx, n.sessionConfig(ctx, conn, id))
+}
+
+// sessionConfig is that of a connection from outside.
+func (n *Node) sessionConfig(ctx context.Context, conn net.Conn, id uint64) session.Config {
 	tuned := n.tuned.Load()
-	s := session.New(session.Config{
+	return session.Config{
 		Conn:         conn,
 		ID:           id,
 		Proposer:     n.proposer,
@@ -92,13 +97,17 @@ func (n *Node) serve(ctx context.Context, conn net.Conn, id uint64) {
 		ClusterName:      n.clusterName,
 		Node:             n.cfg.NodeName,
 		Logger:           n.log,
-	})
+	}
+}
+
+func (n *Node) serveAs(ctx context.Context, cfg session.Config) {
+	s, id := session.New(cfg), cfg.ID
 	n.sessions.Add(id, s)
 	n.mu.Lock()
 	if n.closing || n.service == drained { // Close may be waiting for the clients that there are
 		n.mu.Unlock()
 		n.sessions.Remove(id)
-		conn.Close()
+		cfg.Conn.Close()
 		return
 	}
 	if reason := blockedReason(n.stalled, n.low); reason != "" {

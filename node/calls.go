@@ -21,6 +21,8 @@ const (
 	callStats           = "stats"            // () -> nodeStats
 	callHistory         = "history"          // management.HistoryQuery -> nodeHistory
 	callAttempts        = "auth-attempts"    // attemptsQuery -> [guard.Attempts]
+	callShovels         = "shovels"          // () -> [management.ShovelStatus]
+	callRestartShovel   = "restart-shovel"   // shovelKey -> bool: it runs here
 	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
 	callDrain           = "drain"            // drainRequest -> drainAnswer
 	callRevive          = "revive"           // () -> drainAnswer
@@ -45,6 +47,16 @@ func (n *Node) handlers() map[string]cluster.Handler {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},
 		callHistory: n.answerHistory,
+		callShovels: func(context.Context, string, []byte) ([]byte, error) {
+			return json.Marshal(n.shovels.statuses())
+		},
+		callRestartShovel: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
+			var k shovelKey
+			if err := json.Unmarshal(payload, &k); err != nil {
+				return nil, fmt.Errorf("restart-shovel: %w", err)
+			}
+			return json.Marshal(n.shovels.restart(k))
+		},
 		callAttempts: func(_ context.Context, _ string, payload []byte) ([]byte, error) {
 			var q attemptsQuery
 			if err := json.Unmarshal(payload, &q); err != nil {

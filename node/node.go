@@ -49,6 +49,7 @@ type Node struct {
 	started time.Time
 	clock   *stampClock
 	version atomic.Uint64 // of the state machine, as applied so far
+	changes atomic.Uint64 // of parameters: see fsm.Output.Parameters
 
 	disk      *msgstore.Store
 	replica   *replica.Replica
@@ -65,6 +66,7 @@ type Node struct {
 	metrics   *latencies
 	alarms    *alarms
 	ticker    *ticker
+	shovels   *shovels
 
 	certs       *certs.Store // nil without TLS
 	amqp        net.Listener
@@ -159,6 +161,7 @@ func newNode(cfg Config, id string, node uuid.UUID) *Node {
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
 	n.clock = newStampClock(n.log)
+	n.shovels = newShovels(n)
 	n.version.Store(1) // a log that says nothing of it
 	return n
 }
@@ -210,6 +213,7 @@ func (n *Node) open() (err error) {
 	n.spawn(func() { n.ticks(ctx) })
 	n.spawn(func() { n.giveBackMemory(ctx) })
 	n.spawn(func() { n.alarms.run(ctx) })
+	n.spawn(func() { n.shovels.run(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
@@ -353,6 +357,7 @@ func (n *Node) applied(out *fsm.Output) {
 	n.ticker.set(out.Due, out.AnyDue)
 	n.clock.saw(out.Header.Stamp)
 	n.version.Store(out.Version)
+	n.noteParameters(out.Parameters)
 	var waiters []command.Waiter
 	epoch := n.proposer.Epoch()
 	n.noteAccess(out)           // before anybody hears that it is done
@@ -394,6 +399,7 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.takeDue(m)
 	n.clock.restored(m.Now())
 	n.version.Store(m.Version())
+	n.shovels.look()
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start
@@ -426,6 +432,7 @@ func (n *Node) onLeader(l cluster.Leader) {
 	}
 	n.log.Info("leader", "leader", l.ID, "term", l.Term, "self", l.Self, "known", l.Known)
 	n.proposer.LeaderChanged(l.Known)
+	n.shovels.look()
 }
 
 // onDown removes the epochs of a node that is gone: its consumers go, and what

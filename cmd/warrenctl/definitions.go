@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ func (o *options) exportCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}
 	check := formatFlag(cmd)
+	rabbit := cmd.Flags().Bool("rabbitmq", false, "leave out users whose passwords RabbitMQ could not check, and name them")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := check(); err != nil {
 			return err
@@ -47,6 +49,11 @@ func (o *options) exportCommand() *cobra.Command {
 		b, _, err := o.do(ctx, http.MethodGet, path("definitions"), nil)
 		if err != nil {
 			return err
+		}
+		if *rabbit {
+			if b, err = forRabbitMQ(b, cmd.ErrOrStderr()); err != nil {
+				return err
+			}
 		}
 		var indented bytes.Buffer
 		if err := json.Indent(&indented, bytes.TrimSpace(b), "", "  "); err != nil {
@@ -64,6 +71,49 @@ func (o *options) exportCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// ownHashes begins the names of hash functions that RabbitMQ does not have.
+const ownHashes = "warren_"
+
+// forRabbitMQ leaves users out of definitions whose passwords RabbitMQ could not check, with their permissions, as it would import
+// nothing of the file.
+func forRabbitMQ(b []byte, notes io.Writer) ([]byte, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, &exitError{code: exitSoftware, err: fmt.Errorf("definitions: %w", err)}
+	}
+	left := make(map[string]bool)
+	keep := func(section string, keeps func(item map[string]any) bool) error {
+		var items []map[string]any
+		d := json.NewDecoder(bytes.NewReader(all[section]))
+		d.UseNumber()
+		if all[section] == nil || d.Decode(&items) != nil {
+			return nil
+		}
+		kept, err := json.Marshal(slices.DeleteFunc(items, func(item map[string]any) bool { return !keeps(item) }))
+		all[section] = kept
+		return err
+	}
+	err := keep("users", func(item map[string]any) bool {
+		algorithm, _ := item["hashing_algorithm"].(string)
+		name, _ := item["name"].(string)
+		if strings.HasPrefix(algorithm, ownHashes) {
+			left[name] = true
+			fmt.Fprintf(notes, "User %q is left out: RabbitMQ cannot read the hash of the password\n", name)
+		}
+		return !left[name]
+	})
+	for _, section := range []string{"permissions", "topic_permissions"} {
+		err = errors.Join(err, keep(section, func(item map[string]any) bool {
+			user, _ := item["user"].(string)
+			return !left[user]
+		}))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(all)
 }
 
 func (o *options) importCommand() *cobra.Command {

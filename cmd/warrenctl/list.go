@@ -44,7 +44,7 @@ func lists() []list {
 	return []list{
 		listDelayed,
 		listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
-		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters,
+		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters, shovelStatus,
 		listUsers, listPermissions, listTopicPermissions, listFeatureFlags,
 	}
 }

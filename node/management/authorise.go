@@ -115,6 +115,9 @@ func policymakers(c *call) error {
 	return when(c.isAdmin() || c.isPolicymaker() && c.mayEnter(), errNotObject)
 }
 
+// seesShovels lets in whom RabbitMQ does, and who may set shovels.
+func seesShovels(c *call) error { return when(c.isMonitor() || policymakers(c) == nil, errNotMonitor) }
+
 func when(allowed bool, otherwise error) error {
 	if allowed {
 		return nil
@@ -161,6 +164,7 @@ var gates = []gate{
 	gateAt(policymakers, admins, "operator-policies"),
 	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published
 	gateAt(policymakers, policymakers, "parameters"),
+	gateAt(seesShovels, policymakers, "shovels"),
 	gateAt(policymakers, policymakers, "global-parameters"),
 }
 

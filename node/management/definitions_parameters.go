@@ -51,7 +51,8 @@ func parseParameter(c *call, raw json.RawMessage, vhost string) (command.Command
 	if faults := parameterFaults(p.Component, p.Name, p.Value); len(faults) > 0 {
 		c.log.Warn("an imported parameter has no effect", "component", p.Component, "name", p.Name, "vhost", p.VHost, "why", faults)
 	}
-	return &command.ParameterPut{VHost: p.VHost, Component: p.Component, Name: p.Name, Value: compact(p.Value)}, nil
+	cmd := &command.ParameterPut{VHost: p.VHost, Component: p.Component, Name: p.Name, Value: compact(p.Value)}
+	return cmd, c.mayDo(cmd)
 }
 
 // internalPrefix begins the names of global parameters that belong to a cluster for its life. RabbitMQ does not

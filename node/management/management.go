@@ -61,6 +61,10 @@ type Broker interface {
 	CloseConnection(ctx context.Context, name, reason string) (bool, error)
 	// CloseUserConnections does that with all connections of a user.
 	CloseUserConnections(ctx context.Context, user, reason string) error
+	// Shovels describes the shovels that run, in any order. Nodes that do not answer are left out.
+	Shovels(ctx context.Context) []ShovelStatus
+	// RestartShovel makes a shovel begin anew; false when none of that name runs.
+	RestartShovel(ctx context.Context, vhost, name string) (bool, error)
 	// Cluster describes the cluster as this node sees it.
 	Cluster(ctx context.Context) ClusterInfo
 	// NodeStats asks the nodes for their numbers, by id; those that do not answer
@@ -185,7 +189,7 @@ func (s *server) table() []route {
 		s.policyRoutes(),
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(),
-		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.definitionRoutes(),
+		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.shovelRoutes(), s.definitionRoutes(),
 		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(), s.maintenanceRoutes(), s.reloadRoutes(),
 	} {
 		t = append(t, part...)

@@ -43,6 +43,7 @@ type broker struct {
 	stats         map[string]NodeStats
 	cluster       ClusterInfo
 	closed        string // name and reason of the connection closed last
+	shovels       []ShovelStatus
 	forgotten     string
 	down          error // what Propose fails with
 	behind        bool
@@ -224,6 +225,18 @@ func (b *broker) CloseConnection(_ context.Context, name, reason string) (bool, 
 func (b *broker) CloseUserConnections(_ context.Context, user, reason string) error {
 	b.closed = "all of " + user + ": " + reason
 	return nil
+}
+
+func (b *broker) Shovels(context.Context) []ShovelStatus { return b.shovels }
+
+func (b *broker) RestartShovel(_ context.Context, vhost, name string) (bool, error) {
+	for _, s := range b.shovels {
+		if s.VHost == vhost && s.Name == name {
+			b.closed = "shovel " + name
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }

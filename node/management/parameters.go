@@ -112,6 +112,9 @@ func (c *call) putParameter() error {
 	if err != nil {
 		return err
 	}
+	if err := c.mayDo(cmd); err != nil {
+		return err
+	}
 	_, missing := c.findParameter()
 	if _, err := c.propose(cmd); err != nil {
 		return err
