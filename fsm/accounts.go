@@ -13,7 +13,10 @@ func (m *Machine) Access() *access.State { return m.access }
 // applyToAccess carries out the commands that change users and permissions, and tells
 // whether cmd is one. Every node learns of a change.
 func (m *Machine) applyToAccess(cmd command.Command, r *command.Result) bool {
-	changed := true
+	changed, known := true, false
+	if c, ok := cmd.(*command.UserPut); ok {
+		_, known = m.access.User(c.Name)
+	}
 	switch c := cmd.(type) {
 	case *command.UserPut:
 		r.Err = m.access.Put(c)
@@ -42,6 +45,7 @@ func (m *Machine) applyToAccess(cmd command.Command, r *command.Result) bool {
 	}
 	if changed && r.Err == nil {
 		m.effect(command.Effect{Kind: command.EffectAccess})
+		m.accessEvent(cmd, known)
 	}
 	return true
 }

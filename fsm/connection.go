@@ -66,6 +66,7 @@ func (e *epoch) tidy(c *connection) {
 // left does what is due when a consumer has left its queue.
 func (m *Machine) left(c *queue.Consumer) {
 	q := c.Queue
+	m.consumerDeleted(c)
 	if q.Spec.AutoDelete && q.Consumers() == 0 {
 		if v := m.vhosts[q.Spec.VHost]; v.queues[q.Spec.Name] == q {
 			m.dropQueue(v, q)

@@ -25,6 +25,7 @@ func (m *Machine) consume(e *epoch, c *command.Consume) *command.Error {
 	}
 	m.ids++
 	m.store.Consume(m.ids, *c, priority, q, m.channel(e, c.Channel))
+	m.consumerCreated(v, c)
 	return nil
 }
 

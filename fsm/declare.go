@@ -96,6 +96,7 @@ func (m *Machine) addQueue(e *epoch, v *vhost, c *command.QueueDeclare) *queue.Q
 		owner.exclusive = append(owner.exclusive, q)
 		v.topology.SetEpoch(c.Name, e.number)
 	}
+	m.queueCreated(v, q)
 	return q
 }
 
@@ -114,7 +115,10 @@ func (m *Machine) dropQueue(v *vhost, q *queue.Queue) int {
 	delete(v.queues, q.Spec.Name)
 	v.sorted = nil
 	v.topology.RemoveQueue(q.Spec.Name)
-	return q.Delete()
+	q.EachConsumer(m.consumerDeleted) // it cannot come to the queue itself any more
+	ready := q.Delete()
+	m.happened(v.name, "queue.deleted", "name", q.Spec.Name, "vhost", v.name)
+	return ready
 }
 
 // disown takes an exclusive queue from its connection.

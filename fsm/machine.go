@@ -366,6 +366,8 @@ func (m *Machine) applyRare(e *epoch, kind command.Kind, payload []byte, r *comm
 		r.Err = m.cancelDelayed(c)
 	case *command.Move:
 		r.Err = m.move(e, c, r)
+	case *command.Emit:
+		m.emit(c)
 	default:
 		return fmt.Errorf("%w: %d", command.ErrKind, kind)
 	}

@@ -66,6 +66,7 @@ func (m *Machine) putVHost(c *command.VHostPut) *command.Error {
 	case v == nil:
 		v = newVHost(c.Name)
 		m.vhosts[c.Name] = v
+		m.happened(c.Name, "vhost.created", "name", c.Name)
 	}
 	if c.SetDescription {
 		v.description = c.Description
@@ -123,6 +124,7 @@ func (m *Machine) dropVHost(v *vhost) {
 		m.effect(command.Effect{Kind: command.EffectAccess})
 	}
 	m.effect(command.Effect{Kind: command.EffectVHostDeleted, Tag: v.name})
+	m.happened(v.name, "vhost.deleted", "name", v.name)
 }
 
 // seedVHost gives a new cluster its first vhost. "/" stays when somebody has used it,

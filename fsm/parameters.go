@@ -38,6 +38,7 @@ func (m *Machine) applyToParameters(cmd command.Command, r *command.Result) bool
 		} else {
 			v.parameters[parameterKey{c.Component, c.Name}] = c.Value
 			m.parameterChanges++
+			m.happened(c.VHost, "parameter.set", "component", c.Component, "name", c.Name, "vhost", c.VHost)
 		}
 	case *command.ParameterClear:
 		r.Err = m.clearParameter(c)
@@ -69,6 +70,7 @@ func (m *Machine) clearParameter(c *command.ParameterClear) *command.Error {
 	}
 	delete(v.parameters, key)
 	m.parameterChanges++
+	m.happened(c.VHost, "parameter.cleared", "component", c.Component, "name", c.Name, "vhost", c.VHost)
 	return nil
 }
 
@@ -89,6 +91,14 @@ func (m *Machine) Parameters(vhost string) []Parameter {
 		all = append(all, Parameter{k.component, k.name, v.parameters[k]})
 	}
 	return all
+}
+
+// Parameter returns the JSON of a parameter of a vhost.
+func (m *Machine) Parameter(vhost, component, name string) (value string, ok bool) {
+	if v := m.vhosts[vhost]; v != nil {
+		value, ok = v.parameters[parameterKey{component, name}]
+	}
+	return value, ok
 }
 
 // GlobalParameters returns the parameters of the cluster by name.

@@ -59,6 +59,7 @@ func (m *Machine) putPolicy(c *command.PolicyPut) *command.Error {
 	alternates := v.usesAlternates()
 	v.policies.set(c.Operator).Put(p)
 	m.applyPolicies(v, alternates || v.usesAlternates())
+	m.happened(v.name, "policy.set", "name", p.Name, "vhost", v.name, "pattern", p.Pattern, "apply-to", p.ApplyTo)
 	return nil
 }
 
@@ -72,6 +73,7 @@ func (m *Machine) clearPolicy(c *command.PolicyClear) *command.Error {
 		return refuse(notFound, "Parameter does not exist")
 	}
 	m.applyPolicies(v, alternates)
+	m.happened(v.name, "policy.cleared", "name", c.Name, "vhost", v.name)
 	return nil
 }
 

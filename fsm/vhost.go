@@ -92,6 +92,9 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 		return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
 	}
 	_, existed := v.topology.Exchange(c.Name)
+	if c.Name == topology.EventExchange && m.version < eventsSince && !c.Passive {
+		return refuse(accessRefused, "exchange name '%s' contains reserved prefix 'amq.*'", c.Name)
+	}
 	if !existed && !c.Passive {
 		if err := m.checkNewExchange(c); err != nil {
 			return err
@@ -109,6 +112,9 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 	if !existed && !c.Durable {
 		v.pruneBorn()
 		v.born[c.Name] = m.index
+	}
+	if !existed {
+		m.exchangeCreated(v, c.Name)
 	}
 	return nil
 }
@@ -173,7 +179,13 @@ func (m *Machine) deleteExchange(c *command.ExchangeDelete) *command.Error {
 	if err != nil {
 		return err
 	}
-	return v.topology.Delete(c.Name, c.IfUnused)
+	name := stripNewlines(c.Name)
+	_, there := v.topology.Exchange(name)
+	err = v.topology.Delete(c.Name, c.IfUnused)
+	if err == nil && there {
+		m.happened(v.name, "exchange.deleted", "name", name, "vhost", v.name)
+	}
+	return err
 }
 
 // bind is queue.bind and exchange.bind, or their opposites.
@@ -185,15 +197,20 @@ func (m *Machine) bind(e *epoch, c *command.Binding, undo bool) *command.Error {
 	if q := v.queues[c.Destination]; q != nil && !c.ToExchange && locked(q, e, c.Conn) {
 		return errLocked(v.name, c.Destination)
 	}
-	if undo {
-		return v.topology.Unbind(c)
-	}
 	_, before := v.topology.Count()
+	if undo {
+		err := v.topology.Unbind(c)
+		if _, after := v.topology.Count(); after < before {
+			m.bindingEvent(v, "binding.deleted", c)
+		}
+		return err
+	}
 	if err := v.topology.Bind(c); err != nil {
 		return err
 	}
 	if _, after := v.topology.Count(); after > before {
 		m.replay(v, c)
+		m.bindingEvent(v, "binding.created", c)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ var allowedImports = map[string][]string{
 	"node/replica":         {"fsm", "fsm/command"},
 	"node/msgstore":        {"fsm", "fsm/command"},
 	"node/management":      {"fsm", "fsm/access", "fsm/command", "fsm/policy", "fsm/topology", "protocol/wire", "shovel"},
-	"node":                 {"node/...", "cluster/...", "fsm", "fsm/access", "fsm/command", "protocol", "protocol/wire", "shovel"},
+	"node":                 {"node/...", "cluster/...", "fsm", "fsm/access", "fsm/command", "fsm/topology", "protocol", "protocol/wire", "shovel"},
 	"cmd/warren":           {"node", "cmd/warren/..."},
 	"cmd/warrenctl":        {"cmd/warrenctl/...", "shovel"},
 	"cmd/warrenperf":       {"cmd/warrenperf/...", "protocol", "protocol/wire"},

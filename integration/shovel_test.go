@@ -67,8 +67,8 @@ func awaitGone(t testing.TB, n *node, name string) {
 	})
 }
 
-// fill publishes messages with the numbers 0 to n-1, confirmed.
-func fill(t testing.TB, ch *amqp.Channel, queue string, n int) {
+// fillNumbers publishes messages with the numbers 0 to n-1, confirmed.
+func fillNumbers(t testing.TB, ch *amqp.Channel, queue string, n int) {
 	t.Helper()
 	if err := ch.Confirm(false); err != nil {
 		t.Fatal(err)
@@ -116,14 +116,14 @@ func moved(t testing.TB, node *node, queue string, n int) {
 // row: 1.11 shovel
 func TestShovel(t *testing.T) {
 	skipWithPeer(t)
-	const count = 20000
+	const count = 8000
 	c := startCluster(t, 3)
 	there := sharedCluster(t, 1).node(0)
 	ch := open(t, c.node(0))
 	src := declare(t, ch, c.node(0), nil)
 	dest := unique(t)
 	deleteAtEnd(t, there, dest)
-	fill(t, ch, src, count)
+	fillNumbers(t, ch, src, count)
 	there.addUser(t, "mover", "s3cret", "")
 	there.permit(t, "mover", ".*", ".*", ".*")
 	name := unique(t)
@@ -131,7 +131,7 @@ func TestShovel(t *testing.T) {
 		"src-uri": "amqp://", "src-queue": src, "src-delete-after": "queue-length",
 		// The first address is nobody's.
 		"dest-uri":   []string{"amqp://127.0.0.1:1", strings.Replace(there.url, "guest:guest", "mover:s3cret", 1)},
-		"dest-queue": dest, "prefetch-count": 50, "add-forward-headers": true, "add-timestamp-header": true,
+		"dest-queue": dest, "prefetch-count": 20, "add-forward-headers": true, "add-timestamp-header": true,
 	})
 	eventually(t, "the shovel moves messages", func() error {
 		s, err := shovelOf(c.node(1), name)
@@ -188,7 +188,7 @@ func TestShovelKinds(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			ch := open(t, n)
 			src, dest, name := declare(t, ch, n, nil), declare(t, ch, n, nil), unique(t)
-			fill(t, ch, src, 300)
+			fillNumbers(t, ch, src, 300)
 			setShovel(t, n, name, map[string]any{
 				"src-uri": "amqp://", "src-queue": src, "src-protocol": "local", "src-delete-after": "queue-length",
 				"dest-uri": n.url, "dest-queue": dest, "ack-mode": mode, "prefetch-count": 10,
@@ -201,7 +201,7 @@ func TestShovelKinds(t *testing.T) {
 	t.Run("number", func(t *testing.T) {
 		ch := open(t, n)
 		src, dest, name := declare(t, ch, n, nil), declare(t, ch, n, nil), unique(t)
-		fill(t, ch, src, 100)
+		fillNumbers(t, ch, src, 100)
 		setShovel(t, n, name, map[string]any{
 			"src-uri": "amqp://", "src-queue": src, "src-delete-after": 40, "dest-uri": "amqp://", "dest-queue": dest,
 		})
@@ -242,7 +242,7 @@ func TestShovelFails(t *testing.T) {
 	src, name := declare(t, ch, n, nil), unique(t)
 	dest := unique(t)
 	deleteAtEnd(t, n, dest)
-	fill(t, ch, src, 20)
+	fillNumbers(t, ch, src, 20)
 	value := map[string]any{
 		"src-uri": "amqp://", "src-queue": src, "dest-uri": "amqp://", "dest-queue": dest, "dest-predeclared": true, "reconnect-delay": 0.1,
 	}
@@ -290,7 +290,7 @@ func TestShovelFails(t *testing.T) {
 		t.Errorf("a shovel that is gone restarts: %s", out)
 	}
 	// It consumes no more.
-	fill(t, open(t, n), src, 1)
+	fillNumbers(t, open(t, n), src, 1)
 	time.Sleep(100 * time.Millisecond)
 	if left := len(drainQueue(t, n, src)); left != 1 {
 		t.Errorf("%d messages are left, want 1", left)
@@ -330,7 +330,7 @@ func TestShovelCommand(t *testing.T) {
 	ch := open(t, from)
 	src, dest := declare(t, ch, from, nil), unique(t)
 	deleteAtEnd(t, to, dest)
-	fill(t, ch, src, 500)
+	fillNumbers(t, ch, src, 500)
 	t.Setenv("WARRENCTL_SRC_URI", from.url)
 	out := from.ctl(t, "shovel", "--src-queue", src, "--dest-uri", to.url, "--dest-queue", dest, "--count", "200")
 	if !strings.Contains(out, "200 messages moved") {

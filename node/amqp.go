@@ -87,6 +87,8 @@ func (n *Node) sessionConfig(ctx context.Context, conn net.Conn, id uint64) sess
 		Limits:           &n.limits,
 		Tally:            &n.tally,
 		OnConfirm:        n.metrics.observe(n.metrics.confirm),
+		OnEvent:          n.emitter.event,
+		Taps:             &n.emitter.taps,
 		AnonymousUser:    n.cfg.AnonymousUser,
 		AnonymousPass:    n.cfg.AnonymousPass,
 		Heartbeat:        tuned.Heartbeat,
@@ -156,6 +158,7 @@ func (n *Node) noteLogin(protocol, user string, remote net.Addr, err error) {
 	if errors.Is(err, guard.ErrBusy) {
 		return
 	}
+	n.loginEvent(protocol, user, remote, err)
 	address := ""
 	if remote != nil {
 		address, _, _ = net.SplitHostPort(remote.String())

@@ -67,6 +67,7 @@ type Node struct {
 	alarms    *alarms
 	ticker    *ticker
 	shovels   *shovels
+	emitter   *emitter
 
 	certs       *certs.Store // nil without TLS
 	amqp        net.Listener
@@ -158,6 +159,7 @@ func newNode(cfg Config, id string, node uuid.UUID) *Node {
 	n.limits.Shed = n.shed
 	n.replies = newReplies(n, node)
 	n.shortcuts = newShortcuts(n, node)
+	n.emitter = newEmitter(n)
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
 	n.clock = newStampClock(n.log)
@@ -214,6 +216,7 @@ func (n *Node) open() (err error) {
 	n.spawn(func() { n.giveBackMemory(ctx) })
 	n.spawn(func() { n.alarms.run(ctx) })
 	n.spawn(func() { n.shovels.run(ctx) })
+	n.spawn(func() { n.emitter.run(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,
@@ -400,6 +403,7 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.clock.restored(m.Now())
 	n.version.Store(m.Version())
 	n.shovels.look()
+	n.tapVHosts(m)
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
 		return // none yet: a snapshot read at the start

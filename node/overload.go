@@ -66,6 +66,7 @@ func newAlarms(n *Node) *alarms {
 func (a *alarms) raised(s alarm.State) {
 	a.mu.Lock()
 	if s.Raised != a.own.Raised {
+		a.n.alarmEvents(a.own.Raised, s.Raised)
 		a.own.Raised = s.Raised
 		a.own.Version++
 	}

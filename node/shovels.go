@@ -57,10 +57,11 @@ func (s *shovels) look() {
 	}
 }
 
-// noteParameters takes the count of changes after a log entry.
+// noteParameters takes the count of changes after a log entry. It runs on the goroutine that applies the log.
 func (n *Node) noteParameters(changes uint64) {
 	if n.changes.Swap(changes) != changes {
 		n.shovels.look()
+		n.replica.View(n.tapVHosts)
 	}
 }
 
@@ -137,7 +138,7 @@ func (s *shovels) adjust(ctx context.Context) {
 		}
 	}
 	s.mu.Unlock()
-	stop(leave)
+	stopRunners(leave)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, value := range wanted {
@@ -147,8 +148,8 @@ func (s *shovels) adjust(ctx context.Context) {
 	}
 }
 
-// stop ends some shovels, all at the same time.
-func stop(runners []*runner) {
+// stopRunners ends some shovels, all at the same time.
+func stopRunners(runners []*runner) {
 	for _, r := range runners {
 		r.cancel()
 	}
@@ -165,7 +166,7 @@ func (s *shovels) stopAll() {
 	}
 	clear(s.running)
 	s.mu.Unlock()
-	stop(all)
+	stopRunners(all)
 }
 
 // start starts a shovel. The caller holds the lock.
@@ -216,7 +217,7 @@ func (s *shovels) restart(k shovelKey) bool {
 	if r == nil {
 		return false
 	}
-	stop([]*runner{r})
+	stopRunners([]*runner{r})
 	s.look()
 	return true
 }

@@ -30,3 +30,31 @@ func TestDefinitionVerbs(t *testing.T) {
 	}
 	f.expect(t, []string{"import_definitions", "-q", file}, 65, "", "Error: the definitions are no JSON\n")
 }
+
+// TestExportForRabbitMQ leaves out whom RabbitMQ could not log in, with all that is theirs.
+func TestExportForRabbitMQ(t *testing.T) {
+	f := newFake(t, answers{"GET /api/definitions": {200, `{"users":[{"name":"old","hashing_algorithm":"rabbit_password_hashing_sha256"},
+		{"name":"new","hashing_algorithm":"warren_password_hashing_argon2id"}],"permissions":[{"user":"new","vhost":"/"},{"user":"old","vhost":"/"}],
+		"topic_permissions":[{"user":"new"}],"policies":[{"priority":12345678901234567890}]}`}})
+	f.expect(t, []string{"export_definitions", "--rabbitmq", "-"}, 0, `{
+  "permissions": [
+    {
+      "user": "old",
+      "vhost": "/"
+    }
+  ],
+  "policies": [
+    {
+      "priority": 12345678901234567890
+    }
+  ],
+  "topic_permissions": [],
+  "users": [
+    {
+      "hashing_algorithm": "rabbit_password_hashing_sha256",
+      "name": "old"
+    }
+  ]
+}
+`, "User \"new\" is left out: RabbitMQ cannot read the hash of the password\n")
+}

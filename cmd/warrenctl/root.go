@@ -129,6 +129,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.parameterCommands()...)
 	root.AddCommand(o.shovelCommands()...)
+	root.AddCommand(o.traceCommands()...)
 	root.AddCommand(o.userCommands()...)
 	root.AddCommand(o.permissionCommands()...)
 	root.AddCommand(o.vhostCommands()...)

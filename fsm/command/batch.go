@@ -217,6 +217,7 @@ var makers = [...]func() Command{
 	KindChannelOpen:          func() Command { return new(ChannelOpen) },
 	KindSeed:                 func() Command { return new(Seed) },
 	KindMove:                 func() Command { return new(Move) },
+	KindEmit:                 func() Command { return new(Emit) },
 	KindParameterPut:         func() Command { return new(ParameterPut) },
 	KindParameterClear:       func() Command { return new(ParameterClear) },
 	KindGlobalParameterPut:   func() Command { return new(GlobalParameterPut) },

@@ -363,6 +363,9 @@ func (g *Generator) rare() command.Command {
 	if g.chance(8) {
 		return g.move()
 	}
+	if g.chance(8) {
+		return g.event()
+	}
 	switch g.r.IntN(28) {
 	case 0, 1, 2:
 		return g.declareExchange()

@@ -310,7 +310,7 @@ func (l *line) command() (command.Command, error) {
 		return nil, fmt.Errorf("a line is NODE COMMAND …")
 	}
 	maker := makers[l.words[1]]
-	for _, more := range []map[string]func(*line) command.Command{accessMakers, vhostMakers, parameterMakers, moveMakers} {
+	for _, more := range []map[string]func(*line) command.Command{accessMakers, vhostMakers, parameterMakers, moveMakers, eventMakers} {
 		if maker == nil {
 			maker = more[l.words[1]]
 		}

@@ -59,7 +59,9 @@ func (t *Topology) AppendSnapshot(dst []byte) []byte {
 }
 
 // reserved tells whether only predeclared exchanges can have the name.
-func reserved(name string) bool { return name == "" || strings.HasPrefix(name, "amq.") }
+func reserved(name string) bool {
+	return name == "" || strings.HasPrefix(name, "amq.") && name != EventExchange
+}
 
 func appendExchange(dst []byte, x *Exchange) []byte {
 	dst = appendString(dst, x.Name)

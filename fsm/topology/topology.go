@@ -124,6 +124,20 @@ var predeclared = []Exchange{
 	{Name: "amq.topic", Type: Topic, Durable: true},
 }
 
+// EventExchange is the one exchange with a reserved name that may be declared, and deleted: what the broker tells of itself
+// goes through it. It has to be a durable, internal exchange of type topic.
+const EventExchange = "amq.rabbitmq.event"
+
+func isEventExchange(name string, d *command.ExchangeDeclare) bool {
+	return name == EventExchange && d.Type == Topic && d.Durable && d.Internal && !d.AutoDelete
+}
+
+// Listened reports whether an exchange is internal and has bindings.
+func (t *Topology) Listened(exchange string) bool {
+	x := t.exchanges[exchange]
+	return x != nil && x.Internal && x.out.n > 0
+}
+
 // New returns the topology of a new vhost: the predeclared exchanges. The name
 // of the vhost appears in the texts of errors.
 func New(vhost string) *Topology {
@@ -180,7 +194,7 @@ func (t *Topology) Declare(d *command.ExchangeDeclare) *command.Error {
 	if x := t.exchanges[name]; x != nil {
 		return t.checkEquivalent(x, d)
 	}
-	if strings.HasPrefix(name, "amq.") {
+	if strings.HasPrefix(name, "amq.") && !isEventExchange(name, d) {
 		return refuse(accessRefused, "exchange name '%s' contains reserved prefix 'amq.*'", name)
 	}
 	if v, ok := d.Args.Get(argAlternate); ok {
@@ -249,7 +263,7 @@ func (t *Topology) Delete(name string, ifUnused bool) *command.Error {
 	if name == "" {
 		return errDefaultExchange()
 	}
-	if strings.HasPrefix(name, "amq.") {
+	if strings.HasPrefix(name, "amq.") && name != EventExchange {
 		return refuse(accessRefused, "deletion of system %s not allowed", t.exchangeText(name))
 	}
 	x := t.exchanges[name]

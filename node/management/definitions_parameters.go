@@ -20,6 +20,9 @@ func exportParameters(m *fsm.Machine, vhosts []string) []object {
 	list = append(list, policyParameters(m, vhosts, operatorComponent, true)...)
 	for _, vhost := range vhosts {
 		for _, p := range m.Parameters(vhost) {
+			if p.Component == tracingComponent {
+				continue // an attribute of the vhost
+			}
 			list = append(list, object{"component": p.Component, "name": p.Name, "vhost": vhost, "value": json.RawMessage(p.Value)})
 		}
 	}
@@ -47,6 +50,8 @@ func parseParameter(c *call, raw json.RawMessage, vhost string) (command.Command
 		return parameterCommand(p.Component, p.VHost, p.Name, p.Value)
 	case policyComponent:
 		return policyCommand(p.VHost, p.Name, p.Value, false)
+	case tracingComponent:
+		return nil, errBadRequest("parameters of component %s are the broker's own", p.Component)
 	}
 	if faults := parameterFaults(p.Component, p.Name, p.Value); len(faults) > 0 {
 		c.log.Warn("an imported parameter has no effect", "component", p.Component, "name", p.Name, "vhost", p.VHost, "why", faults)

@@ -43,3 +43,23 @@ func TestShovels(t *testing.T) {
 	a.do("DELETE", "/api/shovels/vhost/v/s", "", 404, notFoundBody)
 	a.do("GET", "/api/shovels/v", "", 200, `[]`)
 }
+
+func TestTracing(t *testing.T) {
+	a := newAPI(t)
+	a.do("GET", "/api/vhosts/%2F", "", 200, `{"tracing":false}`)
+	a.do("PUT", "/api/vhosts/v", `{"tracing":true}`, 201, "")
+	a.do("PUT", "/api/vhosts/%2F", `{"tracing":"true"}`, 204, "")
+	a.do("PUT", "/api/vhosts/%2F", `{"tracing":true}`, 204, "")
+	a.do("GET", "/api/vhosts?columns=name,tracing", "", 200, `[{"name":"/","tracing":true},{"name":"v","tracing":true}]`)
+	a.do("PUT", "/api/vhosts/v", `{"description":"d"}`, 204, "")
+	a.do("GET", "/api/vhosts/v", "", 200, `{"tracing":true}`)
+	a.do("GET", "/api/parameters", "", 200, `[]`)
+	a.do("PUT", "/api/vhosts/v", `{"tracing":false}`, 204, "")
+	a.do("PUT", "/api/vhosts/v", `{"tracing":"false"}`, 204, "")
+	a.do("GET", "/api/vhosts/v", "", 200, `{"tracing":false}`)
+	a.do("PUT", "/api/vhosts/v", `{"tracing":5}`, 400, `{"reason":"tracing is neither true nor false"}`)
+	a.do("POST", "/api/definitions", `{"parameters":[{"component":"internal-tracing","name":"firehose","vhost":"v","value":true}]}`, 400, "")
+	a.do("DELETE", "/api/vhosts/v", "", 204, "")
+	a.do("PUT", "/api/vhosts/v", "", 201, "")
+	a.do("GET", "/api/vhosts/v", "", 200, `{"tracing":false}`)
+}

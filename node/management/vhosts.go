@@ -86,7 +86,8 @@ func (c *call) vhostState() object {
 func (c *call) vhostObject(name string, state object) object {
 	var v fsm.VHostInfo
 	found := false
-	c.view(func(m *fsm.Machine) { v, found = m.VHost(name) })
+	traced := false
+	c.view(func(m *fsm.Machine) { v, found = m.VHost(name); traced = Traced(m, name) })
 	if !found {
 		return nil
 	}
@@ -101,7 +102,7 @@ func (c *call) vhostObject(name string, state object) object {
 	kind := cmp.Or(v.DefaultType, "classic")
 	o := object{
 		"name": name, "description": v.Description, "tags": tags, "default_queue_type": kind,
-		"tracing": false, "cluster_state": state, "protected_from_deletion": v.Protected,
+		"tracing": traced, "cluster_state": state, "protected_from_deletion": v.Protected,
 		"metadata":         object{"description": v.Description, "tags": tags, "default_queue_type": kind},
 		"messages_parked":  sum.Parked,
 		"messages_delayed": sum.Retrying,
@@ -122,6 +123,7 @@ func (c *call) putVHost() error {
 		Tags        json.RawMessage `json:"tags"`
 		DefaultType *string         `json:"default_queue_type"`
 		Protected   *bool           `json:"protected_from_deletion"`
+		Tracing     json.RawMessage `json:"tracing"`
 	}
 	if err := c.decode(&body); err != nil {
 		return err
@@ -153,6 +155,9 @@ func (c *call) putVHost() error {
 		if err := c.grantAll(name); err != nil {
 			return err
 		}
+	}
+	if err := c.trace(name, body.Tracing); err != nil {
+		return err
 	}
 	return c.declared(existed)
 }

@@ -34,6 +34,9 @@ func (ch *channel) publish(body []byte) {
 		ch.count(CountPublishedChecked, 1)
 	}
 	ch.c.sizes.note(len(body))
+	if taps := ch.c.tapping(); taps != nil {
+		ch.tapPublish(taps, body)
+	}
 	switch {
 	case t.keyed && len(t.exchange) == 0:
 		ch.publishKeyed(body)
@@ -133,6 +136,9 @@ func (ch *channel) deliver(e *event) {
 	tag := ch.record(e.ordinal)
 	ch.c.out.Deliver(ch.number, k.tag, tag, e.redelivered, e.message.Exchange, e.message.Key)
 	ch.c.out.Content(ch.number, withTries(e.message.Properties, e.acquired, e.failed), e.message.Body)
+	if taps := ch.c.tapping(); taps != nil {
+		ch.tapDeliver(taps, k.queue, e.message.Exchange, e.message.Key, e.message.Properties, e.message.Body, e.redelivered)
+	}
 	ch.topUp(k, len(e.message.Body))
 }
 
@@ -286,12 +292,12 @@ func (ch *channel) get(m *protocol.BasicGet) error {
 		ch.keeps()
 	}
 	cmd := &command.Get{VHost: ch.c.vhost, Channel: ch.name(), Queue: queue, NoAck: m.NoAck}
-	ch.call(m.ID(), cmd, ch.got)
+	ch.call(m.ID(), cmd, func(r *command.Result) { ch.got(queue, r) })
 	return nil
 }
 
 // got takes what basic.get found.
-func (ch *channel) got(r *command.Result) {
+func (ch *channel) got(queue string, r *command.Result) {
 	if r.Message == nil {
 		ch.count(CountGotEmpty, 1)
 		ch.send(&protocol.BasicGetEmpty{})
@@ -304,6 +310,9 @@ func (ch *channel) got(r *command.Result) {
 	tag := ch.record(r.Ordinal)
 	ch.c.out.GetOk(ch.number, tag, r.Redelivered, r.Message.Exchange, r.Message.Key, r.Messages)
 	ch.c.out.Content(ch.number, withTries(r.Message.Properties, r.Acquired, r.Failed), r.Message.Body)
+	if taps := ch.c.tapping(); taps != nil {
+		ch.tapDeliver(taps, queue, r.Message.Exchange, r.Message.Key, r.Message.Properties, r.Message.Body, r.Redelivered)
+	}
 }
 
 // recover is basic.recover and basic.recover-async, which has no answer.

@@ -192,6 +192,7 @@ func (c *connection) openChannel(f protocol.Frame) {
 	ch := &channel{c: c, number: f.Channel, incarnation: c.incarnation, open: true, consumers: make(map[string]*consumer)}
 	c.channels[f.Channel] = ch
 	c.s.open.add(f.Channel)
+	c.tellChannel("channel.created", f.Channel)
 	if c.counted {
 		ch.countChannel()
 		return

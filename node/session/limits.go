@@ -57,6 +57,9 @@ func (c *connection) exit() {
 		c.joined = false
 		c.cfg.Limits.connections.Add(-1)
 		c.cfg.Tally.connectionsClosed.Add(1)
+		if c.running.Load() {
+			c.tellClosed()
+		}
 	}
 }
 
@@ -87,6 +90,7 @@ func (c *connection) dropChannel(number uint16) {
 	}
 	delete(c.channels, number)
 	c.s.open.remove(number)
+	c.tellChannel("channel.closed", number)
 	c.cfg.Limits.channels.Add(-1)
 	c.cfg.Tally.channelsClosed.Add(1)
 }

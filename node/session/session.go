@@ -106,6 +106,10 @@ type Config struct {
 	// OnConfirm, if there is one, takes how long it took from a publish to its confirm, of one message of
 	// a channel at a time. It must not block.
 	OnConfirm func(time.Duration)
+	// OnEvent, if there is one, takes what happens to the connection and its channels. It must not block.
+	OnEvent func(Event)
+	// Taps say who wants copies of messages; nil: nobody ever does.
+	Taps *atomic.Pointer[Taps]
 	// AnonymousUser and AnonymousPass are how a client logs in that uses ANONYMOUS. With
 	// no user the mechanism is not offered.
 	AnonymousUser, AnonymousPass string
@@ -141,6 +145,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Replies == nil {
 		c.Replies = noReplies{}
+	}
+	if c.Taps == nil {
+		c.Taps = &noTaps
 	}
 	if c.Limits == nil {
 		c.Limits = new(Limits)

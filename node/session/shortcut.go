@@ -157,6 +157,9 @@ func (c *connection) deliverShortcut(e *event) {
 	ch.count(CountDeliveredAuto, 1)
 	c.out.Deliver(ch.number, e.tag, ch.record(0), false, "", m.Key)
 	c.out.Content(ch.number, m.Properties, m.Body)
+	if taps := c.tapping(); taps != nil {
+		ch.tapDeliver(taps, ch.consumers[e.tag].queue, "", m.Key, m.Properties, m.Body, false)
+	}
 }
 
 // A spot is what a connection remembers of a queue that it publishes to.
