@@ -226,7 +226,7 @@ func exportVHosts(m *fsm.Machine, vhosts []string) []object {
 	return list
 }
 
-func parseVHost(_ *call, raw json.RawMessage, _ string) (command.Command, error) {
+func parseVHost(c *call, raw json.RawMessage, _ string) (command.Command, error) {
 	type fields struct {
 		Description *string         `json:"description"`
 		Tags        json.RawMessage `json:"tags"`
@@ -243,6 +243,10 @@ func parseVHost(_ *call, raw json.RawMessage, _ string) (command.Command, error)
 	}
 	if err := shortEnough("virtual host name", v.Name); err != nil {
 		return nil, err
+	}
+	if v.Name == "" {
+		c.log.Warn("a virtual host without a name was not imported: there is no such thing here")
+		return nil, nil
 	}
 	cmd := &command.VHostPut{Name: v.Name}
 	for _, f := range []fields{v.fields, v.Metadata} {

@@ -60,6 +60,9 @@ func TestTracing(t *testing.T) {
 	a.do("PUT", "/api/vhosts/v", `{"tracing":5}`, 400, `{"reason":"tracing is neither true nor false"}`)
 	a.do("POST", "/api/definitions", `{"parameters":[{"component":"internal-tracing","name":"firehose","vhost":"v","value":true}]}`, 400, "")
 	a.do("DELETE", "/api/vhosts/v", "", 204, "")
+	// A file of a RabbitMQ that has a vhost without a name comes in but for that.
+	a.do("POST", "/api/definitions", `{"vhosts":[{"name":"","limits":[],"metadata":{"tags":[]}},{"name":"w"}]}`, 204, "")
+	a.do("GET", "/api/vhosts?columns=name", "", 200, `[{"name":"/"},{"name":"w"}]`)
 	a.do("PUT", "/api/vhosts/v", "", 201, "")
 	a.do("GET", "/api/vhosts/v", "", 200, `{"tracing":false}`)
 }
