@@ -157,11 +157,13 @@ func (c *connection) serve(ctx context.Context) error {
 		c.log = c.log.With("name", name)
 	}
 	c.log.Info("connection opened")
+	c.tellOpened()
 	c.workers.Add(2)
 	go c.read()
 	go c.write()
 	c.loop(ctx)
 	c.running.Store(false)
+	c.tellClosed()
 	close(c.stop)
 	_ = c.socket.Close() // nothing is left to be told
 	close(c.toWriter)

@@ -286,7 +286,6 @@ func (c *connection) open(ctx context.Context) error {
 		return err
 	}
 	c.running.Store(true) // the loop is about to start
-	c.tellOpened()
 	c.out.Method(0, &protocol.ConnectionOpenOk{})
 	return c.send()
 }

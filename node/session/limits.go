@@ -57,9 +57,6 @@ func (c *connection) exit() {
 		c.joined = false
 		c.cfg.Limits.connections.Add(-1)
 		c.cfg.Tally.connectionsClosed.Add(1)
-		if c.running.Load() {
-			c.tellClosed()
-		}
 	}
 }
 
