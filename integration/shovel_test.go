@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -341,4 +342,45 @@ func TestShovelCommand(t *testing.T) {
 	if out, err := from.tryCtl("shovel", "--src-queue", src); err == nil || !strings.Contains(out, "dest-uri") {
 		t.Errorf("without a destination: %v, %s", err, out)
 	}
+}
+
+// TestShovelTLS moves messages over TLS, logged in by a certificate, and trusts no other side than the one that it is told to.
+func TestShovelTLS(t *testing.T) {
+	a := newAuthority(t)
+	_, nodes := startSecure(t, a, 1)
+	to, from := nodes[0], sharedCluster(t, 1).node(0)
+	a.issue(t, "shovel", "guest")
+	ch := open(t, from)
+	src, name := declare(t, ch, from, nil), unique(t)
+	fillNumbers(t, ch, src, 20)
+	set := func(uri string) {
+		setShovel(t, from, name, map[string]any{
+			"src-uri": "amqp://", "src-queue": src, "dest-uri": uri, "dest-queue": "secure", "src-delete-after": "queue-length", "reconnect-delay": 0.1,
+		})
+	}
+	_, port, _ := strings.Cut(to.amqps, ":")
+	set("amqps://guest:guest@localhost:" + port)
+	eventually(t, "the shovel does not trust the certificate", func() error {
+		s, err := shovelOf(from, name)
+		if err == nil && !strings.Contains(s.Reason, "certificate") {
+			err = fmt.Errorf("it is %+v", s)
+		}
+		return err
+	})
+	files := "?cacertfile=" + a.file("ca") + "&certfile=" + a.file("shovel") + "&keyfile=" + a.file("shovel-key") + "&auth_mechanism=external"
+	set("amqps://localhost:" + port + files)
+	awaitGone(t, from, name)
+	conn, err := dialTLS(t, to, &tls.Config{RootCAs: a.pool}, guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := consume(t, channel(t, conn), "secure")
+	for i := range 20 {
+		next(t, got, fmt.Sprint(i))
+	}
+	// verify=verify_none trusts whoever answers.
+	fillNumbers(t, open(t, from), src, 1)
+	set("amqps://guest:guest@localhost:" + port + "?verify=verify_none")
+	awaitGone(t, from, name)
+	next(t, got, "0")
 }

@@ -225,7 +225,7 @@ func (l *link) forward(ctx context.Context, deliveries <-chan amqp.Delivery, dow
 		if !ok {
 			return l.why(down, errEnded)
 		}
-		if err := l.publish(&d); err != nil {
+		if err := l.publish(ctx, &d); err != nil {
 			return l.why(down, err)
 		}
 		if left > 0 {
@@ -246,7 +246,7 @@ func (l *link) why(down <-chan error, otherwise error) error {
 }
 
 // publish sends a message to the destination and acknowledges it in the modes that wait for nothing.
-func (l *link) publish(d *amqp.Delivery) error {
+func (l *link) publish(ctx context.Context, d *amqp.Delivery) error {
 	exchange, key := d.Exchange, d.RoutingKey
 	to := &l.shovel.Destination
 	switch {
@@ -267,8 +267,12 @@ func (l *link) publish(d *amqp.Delivery) error {
 	switch l.shovel.AckMode {
 	case OnConfirm:
 		l.set(func(s *Status) { s.Pending++ })
-		l.pending <- flight{d.DeliveryTag, confirm}
-		return nil
+		select {
+		case l.pending <- flight{d.DeliveryTag, confirm}:
+			return nil
+		case <-ctx.Done(): // nobody settles any more, and the source sends more than it was asked for
+			return ctx.Err()
+		}
 	case OnPublish:
 		if err := d.Ack(false); err != nil {
 			return err
