@@ -225,6 +225,11 @@ func TestMoving(t *testing.T) {
 		old, rabbitmqctl = strings.TrimSuffix(from.url, "/"), from.ctlBin+" --node http://"+from.http
 	}
 	sh := newShell(t, old, rabbitmqctl, to)
+	t.Cleanup(func() { // for the next time, where the other side is not ours
+		cmd := exec.Command("sh", "-uc", "rabbitmqctl delete_queue orders; rabbitmqctl delete_queue leftovers; rabbitmqctl clear_policy long; rabbitmqctl delete_user app")
+		cmd.Dir, cmd.Env = sh.dir, sh.env
+		_ = cmd.Run()
+	})
 	sh.run(t, `rabbitmqctl add_user app app-pass
 		rabbitmqctl set_permissions app '.*' '.*' '.*'
 		rabbitmqctl set_policy long '^orders$' '{"max-length": 1000000}'`)

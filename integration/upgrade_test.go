@@ -53,13 +53,13 @@ func TestRollingUpgrade(t *testing.T) {
 		if i == len(order)-1 {
 			break
 		}
-		out, err := setGlobalParameter(n)
-		if err == nil || !strings.Contains(err.Error()+out, "the cluster is being upgraded") {
+		out, err := declareEvents(n)
+		if err == nil || !strings.Contains(err.Error()+out, "reserved prefix") {
 			t.Errorf("with %d of 3 nodes upgraded: %v %s", i+1, err, out)
 		}
 	}
 	for _, n := range c.nodes {
-		eventually(t, "what is new on "+n.name, func() error { _, err := setGlobalParameter(n); return err })
+		eventually(t, "what is new on "+n.name, func() error { _, err := declareEvents(n); return err })
 	}
 	wantMore(t, publishers)
 	for i, p := range publishers {
@@ -81,8 +81,9 @@ func withoutFlag(args []string, flag string) []string {
 	return slices.Delete(slices.Clone(args), i, i+2)
 }
 
-func setGlobalParameter(n *node) (string, error) {
-	out, err := proc.API{Addr: n.http}.Do("PUT", "/api/global-parameters/colour", `{"value":"red"}`)
+// declareEvents does what is new in version 4 of the state machine.
+func declareEvents(n *node) (string, error) {
+	out, err := proc.API{Addr: n.http}.Do("PUT", "/api/exchanges/%2F/amq.rabbitmq.event", `{"type":"topic","durable":true,"internal":true}`)
 	return string(out), err
 }
 

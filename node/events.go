@@ -71,12 +71,12 @@ func (m *emitter) tap(t *session.Tapped) {
 func (m *emitter) add(e emission) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if size := e.size(); len(m.waiting) >= emitMost || m.bytes+size > emitBytes && len(m.waiting) > 0 {
+	size := e.size()
+	if len(m.waiting) >= emitMost || m.bytes+size > emitBytes && len(m.waiting) > 0 {
 		m.dropped++
 		return
-	} else {
-		m.bytes += size
 	}
+	m.bytes += size
 	m.waiting = append(m.waiting, e)
 	select {
 	case m.wake <- struct{}{}:
@@ -120,14 +120,13 @@ func (m *emitter) run(ctx context.Context) {
 
 // propose waits for its turn, as everybody does. It returns false when ctx ends.
 func (m *emitter) propose(ctx context.Context, cmd command.Command) bool {
-	for room := m.n.proposer.Room(); room != nil; room = m.n.proposer.Room() {
+	if room := m.n.proposer.Room(); room != nil {
 		select {
 		case <-ctx.Done():
 			m.n.proposer.Leave(room)
 			return false
 		case <-room:
 		}
-		break
 	}
 	m.n.proposer.Propose(cmd, nil, 0)
 	return true
