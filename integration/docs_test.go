@@ -68,6 +68,7 @@ var shownElsewhere = []struct{ document, command, test string }{
 	{"operations.md", `^systemctl restart warren`, "TestSystemd"},
 	{"operations.md", `^go tool pprof`, "TestProfiles"},
 	{"operations.md", `close_all_connections`, "TestWarrenctlVHosts"},
+	{"moving.md", ``, "TestMoving"},
 	{"performance.md", `make bench`, "TestSuite"},
 }
 

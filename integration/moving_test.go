@@ -35,15 +35,15 @@ func guide(t *testing.T, heading string) []string {
 	return blocks
 }
 
-// A shell runs the commands of the guide.
-type shell struct {
+// A guideShell runs the commands of the guide.
+type guideShell struct {
 	dir string
 	env []string
 }
 
-// newShell returns a shell in which rabbitmqctl is that of the old broker and warrenctl that of the new one.
-func newShell(t *testing.T, old, rabbitmqctl string, to *node) *shell {
-	s := &shell{dir: t.TempDir()}
+// newGuideShell returns a shell in which rabbitmqctl is that of the old broker and warrenctl that of the new one.
+func newGuideShell(t *testing.T, old, rabbitmqctl string, to *node) *guideShell {
+	s := &guideShell{dir: t.TempDir()}
 	script := "#!/bin/sh\nexec " + rabbitmqctl + " \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(s.dir, "rabbitmqctl"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func newShell(t *testing.T, old, rabbitmqctl string, to *node) *shell {
 	return s
 }
 
-func (s *shell) run(t *testing.T, script string) string {
+func (s *guideShell) run(t *testing.T, script string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-euc", script)
 	cmd.Dir, cmd.Env = s.dir, s.env
@@ -195,7 +195,7 @@ func (m *mover) await(t *testing.T, what string) {
 }
 
 // awaitLine runs a command of the guide until it prints a line.
-func (s *shell) awaitLine(t *testing.T, script, line string) {
+func (s *guideShell) awaitLine(t *testing.T, script, line string) {
 	t.Helper()
 	eventually(t, strings.TrimSpace(script), func() error {
 		if out := s.run(t, script); !strings.Contains("\n"+out, "\n"+line) {
@@ -224,7 +224,7 @@ func TestMoving(t *testing.T) {
 		from := startCluster(t, 1).node(0)
 		old, rabbitmqctl = strings.TrimSuffix(from.url, "/"), from.ctlBin+" --node http://"+from.http
 	}
-	sh := newShell(t, old, rabbitmqctl, to)
+	sh := newGuideShell(t, old, rabbitmqctl, to)
 	t.Cleanup(func() { // for the next time, where the other side is not ours
 		cmd := exec.Command("sh", "-uc", "rabbitmqctl delete_queue orders; rabbitmqctl delete_queue leftovers; rabbitmqctl clear_policy long; rabbitmqctl delete_user app")
 		cmd.Dir, cmd.Env = sh.dir, sh.env

@@ -251,18 +251,12 @@ func (n *Node) Shovels(ctx context.Context) []management.ShovelStatus {
 	return all
 }
 
-// RestartShovel makes a shovel begin anew, and tells whether one of that name runs.
-func (n *Node) RestartShovel(ctx context.Context, vhost, name string) (bool, error) {
+// RestartShovel makes a shovel begin anew, on whichever node it runs.
+func (n *Node) RestartShovel(ctx context.Context, vhost, name string) error {
 	payload, err := json.Marshal(shovelKey{vhost, name})
 	if err != nil {
-		return false, err
-	}
-	found := false
-	n.ask(ctx, callRestartShovel, payload, func(answer []byte) error {
-		var here bool
-		err := json.Unmarshal(answer, &here)
-		found = found || here
 		return err
-	})
-	return found, nil
+	}
+	n.ask(ctx, callRestartShovel, payload, func([]byte) error { return nil })
+	return nil
 }

@@ -45,7 +45,7 @@ func (o *options) restartShovelCommand() *cobra.Command {
 			defer cancel()
 			o.banner("Restarting dynamic Shovel %s in virtual host %s ...", args[0], o.vhost)
 			return nameMissing(o.tell(ctx, http.MethodDelete, path("shovels", "vhost", o.vhost, args[0], "restart"), nil),
-				"Shovel '%s' does not run in virtual host '%s'", args[0], o.vhost)
+				"Shovel '%s' does not exist in virtual host '%s'", args[0], o.vhost)
 		},
 	}
 }

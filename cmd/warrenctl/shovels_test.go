@@ -17,7 +17,7 @@ func TestShovelVerbs(t *testing.T) {
 	f.expect(t, []string{"shovel_status", "-q", "name", "state", "source", "forwarded"}, 0, "name\tstate\tsource\tforwarded\ns\trunning\tamqp://a\t5\n", "")
 	f.expect(t, []string{"delete_shovel", "s"}, 0, "Deleting shovel s in vhost / ...\n", "")
 	f.expect(t, []string{"restart_shovel", "-p", "eu", "s"}, 0, "Restarting dynamic Shovel s in virtual host eu ...\n", "")
-	f.expect(t, []string{"restart_shovel", "-q", "gone"}, exitData, "", "Error: Shovel 'gone' does not run in virtual host '/'\n")
+	f.expect(t, []string{"restart_shovel", "-q", "gone"}, exitData, "", "Error: Shovel 'gone' does not exist in virtual host '/'\n")
 	f.expect(t, []string{"delete_shovel", "-q", "gone"}, exitData, "", "Error: Shovel 'gone' does not exist in virtual host '/'\n")
 }
 

@@ -63,8 +63,8 @@ type Broker interface {
 	CloseUserConnections(ctx context.Context, user, reason string) error
 	// Shovels describes the shovels that run, in any order. Nodes that do not answer are left out.
 	Shovels(ctx context.Context) []ShovelStatus
-	// RestartShovel makes a shovel begin anew; false when none of that name runs.
-	RestartShovel(ctx context.Context, vhost, name string) (bool, error)
+	// RestartShovel makes a shovel begin anew, if it runs.
+	RestartShovel(ctx context.Context, vhost, name string) error
 	// Cluster describes the cluster as this node sees it.
 	Cluster(ctx context.Context) ClusterInfo
 	// NodeStats asks the nodes for their numbers, by id; those that do not answer

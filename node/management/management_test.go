@@ -229,14 +229,9 @@ func (b *broker) CloseUserConnections(_ context.Context, user, reason string) er
 
 func (b *broker) Shovels(context.Context) []ShovelStatus { return b.shovels }
 
-func (b *broker) RestartShovel(_ context.Context, vhost, name string) (bool, error) {
-	for _, s := range b.shovels {
-		if s.VHost == vhost && s.Name == name {
-			b.closed = "shovel " + name
-			return true, nil
-		}
-	}
-	return false, nil
+func (b *broker) RestartShovel(_ context.Context, vhost, name string) error {
+	b.closed = "shovel " + vhost + " " + name
+	return nil
 }
 
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }

@@ -122,12 +122,9 @@ func (c *call) restartShovel() error {
 	if _, err := c.findParameter(); err != nil {
 		return err
 	}
-	found, err := c.cfg.Broker.RestartShovel(c.r.Context(), c.params["vhost"], c.params["name"])
-	switch {
-	case err != nil:
+	// One that runs nowhere is about to start.
+	if err := c.cfg.Broker.RestartShovel(c.r.Context(), c.params["vhost"], c.params["name"]); err != nil {
 		return err
-	case !found:
-		return errNotFound
 	}
 	return c.none()
 }

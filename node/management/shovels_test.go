@@ -35,7 +35,7 @@ func TestShovels(t *testing.T) {
 	a.do("GET", "/api/shovels/vhost/v/s", "", 200, `{"component":"shovel","vhost":"v","name":"s","value":`+value+`}`)
 	a.do("GET", "/api/shovels/vhost/v/none", "", 404, notFoundBody)
 	a.do("DELETE", "/api/shovels/vhost/v/s/restart", "", 204, "")
-	if a.closed != "shovel s" {
+	if a.closed != "shovel v s" {
 		t.Errorf("restarted %q", a.closed)
 	}
 	a.do("DELETE", "/api/shovels/vhost/v/none/restart", "", 404, notFoundBody)
