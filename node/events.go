@@ -10,7 +10,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
-	"warren/fsm/topology"
+	exchanges "warren/fsm/topology"
 	"warren/node/alarm"
 	"warren/node/session"
 	"warren/protocol/wire"
@@ -143,13 +143,13 @@ func (m *emitter) commands(e *emission) (all []command.Command) {
 	var properties []byte
 	m.n.replica.View(func(machine *fsm.Machine) {
 		for _, vhost := range fsm.EventVHosts(e.event.VHost) {
-			if !machine.Listened(vhost, topology.EventExchange) {
+			if !machine.Listened(vhost, exchanges.EventExchange) {
 				continue
 			}
 			if properties == nil {
 				properties = fsm.EventProperties(e.event.Headers, e.at)
 			}
-			all = append(all, &command.Emit{VHost: vhost, Exchange: topology.EventExchange, Key: []byte(e.event.Key), Properties: properties})
+			all = append(all, &command.Emit{VHost: vhost, Exchange: exchanges.EventExchange, Key: []byte(e.event.Key), Properties: properties})
 		}
 	})
 	return all

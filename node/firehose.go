@@ -3,7 +3,7 @@ package node
 import (
 	"warren/fsm"
 	"warren/fsm/command"
-	"warren/fsm/topology"
+	exchanges "warren/fsm/topology"
 	"warren/node/management"
 	"warren/node/session"
 	"warren/protocol/wire"
@@ -36,7 +36,7 @@ func (m *emitter) copyOf(t *session.Tapped) []command.Command {
 	var queues []string
 	m.n.replica.View(func(machine *fsm.Machine) {
 		if listened = machine.Listened(t.VHost, traceExchange); listened && !t.Delivered {
-			way, refused := machine.Explain(t.VHost, &topology.Message{
+			way, refused := machine.Explain(t.VHost, &exchanges.Message{
 				Exchange: []byte(t.Exchange), Key: []byte(t.Key), Also: command.FurtherKeys(t.Properties), Properties: t.Properties,
 			}, routesTold)
 			if refused == nil {

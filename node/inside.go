@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 
-	"warren/fsm/access"
+	rights "warren/fsm/access"
 	"warren/node/session"
 )
 
@@ -49,6 +49,6 @@ func (trust) Version() uint64                 { return 1 }
 func (trust) Rules(_, _ string) session.Rules { return trust{} }
 func (trust) User() uint64                    { return 1 }
 func (trust) Enter() bool                     { return true }
-func (trust) Allows(*access.Need) bool        { return true }
+func (trust) Allows(*rights.Need) bool        { return true }
 func (trust) Impersonates() bool              { return true }
 func (trust) Restricted(string) bool          { return false }

@@ -31,11 +31,11 @@ type shovels struct {
 	term uint64        // in which this node leads and nobody else runs shovels; of run
 
 	mu      sync.Mutex
-	running map[shovelKey]*runner
+	running map[shovelKey]*shovelRun
 }
 
-// A runner is a shovel that runs here, or has ended and waits for a change of its parameter or a restart.
-type runner struct {
+// A shovelRun is a shovel that runs here, or has ended and waits for a change of its parameter or a restart.
+type shovelRun struct {
 	value  string // of the parameter
 	parsed *shovel.Shovel
 	worker *shovel.Worker // nil: the parameter cannot be understood
@@ -46,7 +46,7 @@ type runner struct {
 }
 
 func newShovels(n *Node) *shovels {
-	return &shovels{n: n, wake: make(chan struct{}, 1), running: make(map[shovelKey]*runner)}
+	return &shovels{n: n, wake: make(chan struct{}, 1), running: make(map[shovelKey]*shovelRun)}
 }
 
 // look makes run look anew at what is to run here. It does not block.
@@ -129,7 +129,7 @@ func (s *shovels) wanted() map[shovelKey]string {
 // adjust stops what is not wanted any more, or otherwise, and then starts what is missing.
 func (s *shovels) adjust(ctx context.Context) {
 	wanted := s.wanted()
-	var leave []*runner
+	var leave []*shovelRun
 	s.mu.Lock()
 	for k, r := range s.running {
 		if value, ok := wanted[k]; !ok || value != r.value {
@@ -138,7 +138,7 @@ func (s *shovels) adjust(ctx context.Context) {
 		}
 	}
 	s.mu.Unlock()
-	stopRunners(leave)
+	stopShovels(leave)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, value := range wanted {
@@ -148,32 +148,32 @@ func (s *shovels) adjust(ctx context.Context) {
 	}
 }
 
-// stopRunners ends some shovels, all at the same time.
-func stopRunners(runners []*runner) {
-	for _, r := range runners {
+// stopShovels ends some shovels, all at the same time.
+func stopShovels(runs []*shovelRun) {
+	for _, r := range runs {
 		r.cancel()
 	}
-	for _, r := range runners {
+	for _, r := range runs {
 		<-r.done
 	}
 }
 
 func (s *shovels) stopAll() {
-	var all []*runner
+	var all []*shovelRun
 	s.mu.Lock()
 	for _, r := range s.running {
 		all = append(all, r)
 	}
 	clear(s.running)
 	s.mu.Unlock()
-	stopRunners(all)
+	stopShovels(all)
 }
 
 // start starts a shovel. The caller holds the lock.
-func (s *shovels) start(ctx context.Context, k shovelKey, value string) *runner {
+func (s *shovels) start(ctx context.Context, k shovelKey, value string) *shovelRun {
 	node := ctx // whose end is that of its connections
 	ctx, cancel := context.WithCancel(ctx)
-	r := &runner{value: value, since: time.Now(), cancel: cancel, done: make(chan struct{})}
+	r := &shovelRun{value: value, since: time.Now(), cancel: cancel, done: make(chan struct{})}
 	r.parsed, r.fault = shovel.Parse(k.VHost, k.Name, []byte(value))
 	if r.fault != nil {
 		s.n.log.Error("shovel cannot run", "vhost", k.VHost, "shovel", k.Name, "err", r.fault)
@@ -217,7 +217,7 @@ func (s *shovels) restart(k shovelKey) bool {
 	if r == nil {
 		return false
 	}
-	stopRunners([]*runner{r})
+	stopShovels([]*shovelRun{r})
 	s.look()
 	return true
 }
