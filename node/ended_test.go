@@ -14,10 +14,6 @@ import (
 func TestEndOfEpochInSnapshot(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
 	defer stop(t, n)
-	// What a new cluster does in the background is done: no batches but those of the test.
-	for known, missing := false, []command.Command{nil}; !known || len(missing) > 0; missing, known = n.namesMissing() {
-		time.Sleep(time.Millisecond)
-	}
 	if r, err := (broker{n}).Propose(t.Context(), &command.QueueDeclare{VHost: "/", Name: "q", Durable: true}); err != nil || r.Err != nil {
 		t.Fatal(err, r.Err)
 	}
