@@ -128,6 +128,9 @@ func TestOpenAPI(t *testing.T) {
 	d.lists()
 	d.errors()
 	d.remove()
+	d.do("POST cluster/nodes/{node}/drain", fields{}, 200)
+	d.do("POST cluster/nodes/{node}/reload", nil, 200)
+	d.do("POST cluster/nodes/{node}/revive", nil, 204)
 	harmful := []string{"POST nodes/{node}/stop", "DELETE cluster/nodes/{node}", "POST cluster/leader", "POST queues/{vhost}/{queue}/actions"}
 	used := spec.Used()
 	for _, operation := range spec.Operations() {
@@ -167,6 +170,8 @@ func (d *described) make() {
 	d.do("PUT policies/{vhost}/{policy}", fields{"pattern": "^q", "definition": fields{"max-length": 500}, "apply-to": "queues"}, 201)
 	d.do("PUT operator-policies/{vhost}/{policy}", fields{"pattern": "^q", "definition": fields{"max-length": 400}}, 201)
 	d.do("PUT parameters/{component}/{vhost}/{name}", fields{"value": fields{"uri": "amqp://"}}, 201)
+	nowhere := fields{"src-uri": "amqp://127.0.0.1:1", "src-queue": "other", "dest-uri": "amqp://127.0.0.1:1", "dest-queue": "q"}
+	d.do("PUT parameters/{component}/{vhost}/{name}", fields{"value": nowhere}, 201, "component", "shovel")
 	d.do("PUT global-parameters/{name}", fields{"value": fields{"a": 1}}, 201)
 	d.do("PUT feature-flags/{flag}/enable", fields{}, 204)
 }
@@ -283,6 +288,8 @@ func (d *described) remove() {
 	d.do("DELETE exchanges/{vhost}/{exchange}", nil, 204)
 	d.do("DELETE policies/{vhost}/{policy}", nil, 204)
 	d.do("DELETE operator-policies/{vhost}/{policy}", nil, 204)
+	d.do("DELETE shovels/vhost/{vhost}/{name}/restart", nil, 204)
+	d.do("DELETE shovels/vhost/{vhost}/{name}", nil, 204)
 	d.do("DELETE parameters/{component}/{vhost}/{name}", nil, 204)
 	d.do("DELETE global-parameters/{name}", nil, 204)
 	d.do("DELETE vhost-limits/{vhost}/{limit}", nil, 204)
