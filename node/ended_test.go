@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"warren/fsm"
 	"warren/fsm/command"
 )
 
 // A node that catches up by a snapshot in which its epoch is over learns from it what of its own was applied: that is
-// answered as applied, and what was not goes again, once.
+// answered as applied, and what was not goes again, once. Clients hear what else the snapshot brought: their vhost is gone.
 func TestEndOfEpochInSnapshot(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
 	defer stop(t, n)
@@ -20,6 +22,8 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 	publish := func(body string) *command.Publish {
 		return &command.Publish{VHost: []byte("/"), Key: []byte("q"), Properties: []byte{0, 0}, Body: []byte(body)}
 	}
+	conn, _ := dial(t, n)
+	gone := conn.NotifyClose(make(chan *amqp.Error, 1))
 	awaitQuiet(t, n)
 	epoch := n.proposer.Epoch()
 	seen, unseen := make(waiter, 1), make(waiter, 1)
@@ -32,7 +36,7 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 		}
 		n.proposer.Propose(publish("seen by nobody"), unseen, 0)
 		n.proposer.Send()
-		others := elsewhere(t, m, epoch, publish("seen by others"))
+		others := elsewhere(t, m, epoch, publish("seen by others"), &command.VHostDelete{Name: "/"})
 		n.restored(others)
 	})
 	if r := <-seen; !r.Lost || !r.Applied {
@@ -44,26 +48,29 @@ func TestEndOfEpochInSnapshot(t *testing.T) {
 	if now := n.proposer.Epoch(); now == epoch || now == 0 {
 		t.Error("no new epoch")
 	}
-}
-
-// awaitQuiet waits until what a node proposes when it starts is applied: nothing new came for ten looks in a row.
-func awaitQuiet(t *testing.T, n *Node) {
-	t.Helper()
-	for last, looks := uint64(0), 0; looks < 10; looks++ {
-		time.Sleep(10 * time.Millisecond)
-		n.replica.View(func(m *fsm.Machine) {
-			if log := n.cluster.Stats().LastLogIndex; m.Index() != last || log != last {
-				last, looks = m.Index(), 0
-			}
-		})
-		if t.Context().Err() != nil {
-			t.Fatal("the node does not come to rest")
+	select {
+	case e := <-gone:
+		if e == nil || e.Code != 320 || e.Reason != "CONNECTION_FORCED - vhost '/' is deleted" {
+			t.Errorf("the client was told %v", e)
 		}
+	case <-time.After(time.Minute):
+		t.Error("the client of a vhost that is gone is still there")
 	}
 }
 
+// awaitQuiet waits until a node has proposed all that it does when it starts, and has applied it.
+func awaitQuiet(t *testing.T, n *Node) {
+	t.Helper()
+	within(t, "the node has come to rest", func() bool {
+		missing, known := n.namesMissing()
+		rest := known && len(missing) == 0 && n.machineVersion() == fsm.Version
+		n.replica.View(func(m *fsm.Machine) { rest = rest && m.Seeded() && m.Index() == n.cluster.Stats().LastLogIndex })
+		return rest
+	})
+}
+
 // elsewhere returns the state of m as other nodes have it who applied one more batch of the epoch, and then its end.
-func elsewhere(t *testing.T, m *fsm.Machine, epoch uint64, last command.Command) *fsm.Machine {
+func elsewhere(t *testing.T, m *fsm.Machine, epoch uint64, last ...command.Command) *fsm.Machine {
 	t.Helper()
 	var sequence uint64
 	for _, e := range m.Epochs() {
@@ -82,8 +89,12 @@ func elsewhere(t *testing.T, m *fsm.Machine, epoch uint64, last command.Command)
 		t.Fatal(err)
 	}
 	var out fsm.Output
+	one := command.NewBatch(nil, epoch, sequence+1)
+	for _, cmd := range last {
+		one = command.AppendToBatch(one, cmd)
+	}
 	for i, batch := range [][]byte{
-		command.AppendToBatch(command.NewBatch(nil, epoch, sequence+1), last),
+		one,
 		command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.EpochRemove{Epoch: epoch}),
 	} {
 		if err := others.Apply(fsm.Meta{Index: m.Index() + 1 + uint64(i), Term: 1}, batch, &out); err != nil {

@@ -404,9 +404,10 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.version.Store(m.Version())
 	n.shovels.look()
 	n.tapVHosts(m)
+	defer n.vhostsRestored(m)
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {
-		return // none yet: a snapshot read at the start
+		return // none at the moment, or none yet: a snapshot read at the start
 	}
 	for _, e := range m.Epochs() {
 		if e.Epoch != epoch {
@@ -417,7 +418,6 @@ func (n *Node) restored(m *fsm.Machine) {
 		for conn, s := range n.sessions.All() {
 			s.Restored(m.ConnState(epoch, conn))
 		}
-		n.vhostsRestored(m)
 		return
 	}
 	for _, e := range m.Ended() {
