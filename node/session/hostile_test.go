@@ -215,3 +215,15 @@ func TestRecoverKeepsTheWindowOpen(t *testing.T) {
 		p.bye()
 	})
 }
+
+// Replies come from any goroutine: one that is counted when its session has ended is not counted for ever.
+func TestKeptReplyBehindTheEnd(t *testing.T) {
+	limits := new(Limits)
+	s := &Session{cfg: Config{Limits: limits}}
+	s.keep(leastKept)
+	s.keepNothing()
+	s.keep(leastKept)
+	if n := limits.Kept(); n != 0 {
+		t.Errorf("%d bytes are kept for one who has gone", n)
+	}
+}

@@ -16,6 +16,7 @@ const leastKept = 64 << 10
 type kept struct {
 	bytes atomic.Int64
 	since atomic.Int64 // when it was nothing for the last time, in nanoseconds since the Unix epoch
+	ended atomic.Bool  // nothing is kept any more
 }
 
 // Kept returns how many bytes the client makes the node keep, and since when it has been more than nothing. It is false when that is
@@ -34,16 +35,27 @@ func (s *Session) keep(bytes int) {
 	if s.kept.bytes.Add(int64(bytes)) == int64(bytes) {
 		s.kept.since.Store(time.Now().UnixNano())
 	}
-	if most := l.Bytes(); l.kept.Add(int64(bytes)) > most && most > 0 && bytes > 0 && l.Shed != nil {
+	all := l.kept.Add(int64(bytes))
+	if s.kept.ended.Load() { // a reply that came just before the end
+		s.keepNothing()
+		return
+	}
+	if most := l.Bytes(); all > most && most > 0 && bytes > 0 && l.Shed != nil {
 		l.Shed()
 	}
 }
 
 // keepNothing ends the account of a session that has ended.
-func (s *Session) keepNothing() { s.cfg.Limits.kept.Add(-s.kept.bytes.Swap(0)) }
+func (s *Session) keepNothing() {
+	s.kept.ended.Store(true)
+	s.cfg.Limits.kept.Add(-s.kept.bytes.Swap(0))
+}
 
 // over reports whether the sessions of the node keep more than so many times what they may.
-func (l *Limits) over(times int64) bool { return l.Bytes() > 0 && l.kept.Load() > times*l.Bytes() }
+func (l *Limits) over(times int64) bool {
+	most := l.Bytes() // once: a reload may change it
+	return most > 0 && l.kept.Load() > times*most
+}
 
 // Kept returns how many bytes all sessions keep for their clients.
 func (l *Limits) Kept() int64 { return l.kept.Load() }
