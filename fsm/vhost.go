@@ -92,13 +92,13 @@ func (m *Machine) declareExchange(c *command.ExchangeDeclare) *command.Error {
 		return refuse(preconditionFailed, "unknown exchange type '%s'", c.Type)
 	}
 	_, existed := v.topology.Exchange(c.Name)
-	if c.Name == topology.EventExchange && m.version < eventsSince && !c.Passive {
-		return refuse(accessRefused, "exchange name '%s' contains reserved prefix 'amq.*'", c.Name)
-	}
 	if !existed && !c.Passive {
 		if err := m.checkNewExchange(c); err != nil {
 			return err
 		}
+	}
+	if m.version < eventsSince && c.Name == topology.EventExchange && c.Type == topology.Topic && !c.Passive {
+		return refuse(accessRefused, "exchange name '%s' contains reserved prefix 'amq.*'", c.Name)
 	}
 	if err := v.topology.Declare(c); err != nil {
 		return err
@@ -180,6 +180,9 @@ func (m *Machine) deleteExchange(c *command.ExchangeDelete) *command.Error {
 		return err
 	}
 	name := stripNewlines(c.Name)
+	if m.version < eventsSince && name == topology.EventExchange {
+		return refuse(accessRefused, "deletion of system exchange '%s' in vhost '%s' not allowed", name, v.name)
+	}
 	_, there := v.topology.Exchange(name)
 	err = v.topology.Delete(c.Name, c.IfUnused)
 	if err == nil && there {
