@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -43,3 +44,12 @@ func FoundVoted(dir, node string, voters []string) error {
 
 // Stood is how often the node stood for election because the leader was gone or silent.
 func (c *Cluster) Stood() int { return int(c.failover.stood.Load()) }
+
+// Rank is how many voters come before this node when the leader is gone.
+func (c *Cluster) Rank(leader string) int {
+	rank, _ := c.failover.rank(c.ctx, evidence{id: leader, at: time.Now()})
+	return rank
+}
+
+// MayFollow reports whether this node would hand over to another one if it led and was reluctant.
+func (c *Cluster) MayFollow(id string) bool { return c.mayFollow(c.ctx, id) }

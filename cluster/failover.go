@@ -129,6 +129,7 @@ func (f *failover) rank(ctx context.Context, e evidence) (rank, place int) {
 	ctx, cancel := context.WithTimeout(ctx, positionTime)
 	defer cancel()
 	own := f.c.position()
+	best := true // nobody else has as much of the log
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, s := range f.c.servers() {
@@ -144,16 +145,17 @@ func (f *failover) rank(ctx context.Context, e evidence) (rank, place int) {
 			if err != nil && !f.c.peers.isUp(id) {
 				return // it does not stand in the way
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			best = best && err == nil && own.better(p)
 			if err != nil || (p.standing && !e.silent) || p.term > own.term || p.better(own) || (!own.better(p) && id < f.c.cfg.ID) {
-				mu.Lock()
 				rank++
-				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	if f.c.reluctant.Load() {
-		rank += len(f.c.voters()) // all others come first
+	if f.c.reluctant.Load() && !best {
+		rank += len(f.c.voters()) // all others come first, unless none of them can be elected
 	}
 	return rank, place
 }

@@ -47,16 +47,38 @@ func (c *Cluster) holdsBack() bool {
 	return l.Known || time.Since(since) < heldBack*c.cfg.Timing.Election
 }
 
-// giveWay hands over what a reluctant node got to lead all the same.
+// closeBy is how many entries a voter may lack for a reluctant leader to hand over to it: about what is on its way.
+const closeBy = 4 * maxAppendEntries
+
+// giveWay hands over what a reluctant node got to lead all the same, when somebody has about all of the log. It is tried again and
+// again, and until the other one has all of it the leader takes nothing in: one that catches up for long would stop everybody.
 func (c *Cluster) giveWay(ctx context.Context) {
 	if !c.reluctant.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timing.Transfer)
 	defer cancel()
-	if err := c.transfer(ctx, ""); err != nil {
-		c.log.Debug("this node is drained and leads, as no other one takes over", "error", err)
+	for _, id := range c.voters() {
+		if !c.mayFollow(ctx, string(id)) {
+			continue
+		}
+		err := c.transfer(ctx, string(id))
+		if err == nil {
+			return
+		}
+		c.log.Debug("this node is drained and leads, as another one does not take over", "to", id, "error", err)
 	}
+}
+
+// mayFollow reports whether this node, which leads and is reluctant, is to hand over to another one now.
+func (c *Cluster) mayFollow(ctx context.Context, id string) bool {
+	if id == c.cfg.ID || !c.peers.isUp(id) || c.isReluctant(id) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, positionTime)
+	defer cancel()
+	p, err := c.askPosition(ctx, id)
+	return err == nil && p.lastIndex+closeBy >= c.raftNow().LastIndex()
 }
 
 // methodWilling: nothing → nothing; an error of a node that does not want to lead.

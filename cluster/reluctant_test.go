@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,4 +108,37 @@ func TestAllReluctant(t *testing.T) {
 	ct.WaitLeader(t, ct.Followers(nodes, leader)...)
 	t.Logf("a leader after %v", time.Since(began))
 	ct.Put(t, ct.Followers(nodes, leader)[0], ct.Batch(2, 10))
+}
+
+// A node whose log is behind is not elected, so a reluctant one that is ahead of it does not wait for it when the leader
+// dies; and when it leads, it does not hand over before the other one has caught up: until then nobody could write.
+func TestReluctantAhead(t *testing.T) {
+	disks := newDisks(t)
+	nodes := ct.LoopbackCluster(t, 3)
+	leader := ct.WaitLeader(t, nodes...)
+	rest := ct.Followers(nodes, leader)
+	reluctant, behind := rest[0], rest[1]
+	settled(t, nodes)
+	reluctant.SetReluctant(true)
+	ct.Eventually(t, "beside one with the same log it waits", func() bool { return reluctant.Rank(leader.Config.ID) >= 3 })
+	ct.Eventually(t, "one with all of the log may lead", func() bool { return leader.MayFollow(behind.Config.ID) })
+
+	disks.hold(behind.Config.ID)
+	var all sync.WaitGroup
+	for i := range uint64(30) {
+		all.Go(func() {
+			for j := range uint64(10) {
+				ct.Put(t, leader, ct.Batch(10*i+j, 10))
+			}
+		})
+	}
+	all.Wait()
+	ct.Eventually(t, "beside one that lacks entries it does not wait", func() bool { return reluctant.Rank(leader.Config.ID) == 0 })
+	if leader.MayFollow(behind.Config.ID) {
+		t.Error("it would hand over to one that lacks 300 entries")
+	}
+	leader.SetReluctant(true) // only the one that is behind is left
+	ct.Put(t, leader, ct.Batch(1000, 10))
+	disks.release(behind.Config.ID)
+	ct.Eventually(t, "the last one leads when it has caught up", behind.IsLeader)
 }
