@@ -53,13 +53,20 @@ A node that the cluster cannot do without is refused, as by the check node-is-qu
 			if err != nil {
 				return err
 			}
-			if await {
-				if err := o.awaitQuorum(ctx, node); err != nil {
-					return err
-				}
-			}
 			o.banner("Will put node %s into maintenance mode. The node will no longer serve any client traffic!", name)
-			err = o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "drain"), map[string]bool{"force": force})
+			for {
+				if await {
+					if err := o.awaitQuorum(ctx, node); err != nil {
+						return err
+					}
+				}
+				err = o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "drain"), map[string]bool{"force": force})
+				var e *exitError
+				if !await || !errors.As(err, &e) || e.status != http.StatusConflict {
+					break
+				}
+				time.Sleep(awaitPoll) // another node is drained meanwhile: it is waited for again, until the time is up
+			}
 			return withHint(nameMissing(err, "the cluster has no node %s", name), http.StatusConflict, "--force drains the node all the same.")
 		},
 	}

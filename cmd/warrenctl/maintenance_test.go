@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -30,6 +31,30 @@ func TestDrainCommand(t *testing.T) {
 	f.expect(t, []string{"drain", "-q", "--force"}, 0, "", "")
 	if f.body != `{"force":true}` {
 		t.Errorf("asked with %s", f.body)
+	}
+}
+
+// Of nodes that are to be drained at once some are refused after they were told that they may go: they wait again.
+func TestDrainAwaitsAgain(t *testing.T) {
+	f := newFake(t, answers{
+		"GET /api/cluster":                           {200, threeNodes},
+		"GET /api/cluster/nodes/id1/quorum-critical": {200, `{"status":"ok"}`},
+		"POST /api/cluster/nodes/id1/drain":          {200, `{"connections_closed":3}`},
+	})
+	drains, inner := 0, f.Config.Handler
+	f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			if drains++; drains <= 2 {
+				w.WriteHeader(http.StatusConflict)
+				_, _ = w.Write([]byte(`{"error":"quorum_critical","reason":"the node cannot be drained now: n3 is drained"}`))
+				return
+			}
+		}
+		inner.ServeHTTP(w, r)
+	})
+	f.expect(t, []string{"drain", "--await-quorum", "-q"}, 0, "", "")
+	if drains != 3 {
+		t.Errorf("it was asked %d times", drains)
 	}
 }
 
