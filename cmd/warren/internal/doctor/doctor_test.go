@@ -68,6 +68,30 @@ func TestNothingWrong(t *testing.T) {
 	}
 }
 
+// The secrets of the examples are known, and a file of the secret that the node's group reads, as in a pod, is in order: chmod 600 could
+// lock the node out.
+func TestSecretsOfExamples(t *testing.T) {
+	for i, file := range []string{"docker-compose.yml", "kubernetes/warren.yaml"} {
+		text, err := os.ReadFile("../../../../deploy/" + file)
+		if err != nil || !strings.Contains(string(text), exampleSecrets[i]) {
+			t.Errorf("%s has another secret than %s (%v)", file, exampleSecrets[i], err)
+		}
+	}
+	sys, v := healthy(), good()
+	v.ClusterSecretFile = "/s"
+	sys.Owner = func(path string) (int, fs.FileMode, error) {
+		if path == "/s" {
+			return 0, 0o440, nil
+		}
+		return 7, fs.ModeDir | 0o750, nil
+	}
+	for _, f := range Examine(t.Context(), sys, v) {
+		if f.Level != OK {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 // Each fault is found by its own check, and says what to do next.
 func TestFindings(t *testing.T) {
 	for _, c := range []struct {
@@ -161,7 +185,10 @@ func TestFindings(t *testing.T) {
 			s.Secrets = func() ([]string, error) { return []string{"aaaaaaaaaaaaaaaaaaaa"}, nil }
 		}, "secret", Warn, "few different"},
 		{"example's secret", func(s *System, _ *settings.Values) {
-			s.Secrets = func() ([]string, error) { return []string{exampleSecret}, nil }
+			s.Secrets = func() ([]string, error) { return []string{"only-for-trying-things-out"}, nil }
+		}, "secret", Warn, "everybody knows"},
+		{"example's secret for Kubernetes", func(s *System, _ *settings.Values) {
+			s.Secrets = func() ([]string, error) { return []string{"replace-me-with-openssl-rand-hex-32"}, nil }
 		}, "secret", Warn, "everybody knows"},
 		{"secret's file", func(s *System, _ *settings.Values) {
 			s.Secrets = func() ([]string, error) { return nil, errors.New("cluster secret: /s is empty") }
@@ -174,7 +201,7 @@ func TestFindings(t *testing.T) {
 				}
 				return 7, fs.ModeDir | 0o750, nil
 			}
-		}, "secret", Warn, "others may read /s"},
+		}, "secret", Warn, "anybody may read /s"},
 		{"secrets differ", func(s *System, _ *settings.Values) {
 			s.Knock = func(_ context.Context, addr string) error {
 				if addr == "b:7900" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,8 +25,8 @@ const (
 	lookTime = 3 * time.Second
 )
 
-// exampleSecret is that of deploy/docker-compose.yml.
-const exampleSecret = "only-for-trying-things-out"
+// exampleSecrets are those of deploy/docker-compose.yml and deploy/kubernetes/warren.yaml.
+var exampleSecrets = []string{"only-for-trying-things-out", "replace-me-with-openssl-rand-hex-32"}
 
 // ports looks whether the addresses to listen on are free, or used by the node that runs.
 func (d *doctor) ports() {
@@ -126,8 +127,8 @@ func (d *doctor) secret(ctx context.Context) {
 		return
 	}
 	if file := d.v.ClusterSecretFile; file != "" {
-		if _, mode, err := d.sys.Owner(file); err == nil && mode.Perm()&0o044 != 0 {
-			d.warn(check, "chmod 600 "+file, "others may read %s", file)
+		if _, mode, err := d.sys.Owner(file); err == nil && mode.Perm()&0o004 != 0 {
+			d.warn(check, "chmod o= "+file, "anybody may read %s", file)
 		}
 	}
 	switch {
@@ -140,7 +141,7 @@ func (d *doctor) secret(ctx context.Context) {
 		switch {
 		case len(s) < leastSecret:
 			d.fail(check, "make a long one: openssl rand -hex 32", "number %d has %d bytes, %d are needed", i+1, len(s), leastSecret)
-		case s == exampleSecret:
+		case slices.Contains(exampleSecrets, s):
 			d.warn(check, "make one of your own: openssl rand -hex 32", "number %d is that of the example, which everybody knows", i+1)
 		case kinds(s) < leastKinds:
 			d.warn(check, "make one that cannot be guessed: openssl rand -hex 32", "number %d has few different characters", i+1)
