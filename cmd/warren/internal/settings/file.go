@@ -59,7 +59,7 @@ func parseLine(line string) (key, value string, err error) {
 	}
 	key, value, ok := strings.Cut(line, "=")
 	if !ok {
-		return "", "", fmt.Errorf("expected key = value, found %q", line)
+		return "", "", fmt.Errorf("expected key = value, found no = (the line is not shown, it may have a password)")
 	}
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	if key == "" {

@@ -196,6 +196,15 @@ default_pass = 'it''s # 1'   # quotes end at the first quote
 	}
 }
 
+// An error of the file reaches logs, and answers over HTTP.
+func TestErrorsShowNoPassword(t *testing.T) {
+	for _, text := range []string{"default_pass hunter22\n", "default_pass: hunter22\n", "default_pass = 'hunter22\n"} {
+		if _, err := load(t, text, nil); err == nil || strings.Contains(err.Error(), "hunter22") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestErrorsNameTheirOrigin(t *testing.T) {
 	tests := []struct {
 		name, file string
