@@ -197,7 +197,7 @@ func startShell(t *testing.T, c *cluster) *shell {
 	for i, n := range c.nodes {
 		usual = append(usual, fmt.Sprintf("localhost:%d", 5672+i), n.amqp, fmt.Sprintf("localhost:%d", 15672+i), n.http)
 	}
-	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "WARRENCTL_NODES=" + c.node(0).http, "AMQP_URL=" + c.node(0).url, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "WARRENCTL_NODES=" + c.node(0).http, "AMQP_URL=" + c.node(0).url, "PYTHONDONTWRITEBYTECODE=1"}
 	sh := &shell{program: startProgram(t, moduleRoot(), env, "bash"), ports: strings.NewReplacer(append(usual, "bin/warren", "warren")...)}
 	t.Cleanup(func() { killChildren(sh.cmd.Process.Pid) })
 	return sh

@@ -50,7 +50,7 @@ var allowedImports = map[string][]string{
 	"integration/tutorial": {"integration/tutorial/..."},
 	"integration":          {"integration/proc"},
 	"integration/proc":     {},
-	"integration/chaos":    {"integration/chaos/...", "integration/proc"},
+	"integration/chaos":    {"integration/chaos/...", "integration/damage", "integration/faultdisk", "integration/proc"},
 	"deploy/bench":         {},
 	"deploy/release":       {},
 	"docs/examples":        {},
