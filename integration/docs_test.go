@@ -86,8 +86,8 @@ var docSetup = map[string]string{
 // TestDocs runs the commands of the documents, in their order, and wants the output that they show. Links
 // between documents lead somewhere.
 func TestDocs(t *testing.T) {
-	c := sharedCluster(t, 3)
 	skipWithPeer(t)
+	c := startCluster(t, 3) // of its own: the documents set policies for all queues, and more
 	root := moduleRoot()
 	documents, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
