@@ -3,6 +3,7 @@ package management
 import (
 	"bufio"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -162,5 +163,24 @@ func TestManyValues(t *testing.T) {
 		if w.Code != tt.code {
 			t.Errorf("%.60s…: %d %.200s, want %d", tt.body, w.Code, w.Body, tt.code)
 		}
+	}
+}
+
+// That holds for a list that is sent piece by piece, and for the description, too.
+func TestUnreadLongAnswer(t *testing.T) {
+	for _, path := range []string{"/api/queues/%2F?columns=name", "/api/openapi.yaml"} {
+		overHTTP(t, func(conn net.Conn) {
+			for i := range 2 * wholeChunk {
+				body := `{"durable":true}`
+				_, _ = fmt.Fprintf(conn, "PUT /api/queues/%%2F/q%d HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s", i, basic, len(body), body)
+				_, _ = http.ReadResponse(bufio.NewReader(conn), nil)
+			}
+			_, _ = io.WriteString(conn, "GET "+path+" HTTP/1.1\r\n"+basic+"\r\n")
+			time.Sleep(2 * bodyPatience)
+			all, _ := io.ReadAll(conn)
+			if len(all) > 8192 {
+				t.Errorf("%s: %d bytes of the answer were kept for the client", path, len(all))
+			}
+		})
 	}
 }

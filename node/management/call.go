@@ -83,12 +83,17 @@ func (c *call) json(status int, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(allowed(int64(b.Len())))) // there is none in tests
+	c.pace(b.Len())
 	c.jsonHeader(status)
 	if _, err := c.w.Write(b.Bytes()); err != nil {
 		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)
 	}
 	return nil
+}
+
+// pace gives up on a client that does not read the next so many bytes of the answer in their time.
+func (c *call) pace(bytes int) {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(allowed(int64(bytes)))) // there is none in tests
 }
 
 // jsonHeader begins an answer in JSON.

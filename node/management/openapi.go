@@ -17,6 +17,7 @@ func (c *call) serveDescription() error {
 	h.Set("Content-Type", "application/yaml")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
+	c.pace(len(Description))
 	c.w.WriteHeader(http.StatusOK)
 	if _, err := c.w.Write(Description); err != nil {
 		c.log.Debug("http answer not sent", "remote", c.r.RemoteAddr, "err", err)

@@ -29,7 +29,7 @@ func (c *call) wholeList(q *query, s *source, which []int) error {
 	ctx, cancel := c.longer(wholeTimeout)
 	defer cancel()
 	c.r = c.r.WithContext(ctx)
-	list := &listWriter{w: c.w}
+	list := &listWriter{c: c}
 	for from := 0; from < len(which); from += wholeChunk {
 		items, err := s.build(which[from:min(from+wholeChunk, len(which))])
 		if err != nil && from == 0 {
@@ -54,7 +54,7 @@ func (c *call) wholeList(q *query, s *source, which []int) error {
 
 // A listWriter writes a JSON array piece by piece.
 type listWriter struct {
-	w     http.ResponseWriter
+	c     *call
 	began bool
 }
 
@@ -74,7 +74,8 @@ func (l *listWriter) add(items []object) error {
 		}
 		b.Truncate(b.Len() - 1) // the newline
 	}
-	_, err := l.w.Write(b.Bytes())
+	l.c.pace(b.Len())
+	_, err := l.c.w.Write(b.Bytes())
 	return err
 }
 
@@ -83,6 +84,6 @@ func (l *listWriter) end() error {
 	if !l.began { // all have gone meanwhile
 		text = "[]\n"
 	}
-	_, err := l.w.Write([]byte(text))
+	_, err := l.c.w.Write([]byte(text))
 	return err
 }
