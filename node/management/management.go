@@ -197,6 +197,10 @@ func (s *server) table() []route {
 	return t
 }
 
+// ownPages refuses what changes something and comes from a page of another site: a browser that has been given a name and a
+// password for this one would send them along. Clients that are no browsers do not say where they come from.
+var ownPages = http.NewCrossOriginProtection()
+
 func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
@@ -206,7 +210,14 @@ func (s *server) serveAPI(w http.ResponseWriter, r *http.Request) {
 		_ = conn.SetReadDeadline(time.Now().Add(bodyPatience)) // for a body that nobody reads, which net/http wants to see the end of
 	}
 	c := &call{server: s, w: w, r: r.WithContext(ctx), whole: r.Context()}
-	if err := s.handle(c); err != nil {
+	err := ownPages.Check(r)
+	if err != nil {
+		s.log.Warn("http request of another site's page refused", "origin", r.Header.Get("Origin"), "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
+		err = &failure{http.StatusForbidden, "forbidden", "pages of other sites may not change anything here"}
+	} else {
+		err = s.handle(c)
+	}
+	if err != nil {
 		c.fail(err)
 	}
 }

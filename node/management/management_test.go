@@ -933,3 +933,31 @@ func (b *broker) Backup(context.Context) (io.ReadCloser, int64, error) {
 	}
 	return io.NopCloser(b.image), b.imageSize, nil
 }
+
+// TestPagesOfOtherSites: what a browser sends for a page of another site changes nothing, though it has the right password along.
+func TestPagesOfOtherSites(t *testing.T) {
+	a := newAPI(t)
+	for _, tt := range []struct {
+		method, path, header, value string
+		code                        int
+	}{
+		{"POST", "/api/cluster/nodes/n1/drain", "Sec-Fetch-Site", "cross-site", 403},
+		{"POST", "/api/definitions", "Sec-Fetch-Site", "same-site", 403},
+		{"POST", "/api/definitions", "Origin", "http://elsewhere.example", 403},
+		{"DELETE", "/api/queues/%2F/q", "Sec-Fetch-Site", "cross-site", 403},
+		{"GET", "/api/overview", "Sec-Fetch-Site", "cross-site", 200}, // a link; its answer is not for that page
+		{"PUT", "/api/queues/%2F/mine", "Sec-Fetch-Site", "same-origin", 201},
+		{"PUT", "/api/queues/%2F/mine", "Origin", "http://example.com", 204}, // its own, of a browser that says no more
+		{"PUT", "/api/queues/%2F/mine", "", "", 204},                         // no browser
+	} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}"))
+		r.SetBasicAuth("guest", "guest")
+		if tt.header != "" {
+			r.Header.Set(tt.header, tt.value)
+		}
+		a.handler.ServeHTTP(w, r)
+		if w.Code != tt.code {
+			t.Errorf("%s %s, %s %s: %d %s, want %d", tt.method, tt.path, tt.header, tt.value, w.Code, w.Body, tt.code)
+		}
+	}
+}
