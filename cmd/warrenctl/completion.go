@@ -55,6 +55,7 @@ var argumentNames = map[string][]nameSource{
 	"route":            {someExchange},
 	"close_connection": {someConnection}, "close_all_user_connections": {someUser},
 	"forget_cluster_node": {someNode}, "transfer_leadership": {someNode}, "add_member": {someNode},
+	"drain": {someNode}, "revive": {someNode}, "reload": {someNode}, "await_online_quorum_plus_one": {someNode},
 	"delete_user": {someUser}, "change_password": {someUser}, "clear_password": {someUser}, "authenticate_user": {someUser},
 	"set_user_tags": {someUser, someTag, someTag, someTag}, "set_permissions": {someUser}, "clear_permissions": {someUser},
 	"set_topic_permissions": {someUser, someExchange}, "clear_topic_permissions": {someUser, someExchange},

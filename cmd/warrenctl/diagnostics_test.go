@@ -141,6 +141,7 @@ func TestCompletion(t *testing.T) {
 		"GET /api/queues/v":   {200, `{"items":[{"name":"orders-v"}]}`},
 		"GET /api/vhosts":     {200, `{"items":[{"name":"/"},{"name":"v"}]}`},
 		"GET /api/users":      {200, `{"items":[{"name":"ann"}]}`},
+		"GET /api/nodes":      {200, `{"items":[{"name":"n1"}]}`},
 	})
 	for line, want := range map[string]string{
 		"purge_queue or":                   "orders\n:4\n",
@@ -152,6 +153,10 @@ func TestCompletion(t *testing.T) {
 		"set_user_tags a":                  "ann\n:4\n",
 		"move orders --to-queue o":         "orders\nold-orders\n:4\n",
 		"status x":                         ":4\n",
+		"drain n":                          "n1\n:4\n",
+		"revive n":                         "n1\n:4\n",
+		"reload n":                         "n1\n:4\n",
+		"await_online_quorum_plus_one n":   "n1\n:4\n",
 		"backup x":                         ":0\n",
 		"list_queues --formatter j":        "json\njson_stream\n:4\n",
 	} {
