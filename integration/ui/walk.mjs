@@ -84,9 +84,9 @@ async function preview() {
   await page.getByRole("heading", { name: "No queue gets it" }).waitFor();
 }
 
-async function publish(number, headers = {}) {
+async function publish(number, headers = {}, key = "order.new") {
   const form = page.getByRole("form", { name: "Publish a message" });
-  await form.getByLabel("Routing key").fill("order.new");
+  await form.getByLabel("Routing key").fill(key);
   await form.getByLabel("Payload", { exact: true }).fill(number === 0 ? hostile : JSON.stringify({ number }));
   const group = form.getByRole("group", { name: "Headers" });
   while (await group.getByRole("button", { name: /^Remove/ }).count())
@@ -137,6 +137,27 @@ async function publishAndBrowse() {
   await box.waitFor({ state: "detached" });
   const q = await inQueue(hostile);
   assert.deepEqual([q.messages_ready, q.message_stats.get, q.message_stats.redeliver], [4, 0, 0], "looking took nothing");
+}
+
+// A publisher may put any time on a message, and any headers that look like the broker's own.
+async function strangeMessages() {
+  await api(http, "PUT", ["queues", "/", "strange"], { durable: true });
+  for (const properties of [{ timestamp: 9e15 }, { headers: { "x-death": [null, { queue: { a: 1 }, time: 9e15 }] } }]) {
+    await api(http, "POST", ["exchanges", "/", "amq.default", "publish"], { routing_key: "strange", properties, payload: "x", payload_encoding: "string" });
+  }
+  await visit(page, "queues/%2F/strange/messages", "strange");
+  const box = page.getByRole("dialog");
+  for (const n of [1, 2]) {
+    await page.getByRole("button", { name: `Show message ${n}` }).click();
+    await box.locator("pre").getByText("x", { exact: true }).waitFor();
+    await page.keyboard.press("Escape");
+    await box.waitFor({ state: "detached" });
+  }
+  await visit(page, "queues/%2F/strange/publish", "strange");
+  await publish(3, { constructor: 1 }, "strange");
+  await eventually("published", async () => (await inQueue("strange")).messages_ready === 2 + 1);
+  await api(http, "DELETE", ["queues", "/", "strange"]);
+  await visit(page, `queues/%2F/${encodeURIComponent(hostile)}/messages`, hostile);
 }
 
 async function move() {
@@ -359,6 +380,7 @@ for (const step of [
   declareAndBind,
   preview,
   publishAndBrowse,
+  strangeMessages,
   move,
   longList,
   everyPage,

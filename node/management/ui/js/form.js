@@ -194,7 +194,7 @@ function argumentsEditor({ label, value = {}, known = [] }) {
     : null;
   const element = h("fieldset", { class: "args-set" }, h("legend", {}, label), rows, h("div", { class: "args-add" }, more, choice));
   const read = () => {
-    const all = {};
+    const all = Object.create(null); // names may be "constructor"
     for (const { inputs } of rows.children) {
       const key = inputs.key.value.trim();
       if (key === "" && inputs.value.value === "") continue;

@@ -65,6 +65,9 @@ const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short"
 
 export const timeOfDay = (ms, seconds = true) => (seconds ? clock : minute).format(ms);
 
+// isDate reports whether milliseconds since 1970 are a time that can be shown: a publisher may set any.
+export const isDate = (ms) => !Number.isNaN(new Date(ms).getTime());
+
 // moment is a time of today as its time of day, one of another day with its date.
 export function moment(ms) {
   const today = new Date().toDateString() === new Date(ms).toDateString();

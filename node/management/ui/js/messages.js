@@ -1,20 +1,20 @@
 // Messages as the API shows them, in a table, and one of them in full.
 
 import { h } from "./dom.js";
-import { bytes, duration, exact, number } from "./format.js";
+import { bytes, duration, exact, isDate, number, valueText } from "./format.js";
 import { dialog } from "./form.js";
 import { badge, state, time, values } from "./parts.js";
 import { facts, plainTable } from "./table.js";
 
 const kinds = { ready: "good", unacknowledged: "warn", parked: "bad", delayed: "" };
 
-// sentAt is the time that the publisher has put on a message, in milliseconds; null when it has none.
-const sentAt = (m) => (m.properties.timestamp ? m.properties.timestamp * 1000 : null);
+// sentAt is the time that the publisher has put on a message, in milliseconds; null when it has none, or one that is no date.
+const sentAt = (m) => (m.properties.timestamp && isDate(m.properties.timestamp * 1000) ? m.properties.timestamp * 1000 : null);
 
 const age = (m) => {
   const sent = sentAt(m);
   return sent === null
-    ? h("span", { class: "zero", title: "The publisher has put no timestamp on it" }, "–")
+    ? h("span", { class: "zero", title: "The publisher has put no time on it" }, "–")
     : h("time", { title: exact(sent), datetime: new Date(sent).toISOString() }, duration(Math.max(0, Date.now() - sent)));
 };
 
@@ -64,7 +64,7 @@ async function show(m, whole) {
     }
   }
   const { headers, ...properties } = message.properties;
-  const death = headers?.["x-death"];
+  const death = headers?.["x-death"]; // a publisher may set it, to anything
   await dialog(message.sequence ? `Message ${message.sequence}` : "Message", () =>
     h(
       "div",
@@ -98,7 +98,9 @@ const deaths = (list) =>
       ["Queue", "Reason", { label: "Times", num: true }, { label: "First", from: "s" }],
       list.map((d, i) => ({
         key: i,
-        cells: [d.queue ?? "–", d.reason ?? "–", number(d.count), time(typeof d.time === "number" ? d.time * 1000 : null)],
+        cells: [d?.queue ?? "–", d?.reason ?? "–", number(d?.count), time(typeof d?.time === "number" ? d.time * 1000 : null)].map((c) =>
+          c instanceof Node ? c : valueText(c),
+        ),
       })),
     ),
   );

@@ -3,9 +3,9 @@
 import { h } from "./dom.js";
 import { link } from "./router.js";
 import { session } from "./session.js";
-import { exact, moment, number, valueText } from "./format.js";
+import { exact, isDate, moment, number, valueText } from "./format.js";
 
-export const time = (ms) => (ms ? h("time", { datetime: new Date(ms).toISOString(), title: exact(ms) }, moment(ms)) : "–");
+export const time = (ms) => (ms && isDate(ms) ? h("time", { datetime: new Date(ms).toISOString(), title: exact(ms) }, moment(ms)) : "–");
 
 export const badge = (text, { kind = "", title } = {}) => h("span", { class: `badge ${kind}`, title }, text);
 

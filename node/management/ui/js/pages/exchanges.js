@@ -131,7 +131,7 @@ function overview(context) {
     title: "Message rates",
     series: traffic,
     format: rate,
-    empty: "Samples are kept from now on: they come every five seconds.",
+    empty: "Samples come every 5 s from now on.",
   });
   const choice = spanChoice(() => context.refresh(), { longest: 600 });
   const about = h("div", { class: "stack" });

@@ -3,7 +3,7 @@
 import { api } from "../api.js";
 import { chart, gauges, rates, spanChoice } from "../chart.js";
 import { fill, h } from "../dom.js";
-import { number, rate, short } from "../format.js";
+import { number, plural, rate, short } from "../format.js";
 import { nodeTable } from "../nodes.js";
 import { link } from "../router.js";
 import { plainTable } from "../table.js";
@@ -51,7 +51,7 @@ export function overviewPage(context) {
       ),
       tile("Published", perSecond("publish"), `${perSecond("confirm")} confirmed`),
       tile("Delivered", perSecond("deliver_get"), `${perSecond("ack")} acknowledged`),
-      tile("Connections", short(objects.connections), `${number(objects.channels)} channels`, link("connections")),
+      tile("Connections", short(objects.connections), plural(objects.channels, "channel"), link("connections")),
       tile("Queues", short(objects.queues), `${number(objects.exchanges)} exchanges`, link("queues")),
       tile("Consumers", short(objects.consumers), waitText(totals)),
     );

@@ -61,13 +61,13 @@ function overview(context) {
     series: waiting,
     format: short,
     fill: true,
-    empty: "Samples are kept from now on: they come every five seconds.",
+    empty: "Samples come every 5 s from now on.",
   });
   const rated = chart({
     title: "Message rates",
     series: traffic,
     format: rate,
-    empty: "Samples are kept from now on: they come every five seconds.",
+    empty: "Samples come every 5 s from now on.",
   });
   const choice = spanChoice(() => context.refresh(), { longest: 600 });
   const about = h("section", { class: "card" });
