@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 func texts(row []any) []string {
@@ -56,9 +57,10 @@ func nested(v any) string {
 }
 
 // escape keeps a cell on its line and in its column: control characters and
-// backslashes become octal numbers and double backslashes, as rabbitmqctl writes them.
+// backslashes become octal numbers and double backslashes, as rabbitmqctl writes them. So do those
+// from U+0080 to U+009F: a terminal may take one for the beginning of an order.
 func escape(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
+	if !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\\' }) {
 		return s
 	}
 	var b strings.Builder
@@ -66,7 +68,7 @@ func escape(s string) string {
 		switch {
 		case r == '\\':
 			b.WriteString(`\\`)
-		case r < ' ' || r == 0x7f:
+		case unicode.IsControl(r):
 			fmt.Fprintf(&b, `\%03o`, r)
 		default:
 			b.WriteRune(r)
