@@ -165,6 +165,7 @@ var gates = []gate{
 	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published
 	gateAt(policymakers, policymakers, "parameters"),
 	gateAt(seesShovels, policymakers, "shovels"),
+	gateAt(policymakers, policymakers, "shovels", "vhost"), // the URIs of parameters have passwords
 	gateAt(policymakers, policymakers, "global-parameters"),
 }
 

@@ -1,6 +1,7 @@
 package management
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -37,6 +38,13 @@ func TestShovels(t *testing.T) {
 	a.do("DELETE", "/api/shovels/vhost/v/s/restart", "", 204, "")
 	if a.closed != "shovel v s" {
 		t.Errorf("restarted %q", a.closed)
+	}
+	// Who only looks on sees how it does, and not the passwords in its URIs.
+	a.must(&command.UserPut{Name: "looker", SetPassword: true, Hash: guestHash, Algorithm: "rabbit_password_hashing_sha256", SetTags: true, Tags: []string{"monitoring"}})
+	for path, code := range map[string]int{"/api/shovels": 200, "/api/shovels/v": 200, "/api/shovels/vhost/v/s": 401} {
+		if w := a.request("GET", path, "", func(r *http.Request) { r.SetBasicAuth("looker", "guest") }); w.Code != code {
+			t.Errorf("%s for who looks on: %d %s", path, w.Code, w.Body)
+		}
 	}
 	a.do("DELETE", "/api/shovels/vhost/v/none/restart", "", 404, notFoundBody)
 	a.do("DELETE", "/api/shovels/vhost/v/s", "", 204, "")
