@@ -20,6 +20,40 @@ type ended struct {
 	node     string
 	nonce    uint64
 	sequence uint64 // of its last batch applied; final, as all later ones are fenced
+	refused  uint64 // as of a live one
+}
+
+// note takes note of a publish that is refused, rejected by a full queue, or returned. A node that did not see the
+// answers, as a snapshot took their place, can take all behind the last such batch for plainly done.
+func (m *Machine) note(e *epoch, r *command.Result) {
+	if m.version >= endedSince && (r.Err != nil || r.Rejected || r.Message != nil) {
+		e.refused = e.sequence
+	}
+}
+
+func writeRefused(m *Machine, w *stream.Writer) {
+	m.eachEpoch(func(e *epoch) {
+		if e.refused > 0 {
+			w.Uint(e.number)
+			w.Uint(e.refused)
+		}
+	})
+}
+
+func readRefused(l *loader, r *stream.Reader) {
+	before := uint64(0)
+	for r.More() {
+		number, refused := r.Uint(), r.Uint()
+		e := l.state.epochs[number]
+		if r.Err() != nil {
+			return
+		}
+		if e == nil || number <= before || refused == 0 || refused > e.sequence {
+			r.Fail("batch %d of epoch %d cannot have been refused", refused, number)
+			return
+		}
+		before, e.refused = number, refused
+	}
 }
 
 // endEpoch ends an epoch whose node has not said that it is over, and remembers how far it had come; nil is fine.
@@ -32,7 +66,7 @@ func (m *Machine) endEpoch(e *epoch) {
 		if len(m.ended) == maxEnded {
 			m.ended = slices.Delete(m.ended, 0, 1)
 		}
-		m.ended = append(m.ended, ended{e.number, e.node, e.nonce, e.sequence})
+		m.ended = append(m.ended, ended{e.number, e.node, e.nonce, e.sequence, e.refused})
 	}
 	m.removeEpoch(e)
 }
@@ -49,7 +83,7 @@ func (m *Machine) forgetEnded(which func(ended) bool) { m.ended = slices.DeleteF
 func (m *Machine) Ended() []EpochInfo {
 	var all []EpochInfo
 	for _, e := range m.ended {
-		all = append(all, EpochInfo{Epoch: e.number, Node: e.node, Sequence: e.sequence})
+		all = append(all, EpochInfo{Epoch: e.number, Node: e.node, Sequence: e.sequence, Refused: e.refused})
 	}
 	return all
 }
@@ -64,13 +98,14 @@ func writeEnded(m *Machine, w *stream.Writer) {
 		w.String(e.node)
 		w.Uint(e.nonce)
 		w.Uint(e.sequence)
+		w.Uint(e.refused)
 	}
 }
 
 func readEnded(l *loader, r *stream.Reader) {
 	n := r.Bounded(maxEnded)
 	for range n {
-		e := ended{r.Uint(), r.String(), r.Uint(), r.Uint()}
+		e := ended{r.Uint(), r.String(), r.Uint(), r.Uint(), r.Uint()}
 		if r.Err() != nil {
 			return
 		}
@@ -87,7 +122,7 @@ func readEnded(l *loader, r *stream.Reader) {
 
 // checkEnded says what is wrong with an ended epoch behind those that there are; empty when nothing is.
 func (s *state) checkEnded(e ended) string {
-	if e.number == 0 || e.number > s.index || s.epochs[e.number] != nil {
+	if e.number == 0 || e.number > s.index || s.epochs[e.number] != nil || e.refused > e.sequence {
 		return "cannot be, or lives"
 	}
 	for _, other := range s.ended {

@@ -13,6 +13,7 @@ type epoch struct {
 	node, name  string
 	nonce       uint64
 	sequence    uint64 // of its last batch applied
+	refused     uint64 // of its last batch with a publish that came to more than done: see note
 	witness     bool   // see Machine.witness
 	connections map[uint64]*connection
 }

@@ -285,6 +285,7 @@ func (m *Machine) applyCommand(e *epoch, kind command.Kind, payload []byte) erro
 	case command.KindPublish:
 		if err = command.Decode(payload, &m.decoded.publish); err == nil && allowed(e, r) {
 			m.publish(e, &m.decoded.publish, r)
+			m.note(e, r)
 		}
 	case command.KindSettle:
 		if err = command.Decode(payload, &m.decoded.settle); err == nil && allowed(e, r) {

@@ -24,6 +24,7 @@ type section struct {
 // sections are all that there are, by tag. Tags are never used again for something
 // else, and are taken from the numbers of the kinds of command.
 var sections = []section{
+	{tag: 1, write: writeRefused, read: readRefused},
 	{tag: 2, write: writeEnded, read: readEnded},
 	{tag: 22, write: writeVersion, read: readVersion},
 	{tag: 23, write: writeUses, read: func(l *loader, r *stream.Reader) { l.parts.Uses(r) }},

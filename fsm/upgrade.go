@@ -17,7 +17,7 @@ import (
 //	1  as it was first
 //	2  queue arguments have their effect; exchanges that choose a destination
 //	3  acknowledgements may come too late; what comes back may have to wait; parameters; exchanges of type x-recent-history; moving messages
-//	4  how far removed epochs had come is remembered; events: the exchange amq.rabbitmq.event, Emit
+//	4  how far removed epochs had come is remembered, and which publishes were not plainly done; events: the exchange amq.rabbitmq.event, Emit
 const Version = 4
 
 // firstVersion is the version of a machine whose log says nothing of it.

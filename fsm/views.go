@@ -49,11 +49,12 @@ type ConsumerInfo struct {
 	Unacked      int
 }
 
-// EpochInfo is what there is to know of a live epoch.
+// EpochInfo is what there is to know of an epoch.
 type EpochInfo struct {
 	Epoch      uint64
 	Node, Name string
 	Sequence   uint64 // of its last batch applied
+	Refused    uint64 // of its last batch with a publish that was refused, rejected or returned; 0: none since version 4
 	Witness    bool   // see node/DESIGN.md, "Life of a transient entity"
 }
 
@@ -253,7 +254,7 @@ func (m *Machine) Epochs() []EpochInfo {
 	all := make([]EpochInfo, 0, len(m.epochs))
 	m.eachEpoch(func(e *epoch) {
 		all = append(all, EpochInfo{
-			Epoch: e.number, Node: e.node, Name: e.name, Sequence: e.sequence, Witness: e.witness,
+			Epoch: e.number, Node: e.node, Name: e.name, Sequence: e.sequence, Refused: e.refused, Witness: e.witness,
 		})
 	})
 	return all

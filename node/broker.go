@@ -235,7 +235,7 @@ func (b broker) Propose(ctx context.Context, cmd command.Command) (command.Resul
 	select {
 	case r := <-w:
 		switch {
-		case r.Lost && r.Unsure:
+		case r.Lost && r.Unsure && !r.Applied:
 			return r, errUnsure
 		case r.Lost && !r.Applied:
 			return r, errLost

@@ -379,14 +379,14 @@ func (n *Node) applied(out *fsm.Output) {
 		case e.Kind == command.EffectEpochOpened:
 			n.proposer.EpochOpened(e.To.Epoch, e.Nonce)
 		case e.Kind == command.EffectEpochRemoved:
-			n.epochRemoved(e.To.Epoch, 0, true)
+			n.epochRemoved(e.To.Epoch, 0, 0, true)
 		}
 	}
 }
 
-// epochRemoved takes the end of an epoch; applied and known as with the proposer's EpochRemoved.
-func (n *Node) epochRemoved(epoch, applied uint64, known bool) {
-	if !n.proposer.EpochRemoved(epoch, applied, known) {
+// epochRemoved takes the end of an epoch; applied, refused and known as with the proposer's EpochRemoved.
+func (n *Node) epochRemoved(epoch, applied, refused uint64, known bool) {
+	if !n.proposer.EpochRemoved(epoch, applied, refused, known) {
 		return
 	}
 	for _, s := range n.sessions.All() {
@@ -414,7 +414,7 @@ func (n *Node) restored(m *fsm.Machine) {
 			continue
 		}
 		n.log.Warn("a snapshot took the place of log entries; sessions are compared with it")
-		n.proposer.Restored(e.Sequence)
+		n.proposer.Restored(e.Sequence, e.Refused)
 		for conn, s := range n.sessions.All() {
 			s.Restored(m.ConnState(epoch, conn))
 		}
@@ -422,11 +422,11 @@ func (n *Node) restored(m *fsm.Machine) {
 	}
 	for _, e := range m.Ended() {
 		if e.Epoch == epoch {
-			n.epochRemoved(epoch, e.Sequence, true)
+			n.epochRemoved(epoch, e.Sequence, e.Refused, true)
 			return
 		}
 	}
-	n.epochRemoved(epoch, 0, false)
+	n.epochRemoved(epoch, 0, 0, false)
 }
 
 // onLeader takes each change of the leader.

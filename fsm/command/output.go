@@ -26,7 +26,8 @@ type Result struct {
 
 	// Lost says that the command is known not to have happened, or happened
 	// unseen (its answer was skipped by a snapshot: then Applied is set too), or that nobody can
-	// tell (a snapshot skipped it, and the epoch that it belonged to: then Unsure is set too).
+	// tell (a snapshot skipped it, and the epoch that it belonged to: then Unsure is set too). With Applied
+	// Unsure says that a publish may have been refused, rejected or returned; without it, it is done.
 	Lost, Applied, Unsure bool
 
 	Unroutable  bool   // Publish: no queue took it

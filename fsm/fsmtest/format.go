@@ -133,6 +133,13 @@ func formatEffect(e *command.Effect) string {
 	}
 }
 
+func refusedText(sequence uint64) string {
+	if sequence == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", refused %d", sequence)
+}
+
 // Dump writes the state of a machine for people.
 func Dump(m *fsm.Machine) string {
 	var b strings.Builder
@@ -142,13 +149,13 @@ func Dump(m *fsm.Machine) string {
 	}
 	fmt.Fprintln(&b)
 	for _, e := range m.Epochs() {
-		fmt.Fprintf(&b, "epoch %d of %s, sequence %d%s\n", e.Epoch, e.Node, e.Sequence, flagText(e.Witness, "witness"))
+		fmt.Fprintf(&b, "epoch %d of %s, sequence %d%s%s\n", e.Epoch, e.Node, e.Sequence, refusedText(e.Refused), flagText(e.Witness, "witness"))
 		for _, conn := range m.Connections(e.Epoch) {
 			dumpConnection(&b, m.ConnState(e.Epoch, conn))
 		}
 	}
 	for _, e := range m.Ended() {
-		fmt.Fprintf(&b, "ended epoch %d of %s, sequence %d\n", e.Epoch, e.Node, e.Sequence)
+		fmt.Fprintf(&b, "ended epoch %d of %s, sequence %d%s\n", e.Epoch, e.Node, e.Sequence, refusedText(e.Refused))
 	}
 	dumpAccess(&b, m)
 	dumpCounts(&b, m)

@@ -398,9 +398,9 @@ func (p *Proposer) EpochOpened(epoch, nonce uint64) {
 // asked for at once.
 //
 // applied is the sequence of its last batch that was applied, if that is known: what of it was not seen, as a
-// snapshot took the place of the entries, is answered as Restored does. When every entry was seen, 0 will do. If nobody knows, none of the
+// snapshot took the place of the entries, is answered as Restored does, with refused. When every entry was seen, 0 will do for both. If nobody knows, none of the
 // batches under way goes again, and all their commands are answered as lost and unsure.
-func (p *Proposer) EpochRemoved(epoch, applied uint64, known bool) bool {
+func (p *Proposer) EpochRemoved(epoch, applied, refused uint64, known bool) bool {
 	p.mu.Lock()
 	if epoch == 0 || epoch != p.epoch {
 		p.mu.Unlock()
@@ -429,7 +429,7 @@ func (p *Proposer) EpochRemoved(epoch, applied uint64, known bool) bool {
 	p.cfg.Logger.Warn("epoch was removed by the cluster, taking a new one", "epoch", epoch, "lost_commands", len(lost),
 		"applied_unseen", len(done), "unsure_batches", unsure)
 	for _, b := range done {
-		answerApplied(b)
+		answerApplied(b, refused)
 	}
 	for _, l := range lost {
 		if l.waiter.To != nil {
@@ -493,8 +493,8 @@ func standsAlone(kind command.Kind, payload []byte) bool {
 
 // Restored says that a snapshot took the place of log entries that were not seen:
 // applied is the last sequence of our epoch in it. What was applied unseen is
-// answered as such. It is not to be called when the epoch is gone: EpochRemoved is.
-func (p *Proposer) Restored(applied uint64) {
+// answered as such; up to the batch refused, the last with a publish that came to more than done, also as unsure. It is not to be called when the epoch is gone: EpochRemoved is.
+func (p *Proposer) Restored(applied, refused uint64) {
 	p.mu.Lock()
 	var seen []*batch
 	for len(p.flight) > 0 && p.flight[0].sequence <= applied {
@@ -506,11 +506,11 @@ func (p *Proposer) Restored(applied uint64) {
 	p.mu.Unlock()
 	p.signal()
 	for _, b := range seen {
-		answerApplied(b)
+		answerApplied(b, refused)
 	}
 }
 
-func answerApplied(b *batch) {
+func answerApplied(b *batch, refused uint64) {
 	rest, err := b.commands(), error(nil)
 	for i := 0; len(rest) > 0; i++ {
 		var kind command.Kind
@@ -518,7 +518,7 @@ func answerApplied(b *batch) {
 			break
 		}
 		if w := b.waiters[i]; w.To != nil {
-			w.To.Result(w.Token, &command.Result{Kind: kind, Lost: true, Applied: true})
+			w.To.Result(w.Token, &command.Result{Kind: kind, Lost: true, Applied: true, Unsure: b.sequence <= refused})
 		}
 	}
 	if err != nil {

@@ -89,7 +89,7 @@ func (ch *channel) propose(cmd *command.Publish, t token) {
 // publishResult takes the result of a publish that is not simply done.
 func (ch *channel) publishResult(t token, r *command.Result) {
 	switch {
-	case r.Lost && !r.Applied:
+	case r.Lost && (!r.Applied || r.Unsure):
 		ch.c.fail(lostAnswer(protocol.IDBasicPublish, r))
 		return
 	case r.Err != nil:

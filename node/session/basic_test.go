@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"warren/fsm"
 	"warren/fsm/command"
 	"warren/protocol"
 	"warren/protocol/wire"
@@ -750,6 +751,47 @@ func TestRestored(t *testing.T) {
 		p.bye()
 		other.bye()
 	})
+}
+
+// A snapshot that took the place of answers: a message that a full queue refused, or had to be returned, is not confirmed,
+// and what the log had behind it is.
+func TestRestoredRefused(t *testing.T) {
+	for name, publish := range map[string]*protocol.BasicPublish{
+		"full":        {RoutingKey: "full"},
+		"returned":    {RoutingKey: "nowhere", Mandatory: true},
+		"no exchange": {Exchange: "nowhere", RoutingKey: "q"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, k *cluster) {
+				k.mu.Lock()
+				k.apply(command.AppendToBatch(command.NewBatch(nil, 0, 0), &command.Upgrade{Version: fsm.Version}))
+				k.mu.Unlock()
+				p, other := k.connect().login().open(1), k.connect().login().open(1)
+				p.declare(1, "q")
+				call[*protocol.QueueDeclareOk](p, 1, &protocol.QueueDeclare{Queue: "full", Arguments: wire.Table{
+					{Name: "x-max-length", Value: int32(0)}, {Name: "x-overflow", Value: "reject-publish"},
+				}})
+				call[*protocol.ConfirmSelectOk](p, 1, &protocol.ConfirmSelect{})
+				call[*protocol.ConfirmSelectOk](other, 1, &protocol.ConfirmSelect{})
+				k.setHold(true)
+				p.w.Method(1, publish)
+				p.w.Append(func(b []byte) []byte {
+					b = protocol.AppendHeader(b, 1, 60, 1, []byte{0, 0})
+					return protocol.AppendBody(b, 1, []byte("1"), 4096)
+				})
+				p.flush()
+				synctest.Wait()
+				other.publish(1, "", "q", "2")
+				other.flush()
+				synctest.Wait()
+				k.skip()
+				p.dies(320, "CONNECTION_FORCED - this node caught up by a snapshot and cannot tell the outcome of basic.publish; connect again", protocol.IDBasicPublish)
+				receive[*protocol.BasicAck](other, 1)
+				k.setHold(false)
+				other.bye()
+			})
+		})
+	}
 }
 
 // A snapshot that took the place of deliveries to a consumer without acknowledgements: they cannot be had again, and

@@ -209,10 +209,18 @@ func (k *cluster) loseEpoch() {
 func (k *cluster) skip() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	before, refused := k.sequence, uint64(0)
 	for _, p := range k.pending {
 		k.applyOne(p, false)
+	}
+	for _, e := range k.machine.Epochs() {
+		if e.Epoch == k.epoch {
+			refused = e.Refused
+		}
+	}
+	for i, p := range k.pending {
 		if p.to != nil {
-			p.to.Result(p.token, &command.Result{Kind: p.kind, Lost: true, Applied: true})
+			p.to.Result(p.token, &command.Result{Kind: p.kind, Lost: true, Applied: true, Unsure: before+uint64(i)+1 <= refused})
 		}
 	}
 	k.pending = nil

@@ -175,7 +175,7 @@ func (b *inbox) close() ([]event, requests) {
 // Result takes the answer to a command of this session.
 func (s *Session) Result(t uint64, r *command.Result) {
 	tok := token(t)
-	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied) && !r.Rejected && r.Message == nil {
+	if tok.purpose() == forPublish && r.Err == nil && (!r.Lost || r.Applied && !r.Unsure) && !r.Rejected && r.Message == nil {
 		unroutable := uint32(0)
 		if r.Unroutable {
 			unroutable = 1
