@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
+	"warren/cluster"
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/node/management"
@@ -186,12 +189,50 @@ func (s *shovels) start(ctx context.Context, k shovelKey, value string) *shovelR
 	})
 	go func() {
 		defer close(r.done)
+		if r.parsed.Source.DeleteAfter == shovel.QueueLength {
+			s.awaitReturns(ctx)
+		}
 		if r.worker.Run(ctx) == nil {
 			s.finished(ctx, k, value)
 		}
 	}()
 	return r
 }
+
+// awaitReturns waits until the cluster has given up the nodes that are gone, a while at most: then what a shovel that ran there
+// held is in its queue again, and counts for its length.
+func (s *shovels) awaitReturns(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.n.cfg.NodeGrace, defaultNodeGrace)+returnsSlack)
+	defer cancel()
+	for {
+		var epochs []fsm.EpochInfo
+		s.n.replica.View(func(m *fsm.Machine) { epochs = m.Epochs() })
+		gone := slices.ContainsFunc(epochs, func(e fsm.EpochInfo) bool { return e.Node != s.n.id && !s.answers(ctx, e.Node) })
+		if !gone {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(shovelRetry):
+		}
+	}
+}
+
+// answers reports whether a node does. Gossip takes longer to miss one.
+func (s *shovels) answers(ctx context.Context, node string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := s.n.cluster.Call(ctx, node, callShovels, nil)
+	return err == nil || errors.Is(err, cluster.ErrNoMethod)
+}
+
+const (
+	// defaultNodeGrace is that of Config.
+	defaultNodeGrace = 10 * time.Second
+	// returnsSlack is how long after its grace a node may be removed.
+	returnsSlack = 10 * time.Second
+)
 
 // finished clears the parameter of a shovel that has moved all it was asked for, unless somebody has set it anew.
 func (s *shovels) finished(ctx context.Context, k shovelKey, value string) {
