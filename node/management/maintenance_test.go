@@ -21,6 +21,10 @@ func TestMaintenance(t *testing.T) {
 	a.do("POST", "/api/cluster/nodes/n1/revive", "", 204, "")
 	a.do("GET", checks+"is-in-service", "", 200, `{"status":"ok"}`)
 	a.do("GET", "/health", "", 200, "")
+	a.do("PUT", "/api/users/looks", `{"password":"pw","tags":"monitoring,policymaker"}`, 201, "")
+	for _, path := range []string{"cluster/nodes/n1/drain", "cluster/nodes/n1/revive", "cluster/nodes/n1/reload", "nodes/n1/stop"} {
+		a.as("looks", "POST", "/api/"+path, "", 401, "Not administrator user")
+	}
 }
 
 func TestReload(t *testing.T) {
