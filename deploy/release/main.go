@@ -18,6 +18,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -58,23 +59,29 @@ func release(root, out, version string, platforms []string) error {
 	if err != nil {
 		return err
 	}
-	completions, err := completions(root, scratch, version)
+	slices.Sort(platforms)
+	builds := map[string][]file{}
+	for _, p := range append([]string{runtime.GOOS + "/" + runtime.GOARCH}, platforms...) {
+		if builds[p] != nil {
+			continue
+		}
+		goos, goarch, ok := strings.Cut(p, "/")
+		if !ok {
+			return fmt.Errorf("platform %q is not like linux/amd64", p)
+		}
+		if builds[p], err = build(root, filepath.Join(scratch, goos+"-"+goarch), goos, goarch, version); err != nil {
+			return err
+		}
+	}
+	completions, err := completions(filepath.Join(scratch, runtime.GOOS+"-"+runtime.GOARCH))
 	if err != nil {
 		return err
 	}
 	common = append(common, completions...)
 	var sums bytes.Buffer
-	slices.Sort(platforms)
 	for _, p := range platforms {
-		goos, goarch, ok := strings.Cut(p, "/")
-		if !ok {
-			return fmt.Errorf("platform %q is not like linux/amd64", p)
-		}
-		built, err := build(root, filepath.Join(scratch, goos+"-"+goarch), goos, goarch, version)
-		if err != nil {
-			return err
-		}
-		files := append(slices.Clone(common), built...)
+		goos, goarch, _ := strings.Cut(p, "/")
+		files := append(slices.Clone(common), builds[p]...)
 		if goos == "linux" {
 			service, err := linuxFiles(root)
 			if err != nil {
@@ -156,18 +163,8 @@ func build(root, dir, goos, goarch, version string) ([]file, error) {
 	return all, nil
 }
 
-// completions has the programs of this machine write what shells complete with.
-func completions(root, scratch, version string) ([]file, error) {
-	dir := filepath.Join(scratch, "host")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", dir+string(filepath.Separator), "./cmd/warren", "./cmd/warrenctl")
-	cmd.Dir, cmd.Stderr = root, os.Stderr
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("build for completions: %w", err)
-	}
+// completions has the programs of this machine, which are in dir, write what shells complete with.
+func completions(dir string) ([]file, error) {
 	var all []file
 	for _, p := range programs[:2] {
 		for _, s := range []struct{ shell, name string }{
