@@ -151,7 +151,7 @@ func scan(module fs.FS, path string, rows map[string]*row) error {
 var titles = map[string]string{
 	"1.1": "Connections", "1.2": "Channels, exchanges, queues", "1.3": "Publishing, consuming, confirms, transactions",
 	"1.4": "Exchange types and headers", "1.5": "Arguments of queues", "1.6": "The cluster", "1.7": "Policies, limits, users, TLS",
-	"1.8": "The HTTP API", "1.10": "Metrics", "1.11": "Moving messages",
+	"1.8": "The HTTP API", "1.9": "Commands", "1.10": "Metrics", "1.11": "Moving messages",
 }
 
 // state is what the list says of a row.
