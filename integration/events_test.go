@@ -48,6 +48,15 @@ func TestEvents(t *testing.T) {
 	here.operate(t, "PUT", "/api/exchanges/%2F/amq.rabbitmq.event", map[string]any{"type": "topic", "durable": true, "internal": true})
 	t.Cleanup(func() { _, _ = here.api(t, "guest", "guest", "DELETE", "/api/exchanges/%2F/amq.rabbitmq.event", nil) })
 	events := listen(t, open(t, here), "amq.rabbitmq.event", "#")
+	// A node tells of its clients once it has applied the binding.
+	eventually(t, there.name+" knows that somebody listens", func() error {
+		var bindings []map[string]any
+		err := there.getJSON("/api/exchanges/%2F/amq.rabbitmq.event/bindings/source", &bindings)
+		if err == nil && len(bindings) == 0 {
+			err = fmt.Errorf("it has no binding")
+		}
+		return err
+	})
 
 	queue, user := unique(t), "u"+unique(t)
 	conn, err := amqp.DialConfig(there.url, amqp.Config{Properties: amqp.Table{"connection_name": queue}})
