@@ -197,7 +197,7 @@ func startShell(t *testing.T, c *cluster) *shell {
 	for i, n := range c.nodes {
 		usual = append(usual, fmt.Sprintf("localhost:%d", 5672+i), n.amqp, fmt.Sprintf("localhost:%d", 15672+i), n.http)
 	}
-	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "WARRENCTL_NODES=" + c.node(0).http, "AMQP_URL=" + c.node(0).url, "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "WARRENCTL_NODES=" + c.node(0).http, "AMQP_URL=" + c.node(0).url, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED="} // lines come whole
 	sh := &shell{program: startProgram(t, moduleRoot(), env, "bash"), ports: strings.NewReplacer(append(usual, "bin/warren", "warren")...)}
 	t.Cleanup(func() { killChildren(sh.cmd.Process.Pid) })
 	return sh
@@ -229,10 +229,10 @@ func (sh *shell) run(t *testing.T, s docStep) bool {
 	from := len(sh.output())
 	ok := sh.once(t, s.command)
 	for _, want := range s.want {
-		pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", ".*") + "$")
+		pattern := regexp.MustCompile(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", ".*"))
 		eventually(t, fmt.Sprintf("%q prints %q", s.command, want), func() error {
 			for _, line := range sh.output()[from:] {
-				if pattern.MatchString(strings.TrimSpace(line)) {
+				if pattern.MatchString(line) {
 					return nil
 				}
 			}
