@@ -86,13 +86,3 @@ func testNodeLimits(t *testing.T, n *node) {
 	refusal(t, err, amqp.NotAllowed, "NOT_ALLOWED - reached maximum (1) of consumers per channel")
 	refusal(t, second.UpdateSecret("wrong", "a mistake"), amqp.NotAllowed, "NOT_ALLOWED - New secret was refused by one of the backends")
 }
-
-func mustDial(t *testing.T, dial func(amqp.Config) (*amqp.Connection, error), config amqp.Config) *amqp.Connection {
-	t.Helper()
-	conn, err := dial(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
