@@ -98,7 +98,6 @@ func TestShortcutsOverBadLink(t *testing.T) {
 
 // What became of a message is found out when its answer was lost, or its queue is gone.
 func TestShortcutAnswers(t *testing.T) {
-	peer := uuid.New()
 	var answer atomic.Value // func() ([]byte, error)
 	p := &shortcuts{node: uuid.New(), replica: machineOnly{fsm.New(nil)}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -123,6 +122,7 @@ func TestShortcutAnswers(t *testing.T) {
 		"broken reply": {func() ([]byte, error) { return []byte{0, 0}, nil }, session.Taken},
 	} {
 		answer.Store(test.answer)
+		peer := uuid.New() // of its own: what waits while a call fails is not sent at all
 		got := make(chan session.Answer, 1)
 		s := &session.Shortcut{
 			To: session.Place{Node: peer, Queue: 1}, VHost: "/", Key: []byte("q"),
