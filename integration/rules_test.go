@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -32,7 +33,7 @@ var allowedImports = map[string][]string{
 	"cluster/mux":          {},
 	"cluster":              {"cluster/mux"},
 	"cluster/clustertest":  {"cluster/..."},
-	"shovel":               {},
+	"node/shovel":          {},
 	"node/alarm":           {},
 	"node/guard":           {"fsm", "fsm/access"},
 	"node/session":         {"protocol", "protocol/wire", "fsm/access", "fsm/command"},
@@ -42,10 +43,10 @@ var allowedImports = map[string][]string{
 	"node/delivery":        {"fsm/command"},
 	"node/replica":         {"fsm", "fsm/command"},
 	"node/msgstore":        {"fsm", "fsm/command"},
-	"node/management":      {"fsm", "fsm/access", "fsm/command", "fsm/policy", "fsm/topology", "protocol/wire", "shovel"},
-	"node":                 {"node/...", "cluster/...", "fsm", "fsm/access", "fsm/command", "fsm/topology", "protocol", "protocol/wire", "shovel"},
+	"node/management":      {"fsm", "fsm/access", "fsm/command", "fsm/policy", "fsm/topology", "protocol/wire", "node/shovel"},
+	"node":                 {"node/...", "cluster/...", "fsm", "fsm/access", "fsm/command", "fsm/topology", "protocol", "protocol/wire"},
 	"cmd/warren":           {"node", "cmd/warren/..."},
-	"cmd/warrenctl":        {"cmd/warrenctl/...", "shovel"},
+	"cmd/warrenctl":        {"cmd/warrenctl/...", "node/shovel"},
 	"cmd/warrenperf":       {"cmd/warrenperf/...", "protocol", "protocol/wire"},
 	"integration/tutorial": {"integration/tutorial/..."},
 	"integration":          {"integration/proc"},
@@ -69,7 +70,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto/argon2":          {"node/guard"},
 	"github.com/prometheus/client_golang": {"node"},
 	"github.com/dlclark/regexp2":          {"node/guard"},
-	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples", "shovel"},
+	"github.com/rabbitmq/amqp091-go":      {"integration", "cmd/warrenperf", "docs/examples", "node/shovel"},
 }
 
 // A goPackage is what `go list -json` says of a package.
@@ -127,6 +128,20 @@ func allowance(path string) (string, []string) {
 		}
 	}
 	return "", nil
+}
+
+// TestTopLevel: the directories of the top level are settled.
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir(moduleRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed := []string{"cmd", "node", "fsm", "protocol", "cluster", "deploy", "integration", "docs", "bin"}
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(fixed, e.Name()) {
+			t.Errorf("%s is no directory of the top level", e.Name())
+		}
+	}
 }
 
 // TestImportDirection holds the packages to the map of docs and design.

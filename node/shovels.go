@@ -14,7 +14,7 @@ import (
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/node/management"
-	"warren/shovel"
+	"warren/node/shovel"
 )
 
 // shovelComponent is the component of the parameters that set shovels.

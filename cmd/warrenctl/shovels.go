@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"warren/shovel"
+	"warren/node/shovel"
 )
 
 func (o *options) shovelCommands() []*cobra.Command {

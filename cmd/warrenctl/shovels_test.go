@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"warren/shovel"
+	"warren/node/shovel"
 )
 
 func TestShovelVerbs(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 	"warren/fsm"
 	"warren/fsm/command"
-	"warren/shovel"
+	"warren/node/shovel"
 )
 
 func (s *server) shovelRoutes() []route {
