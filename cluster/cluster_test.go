@@ -113,8 +113,7 @@ func TestThreeNodesApplyTheSame(t *testing.T) {
 // whatever was not committed, while leadership moves. What each node sent must
 // stand in the log in order, repeats aside.
 func TestOrder(t *testing.T) {
-	nodes := ct.LoopbackCluster(t, 3)
-	ct.WaitLeader(t, nodes...)
+	nodes := patientCluster(t)
 	const each = 400
 	var wg sync.WaitGroup
 	for i, n := range nodes {
@@ -135,6 +134,48 @@ func TestOrder(t *testing.T) {
 		}
 	}
 	wantSame(t, nodes...)
+}
+
+// patientCluster starts three nodes for which nobody waits for a batch with every third number.
+func patientCluster(t *testing.T) []*ct.Node {
+	addrs := []string{ct.FreeAddr(t), ct.FreeAddr(t), ct.FreeAddr(t)}
+	var nodes []*ct.Node
+	for i, a := range addrs {
+		nodes = append(nodes, ct.Open(t, cluster.Config{
+			ID: fmt.Sprintf("n%d", i), BindAddr: a, Join: addrs, Expect: 3,
+			Patient: func(b []byte) bool { return ct.Number(b)%3 == 1 },
+		}))
+	}
+	ct.WaitLeader(t, nodes...)
+	return nodes
+}
+
+// TestPatientBatches checks that a batch that may wait for company goes without it too, and before what comes
+// after it.
+func TestPatientBatches(t *testing.T) {
+	nodes := patientCluster(t)
+	next := uint64(0)
+	for _, n := range nodes {
+		for range 20 {
+			ct.Put(t, n, ct.Batch(next+1, 100)) // alone
+			first, second := make(chan cluster.Answer, 1), make(chan cluster.Answer, 1)
+			n.Propose(ct.Batch(next+4, 100), func(a cluster.Answer) { first <- a })
+			n.Propose(ct.Batch(next+5, 100), func(a cluster.Answer) { second <- a })
+			if a, b := <-first, <-second; a != cluster.Committed || b != cluster.Committed {
+				t.Fatalf("%v and %v in answer to two batches", a, b)
+			}
+			next += 6
+		}
+	}
+	applied(t, nodes[0], ct.Batch(next-1, 100))
+	before := -1
+	for _, e := range nodes[0].Machine.Entries() {
+		if n := int(ct.Number(e.Data)); n <= before {
+			t.Fatalf("batch %d stands behind batch %d", n, before)
+		} else {
+			before = n
+		}
+	}
 }
 
 // accepted returns how many batches of the sender the machine holds as a state

@@ -59,6 +59,11 @@ type Config struct {
 	// not its length. It runs under a lock: it must be short.
 	Prepare func(batch []byte)
 
+	// Patient reports whether nobody waits for a batch that was proposed. Such a one stays with the
+	// leader, for a millisecond at most, until another comes that takes it along: with one write
+	// to each disk and follower for both. With nil all go at once.
+	Patient func(batch []byte) bool
+
 	// Secrets protect the node's port: nobody takes part who does not know one of
 	// them. The first is the one that this node proves and gossips with, all are
 	// accepted, so that a cluster changes its secret node by node: add the new one

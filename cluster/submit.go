@@ -21,8 +21,10 @@ type submitter struct {
 	mu       sync.Mutex
 	arrived  *sync.Cond // changes of the fields below
 	queue    []submission
-	inflight []waiting // in Raft's hands, and not looked at
-	open     int       // in Raft's hands, and not answered
+	resting  bool        // what is in the queue may wait for more
+	rested   *time.Timer // ends that
+	inflight []waiting   // in Raft's hands, and not looked at
+	open     int         // in Raft's hands, and not answered
 	stopped  bool
 	ended    bool // nothing comes into flight any more
 }
@@ -68,11 +70,15 @@ const (
 	// answersEvery is how long answers gather. Whoever proposed a batch sees it applied; only when
 	// it was not does it wait for the answer.
 	answersEvery = 5 * time.Millisecond
+	// company is how long a batch that nobody waits for may wait for another.
+	company = time.Millisecond
 )
 
 func newSubmitter(c *Cluster) *submitter {
 	s := &submitter{c: c}
 	s.arrived = sync.NewCond(&s.mu)
+	s.rested = time.AfterFunc(time.Hour, s.rouse)
+	s.rested.Stop()
 	s.wg.Add(2)
 	go s.submit()
 	go s.await()
@@ -82,7 +88,8 @@ func newSubmitter(c *Cluster) *submitter {
 // put takes a batch over: nobody may change it any more. It never blocks, and does not call
 // back when the batch goes to Raft at once.
 func (s *submitter) put(sub submission) {
-	if s.atOnce(sub) {
+	patient := s.c.cfg.Patient != nil && s.c.cfg.Patient(sub.batch)
+	if !patient && s.atOnce(sub) {
 		return
 	}
 	s.mu.Lock()
@@ -92,23 +99,45 @@ func (s *submitter) put(sub submission) {
 		sub.from.answer(sub.id, Refused)
 		return
 	}
-	s.queue = append(s.queue, sub)
+	if s.queue = append(s.queue, sub); patient {
+		if len(s.queue) == 1 {
+			s.resting = true
+			s.rested.Reset(company)
+		}
+		s.mu.Unlock()
+		return
+	}
+	s.resting = false
 	s.mu.Unlock()
 	s.arrived.Broadcast()
 }
 
-// atOnce puts a batch in the log on the caller's goroutine when nobody is before it and
-// Raft surely has room.
+// rouse ends the rest of what waits for company.
+func (s *submitter) rouse() {
+	s.mu.Lock()
+	s.resting = false
+	s.mu.Unlock()
+	s.arrived.Broadcast()
+}
+
+// atOnce puts a batch in the log on the caller's goroutine, behind those that wait for company,
+// when no other is before it and Raft surely has room.
 func (s *submitter) atOnce(sub submission) bool {
 	if !s.turn.TryLock() {
 		return false
 	}
 	defer s.turn.Unlock()
 	s.mu.Lock()
-	free := len(s.queue) == 0 && s.open < fewInFlight && !s.stopped
-	s.mu.Unlock()
-	if !free || !s.mayEnter(sub) {
+	free := (len(s.queue) == 0 || s.resting) && s.open+len(s.queue) < fewInFlight && !s.stopped
+	if !free || !s.mayEnter(sub) || slices.ContainsFunc(s.queue, func(w submission) bool { return w.from.hasFailed() }) {
+		s.mu.Unlock()
 		return false
+	}
+	todo := s.queue
+	s.queue, s.resting = nil, false
+	s.mu.Unlock()
+	for _, w := range todo {
+		s.enter(w)
 	}
 	s.enter(sub)
 	return true
@@ -118,7 +147,7 @@ func (s *submitter) submit() {
 	defer s.wg.Done()
 	for {
 		s.mu.Lock()
-		for len(s.queue) == 0 && !s.stopped {
+		for (len(s.queue) == 0 || s.resting) && !s.stopped {
 			s.arrived.Wait()
 		}
 		s.mu.Unlock()
@@ -134,7 +163,7 @@ func (s *submitter) takeQueue() bool {
 	defer s.turn.Unlock()
 	s.mu.Lock()
 	todo, stopped := s.queue, s.stopped
-	s.queue = nil
+	s.queue, s.resting = nil, false
 	if stopped && len(todo) == 0 {
 		s.ended = true
 		s.arrived.Broadcast()
@@ -241,6 +270,7 @@ func answerOf(err error) Answer {
 func (s *submitter) stop() <-chan struct{} {
 	s.mu.Lock()
 	s.stopped = true
+	s.rested.Stop()
 	s.mu.Unlock()
 	s.arrived.Broadcast()
 	done := make(chan struct{})

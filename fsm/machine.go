@@ -412,6 +412,6 @@ func (s *sink) Deliver(c *queue.Consumer, ordinal uint64, redelivered bool, trie
 	(*Machine)(s).effect(command.Effect{
 		Kind: command.EffectDeliver, To: c.Channel.Owner,
 		Tag: c.Spec.Tag, Queue: c.Queue.Spec.Name,
-		Ordinal: ordinal, Redelivered: redelivered, Acquired: tries.Acquired, Failed: tries.Failed, Size: size, Message: msg,
+		Ordinal: ordinal, Redelivered: redelivered, More: c.Queue.Ready() > 0, Acquired: tries.Acquired, Failed: tries.Failed, Size: size, Message: msg,
 	})
 }

@@ -278,6 +278,7 @@ func (n *Node) clusterConfig() cluster.Config {
 		Secrets:       n.cfg.ClusterSecrets,
 		FSM:           n.replica,
 		Prepare:       n.stamp,
+		Patient:       command.IsPatient,
 		Tags:          map[string]string{"amqp": n.AMQPAddr(), "http": n.HTTPAddr(), "version": n.cfg.Version, versionTag: strconv.Itoa(fsm.Version)},
 		LogStore:      n.cfg.LogStore,
 		SnapshotStore: n.disk,

@@ -11,7 +11,8 @@ import (
 //	offset  size
 //	     0     1  version, 1
 //	     1     1  zero
-//	     2     8  stamp: milliseconds since the Unix epoch, written by the leader
+//	     2     8  stamp: milliseconds since the Unix epoch, written by the leader; before it 1 in
+//	              a batch that may wait for company (Patient)
 //	    10     8  the leader's own epoch, 0 before it has one; written by the leader
 //	    18     8  epoch of the proposing node, 0 for EpochOpen, EpochRemove and Tick
 //	    26     8  sequence of the batch in that epoch: 1, 2, 3 …
@@ -87,6 +88,19 @@ func AppendCommand(dst []byte, cmd Command) []byte {
 func Stamp(batch []byte, ms int64, leaderEpoch uint64) {
 	binary.BigEndian.PutUint64(batch[stampAt:], uint64(ms))
 	binary.BigEndian.PutUint64(batch[leaderEpochAt:], leaderEpoch)
+}
+
+// patience is the stamp, before the leader's, of a batch that may wait. A leader that does not know
+// of it writes its own over it.
+const patience = 1
+
+// Patient marks a batch that has no stamp yet as one that nobody waits for: the leader may let it
+// wait a little, to take the way through the log together with the next.
+func Patient(batch []byte) { binary.BigEndian.PutUint64(batch[stampAt:], patience) }
+
+// IsPatient reports whether a batch that is about to be put in the log may wait a little.
+func IsPatient(batch []byte) bool {
+	return len(batch) >= BatchHeader && binary.BigEndian.Uint64(batch[stampAt:]) == patience
 }
 
 // SetSequence changes epoch and sequence of a batch that was not applied.

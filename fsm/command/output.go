@@ -94,6 +94,7 @@ type Effect struct {
 	// without acknowledgements.
 	Ordinal     uint64
 	Redelivered bool
+	More        bool   // of a delivery: other messages of the queue were ready behind it
 	Acquired    uint32 // times that the message was given out before, and came back
 	Failed      uint32 // of those, the ones that count for the delivery limit
 	Size        uint32 // of the body of Message

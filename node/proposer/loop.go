@@ -91,6 +91,9 @@ func (p *Proposer) take() ([]byte, uint64) {
 	b.sequence = p.next
 	p.next++
 	command.SetSequence(b.buf, p.epoch, b.sequence)
+	if !b.urgent {
+		command.Patient(b.buf)
+	}
 	b.sent = true
 	b.proposed = time.Now()
 	if len(p.flight) == 0 {

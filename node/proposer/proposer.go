@@ -69,7 +69,7 @@ type Config struct {
 	OnStall func(stalled bool)
 
 	// OnCommit, if there is one, takes how long it took from the proposal of a batch to its
-	// being applied on this node. It must not block.
+	// being applied on this node, but for one that may wait (Patiently). It must not block.
 	OnCommit func(time.Duration)
 
 	Window     int // batches under way at once
@@ -123,6 +123,7 @@ type batch struct {
 	buf      []byte
 	sequence uint64
 	sent     bool // in the present round
+	urgent   bool // has a command that somebody may wait for
 	proposed time.Time
 	waiters  []command.Waiter
 }
@@ -191,6 +192,14 @@ func newNonce() uint64 { return rand.Uint64() | 1 }
 // node. to is nil when nobody waits. A command of more than MaxCommand bytes, which no
 // log would ever take, and one that Refuse does not let pass are refused at once, before Propose returns.
 func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint64) {
+	p.propose(cmd, to, token, true)
+}
+
+// Patiently is Propose for a command that nobody waits for. A batch with nothing else waits at the
+// leader, for a millisecond at most, for another to take the way through the log with.
+func (p *Proposer) Patiently(cmd command.Command) { p.propose(cmd, nil, 0, false) }
+
+func (p *Proposer) propose(cmd command.Command, to command.Receiver, token uint64, urgent bool) {
 	p.mu.Lock()
 	before := len(p.open.buf)
 	buf := command.AppendCommand(p.open.buf, cmd)
@@ -204,6 +213,7 @@ func (p *Proposer) Propose(cmd command.Command, to command.Receiver, token uint6
 	p.open.buf = command.Counted(buf)
 	p.open.waiters = append(p.open.waiters, command.Waiter{To: to, Token: token})
 	p.pending += len(p.open.buf) - before
+	p.open.urgent = p.open.urgent || urgent
 	p.unsent.Store(true)
 	full := p.closeFull()
 	p.mu.Unlock()
@@ -342,7 +352,7 @@ func (p *Proposer) Applied(epoch, sequence uint64) []command.Waiter {
 	if more {
 		p.signal()
 	}
-	if p.cfg.OnCommit != nil {
+	if p.cfg.OnCommit != nil && b.urgent {
 		p.cfg.OnCommit(took)
 	}
 	return b.waiters
@@ -463,6 +473,7 @@ func (p *Proposer) carryOver(b *batch, unsure bool) (lost []lostCommand) {
 		before := len(p.open.buf)
 		p.open.buf = command.AppendEncoded(p.open.buf, kind, payload)
 		p.open.waiters = append(p.open.waiters, b.waiters[i])
+		p.open.urgent = true
 		p.pending += len(p.open.buf) - before
 		p.closeFull()
 	}

@@ -30,6 +30,7 @@ type fakeLog struct {
 	applied  []uint64        // first payload number of each applied publish
 	inFlight int             // submitted, not answered
 	most     int             // of inFlight
+	patient  int             // batches that may wait
 	seen     map[string]bool // guards against a publish applied twice
 }
 
@@ -54,6 +55,9 @@ func (l *fakeLog) submit(batch []byte, done func(bool)) {
 	copied := append([]byte(nil), batch...)
 	l.mu.Lock()
 	l.inFlight++
+	if command.IsPatient(copied) {
+		l.patient++
+	}
 	l.most = max(l.most, l.inFlight)
 	lost, forgotten := l.rng.Float64() < l.lose, l.rng.Float64() < l.forget
 	l.mu.Unlock()
@@ -487,6 +491,40 @@ func TestStall(t *testing.T) {
 		defer mu.Unlock()
 		if fmt.Sprint(told) != "[true false]" {
 			t.Errorf("told %v", told)
+		}
+	})
+}
+
+// TestPatiently checks which batches may wait: those with nothing that somebody waits for.
+func TestPatiently(t *testing.T) {
+	bubble(t, 1, Config{Window: 1}, func(l *fakeLog, p *Proposer, r *receiver) {
+		ack := &command.Settle{Channel: command.Channel{Conn: 1, Number: 1}, From: 1, To: 1, Outcome: command.Ack}
+		send := func(propose ...func()) (patient int) {
+			before := l.patient
+			for _, f := range propose {
+				f()
+			}
+			p.Send()
+			time.Sleep(time.Second)
+			return l.patient - before
+		}
+		patiently := func() { p.Patiently(ack) }
+		urgently := func() { p.Propose(&command.QueueDelete{VHost: "/", Name: "q"}, r, 1) }
+		p.LeaderChanged(true)
+		time.Sleep(time.Second)
+		for i, c := range []struct {
+			propose []func()
+			want    int
+		}{
+			{[]func(){urgently}, 0},
+			{[]func(){patiently}, 1},
+			{[]func(){patiently, patiently}, 1},
+			{[]func(){patiently, urgently}, 0},
+			{[]func(){urgently, patiently}, 0},
+		} {
+			if got := send(c.propose...); got != c.want {
+				t.Errorf("case %d: %d batches may wait, want %d", i, got, c.want)
+			}
 		}
 	})
 }

@@ -116,7 +116,7 @@ func (ch *channel) giveBack(m *command.Message) {
 // deliver sends a message to a consumer.
 func (ch *channel) deliver(e *event) {
 	if e.ordinal > 0 {
-		ch.ordinal = e.ordinal
+		ch.ordinal, ch.more = e.ordinal, e.more
 	}
 	k := ch.consumers[e.tag]
 	switch {

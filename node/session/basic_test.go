@@ -670,6 +670,42 @@ func TestEpochLost(t *testing.T) {
 	})
 }
 
+// TestPatientAcks checks that acks have time exactly when no message waited behind the newest delivery, and other outcomes never.
+func TestPatientAcks(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *cluster) {
+		p := k.connect().login().open(1)
+		p.declare(1, "q")
+		call[*protocol.BasicQosOk](p, 1, &protocol.BasicQos{PrefetchCount: 1})
+		for i := range 3 {
+			p.publish(1, "", "q", fmt.Sprint(i))
+		}
+		p.flush()
+		call[*protocol.BasicConsumeOk](p, 1, &protocol.BasicConsume{Queue: "q"})
+		for i, want := range []struct {
+			settle  protocol.Method
+			patient int
+		}{
+			{&protocol.BasicAck{DeliveryTag: 1}, 0},                 // two more wait
+			{&protocol.BasicAck{DeliveryTag: 2}, 0},                 // one more
+			{&protocol.BasicNack{DeliveryTag: 3, Requeue: true}, 0}, // comes again
+			{&protocol.BasicAck{DeliveryTag: 4}, 1},
+		} {
+			receive[*protocol.BasicDeliver](p, 1)
+			p.content(1)
+			before := k.patient
+			p.send(1, want.settle)
+			synctest.Wait()
+			if got := k.patient - before; got != want.patient {
+				t.Errorf("settle %d: %d commands may wait, want %d", i+1, got, want.patient)
+			}
+		}
+		if q := k.queue("q"); q.Ready+q.Unacked != 0 {
+			t.Errorf("%+v", q)
+		}
+		p.bye()
+	})
+}
+
 // TestEpochLostWithSettles: a client that has settled all that it took is told, when it may not have counted: what is
 // answered behind it would say that it did.
 func TestEpochLostWithSettles(t *testing.T) {

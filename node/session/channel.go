@@ -31,6 +31,7 @@ type channel struct {
 
 	deliveryTag uint64 // the last one given out
 	ordinal     uint64 // the last one seen
+	more        bool   // other messages of its queue were ready behind it
 	unacked     unackedList
 	settling    int // settles that were proposed when nothing else was left, and have no result yet
 	gathered    gathered

@@ -91,8 +91,9 @@ type encoder struct{ batch []byte }
 func (e *encoder) Propose(cmd command.Command, _ command.Receiver, _ uint64) {
 	e.batch = command.AppendCommand(e.batch[:0], cmd)
 }
-func (*encoder) Send()                 {}
-func (*encoder) Room() <-chan struct{} { return nil }
+func (e *encoder) Patiently(cmd command.Command) { e.Propose(cmd, nil, 0) }
+func (*encoder) Send()                           {}
+func (*encoder) Room() <-chan struct{}           { return nil }
 
 // bench returns a connection with one open channel, without goroutines.
 func bench(b *testing.B) (*connection, *channel) {

@@ -35,6 +35,7 @@ const (
 type event struct {
 	kind        eventKind
 	redelivered bool
+	more        bool   // evDeliver
 	delivered   bool   // evReplied
 	channel     uint16 // evDeliver, evCancel, evOverdue
 	count       uint32 // evPublished
@@ -193,7 +194,7 @@ func (s *Session) Effect(e *command.Effect) {
 	case command.EffectDeliver:
 		s.inbox.add(event{
 			kind: evDeliver, channel: e.To.Number, tag: e.Tag,
-			ordinal: e.Ordinal, redelivered: e.Redelivered, acquired: e.Acquired, failed: e.Failed, message: e.Message,
+			ordinal: e.Ordinal, redelivered: e.Redelivered, more: e.More, acquired: e.Acquired, failed: e.Failed, message: e.Message,
 		})
 	case command.EffectCancel:
 		s.inbox.add(event{kind: evCancel, channel: e.To.Number, tag: e.Tag})

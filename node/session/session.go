@@ -38,6 +38,9 @@ type Proposer interface {
 	// Propose encodes cmd before it returns, and never blocks. The result comes to
 	// to.Result with the token, in the order of the calls. to may be nil.
 	Propose(cmd command.Command, to command.Receiver, token uint64)
+	// Patiently is Propose for a command whose result nobody waits for: it may go a little later
+	// than with the next Send, together with what others have to say.
+	Patiently(cmd command.Command)
 	// Send puts on its way what was proposed. It never blocks.
 	Send()
 	// Room returns nil when more may be proposed; otherwise a channel that is closed

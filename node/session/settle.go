@@ -91,7 +91,8 @@ func (ch *channel) gather(from, to uint64, outcome command.Outcome) {
 
 // flushSettles proposes what was gathered, or adds it to the open transaction. It
 // comes before any other command of the channel, but for publishes when it is an
-// ack: nobody can tell which of the two came first.
+// ack: nobody can tell which of the two came first. An ack has time when no message waited
+// behind the newest delivery: for a next one to go out at once there is no need of it.
 func (ch *channel) flushSettles() {
 	g := ch.gathered
 	if !g.any || !ch.open {
@@ -105,7 +106,11 @@ func (ch *channel) flushSettles() {
 		return
 	}
 	if len(ch.consumers) > 0 || ch.unacked.len() > 0 {
-		ch.c.cfg.Proposer.Propose(cmd, nil, 0)
+		if g.outcome == command.Ack && !ch.more {
+			ch.c.cfg.Proposer.Patiently(cmd)
+		} else {
+			ch.c.cfg.Proposer.Propose(cmd, nil, 0)
+		}
 		return
 	}
 	// Nothing else is left by which epochLost could tell that something was lost.
