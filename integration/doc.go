@@ -18,7 +18,7 @@
 //	WARREN_TEST_KEEP  set: data directories and logs are kept after success too
 //	WARREN_REPORT     a file, to whose end some tests write what they measured,
 //	                  in Markdown
-//	WARREN_MIXED, WARREN_BACKLOG, WARREN_MANY_QUEUES, WARREN_MANY_CONNECTIONS
+//	WARREN_CALM, WARREN_MIXED, WARREN_BACKLOG, WARREN_MANY_QUEUES, WARREN_MANY_CONNECTIONS
 //	                  larger runs of the tests that name them; deploy/bench/measure.sh
 //	                  sets them
 //	CI                set to true: a missing client or docker fails a test

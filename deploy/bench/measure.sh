@@ -9,15 +9,16 @@
 #   paired    paired.md, paired.json: beside a peer      some 15 minutes with PEER_URIS (see bench.sh)
 #   mixed     mixed.md: old messages beside traffic      10 minutes
 #   queues    queues.md: 10,000 queues, and channels     some 2 minutes
+#   calm      calm.md: full load without an election     10 minutes
 #   backlog   backlog.md: 5,000,000 messages             some 10 minutes
 #
 # What a part says on its way is in PART.log. The exit code is 1 when a part failed; the
 # others are run all the same. Needs "make build".
 #
-#   MIXED_TIME, BACKLOG_MESSAGES, RUNS   smaller or larger: 10m, 5000000, 5
+#   MIXED_TIME, CALM_TIME, BACKLOG_MESSAGES, RUNS   smaller or larger: 10m, 10m, 5000000, 5
 set -eu
 if [ $# = 0 ]; then
-	echo "usage: measure.sh DIR [growth|paired|mixed|queues|backlog]..." >&2
+	echo "usage: measure.sh DIR [growth|paired|mixed|queues|calm|backlog]..." >&2
 	exit 64
 fi
 mkdir -p "$1"
@@ -37,13 +38,14 @@ growth() { GROWTH_OUT=$dir/growth deploy/bench/growth.sh; }
 paired() { deploy/bench/bench.sh --runs "${RUNS:-5}" --json-file "$dir/paired.json" >"$dir/paired.md"; }
 mixed() { WARREN_MIXED=${MIXED_TIME:-10m} tests mixed '^TestMixedLife$'; }
 queues() { WARREN_MANY_QUEUES=10000 WARREN_MANY_CONNECTIONS=500 tests queues '^(TestManyQueues|TestManyChannels)$'; }
+calm() { WARREN_CALM=${CALM_TIME:-10m} tests calm '^TestCalmLoad$'; }
 backlog() { deploy/bench/backlog.sh "${BACKLOG_MESSAGES:-5000000}" >"$dir/backlog.md"; }
 
 parts=$*
 failed=0
-for part in ${parts:-growth paired mixed queues backlog}; do
+for part in ${parts:-growth paired mixed queues calm backlog}; do
 	case $part in
-	growth | paired | mixed | queues | backlog) ;;
+	growth | paired | mixed | queues | calm | backlog) ;;
 	*)
 		echo "measure: there is no part $part" >&2
 		exit 64

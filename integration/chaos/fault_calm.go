@@ -5,7 +5,6 @@ package chaos
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"warren/integration/proc"
@@ -33,7 +32,7 @@ func (c *Cluster) noElection(logf func(string, ...any)) (end func() error, err e
 	if err != nil {
 		return nil, err
 	}
-	waited, stalls := watchMachine(), c.logged("the disk stands still")
+	waited, stalls := proc.WatchMachine(), c.logged("the disk stands still")
 	return func() error {
 		longest, stalled := waited(), c.logged("the disk stands still")-stalls
 		now, next, err := c.agreed()
@@ -82,27 +81,4 @@ func (c *Cluster) logged(text string) int {
 		count += n.logged(text)
 	}
 	return count
-}
-
-// watchMachine returns what says for how long a goroutine that wanted to run could not, at most, since the call.
-func watchMachine() (longest func() time.Duration) {
-	const every = 5 * time.Millisecond
-	var most atomic.Int64
-	stop := make(chan struct{})
-	go func() {
-		for last := time.Now(); ; {
-			select {
-			case <-stop:
-				return
-			case <-time.After(every):
-			}
-			now := time.Now()
-			most.Store(max(most.Load(), int64(now.Sub(last)-every)))
-			last = now
-		}
-	}()
-	return func() time.Duration {
-		close(stop)
-		return time.Duration(most.Load())
-	}
 }
