@@ -44,9 +44,12 @@ type capabilities struct {
 	channelQos bool
 }
 
-// A connection is the state of the connection. All of it belongs to the loop
-// goroutine, which is the one that Serve runs on, but what says otherwise.
+// A connection is the state of the connection. All of it belongs to whoever holds mine, but what says otherwise: the
+// loop, which runs on the goroutine of Serve, or the reader, while they take a turn. Before
+// the reader begins and behind its end it is that of Serve.
 type connection struct {
+	mine sync.Mutex
+
 	s       *Session
 	cfg     *Config
 	log     *slog.Logger
@@ -68,8 +71,7 @@ type connection struct {
 	reader   *protocol.Reader // the reader goroutine's, after the handshake
 	workers  sync.WaitGroup   // reader and writer
 	stop     chan struct{}    // closed when they shall end
-	bursts   chan burst
-	resume   chan struct{} // capacity 1
+	resume   chan struct{}    // capacity 1
 	toWriter chan *protocol.Writer
 	written  chan writeDone
 	out      *protocol.Writer // takes frames
@@ -129,7 +131,6 @@ func (c *connection) init(s *Session) {
 	c.reader = protocol.NewReader(c.socket)
 	c.out, c.spare = protocol.NewWriter(s.cfg.Conn), protocol.NewWriter(s.cfg.Conn)
 	c.stop = make(chan struct{})
-	c.bursts = make(chan burst)
 	c.resume = make(chan struct{}, 1)
 	c.toWriter = make(chan *protocol.Writer, 1)
 	c.written = make(chan writeDone, 1)
@@ -158,6 +159,8 @@ func (c *connection) serve(ctx context.Context) error {
 	}
 	c.log.Info("connection opened")
 	c.tellOpened()
+	c.deadline = time.NewTimer(time.Hour)
+	c.deadline.Stop()
 	c.workers.Add(2)
 	go c.read()
 	go c.write()

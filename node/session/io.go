@@ -46,7 +46,7 @@ type burst struct {
 	err    error
 }
 
-// read is the reader goroutine. It hands over a burst and waits for the word to
+// read is the reader goroutine. It takes a turn with each burst and waits for the word to
 // go on: the kernel's buffer is what reads ahead, and no byte is copied here.
 // This relies on protocol.Reader moving its buffer only when it has to read.
 // Behind an error in the stream it only looks for the end.
@@ -63,11 +63,7 @@ func (c *connection) read() {
 			}
 			f, err = c.reader.ReadFrame()
 		}
-		if !c.handOver(burst{frames: frames, err: err}) {
-			return
-		}
-		if err != nil {
-			c.discard(err)
+		if !c.bring(burst{frames: frames, err: err}) {
 			return
 		}
 		select {
@@ -75,16 +71,21 @@ func (c *connection) read() {
 		case <-c.stop:
 			return
 		}
+		if err != nil {
+			c.discard(err)
+			return
+		}
 	}
 }
 
-func (c *connection) handOver(b burst) bool {
-	select {
-	case c.bursts <- b:
-		return true
-	case <-c.stop:
-		return false
+// bring takes a turn with a burst. What the loop has to see of its outcome wakes the loop. It returns false when the
+// connection has ended.
+func (c *connection) bring(b burst) bool {
+	room, ended := c.take(&b)
+	if room != nil || ended {
+		c.s.inbox.signal()
 	}
+	return !ended
 }
 
 // discard throws away what comes behind an error in the stream, so that the
@@ -98,7 +99,7 @@ func (c *connection) discard(cause error) {
 	if err == nil {
 		err = io.EOF
 	}
-	c.handOver(burst{err: err})
+	c.bring(burst{err: err})
 }
 
 // write is the writer goroutine: one Flush per hand-over.

@@ -28,11 +28,9 @@ const (
 	keepEvents = 4096
 )
 
-// loop is the goroutine that owns the connection: it does all that can be done,
-// hands the outcome to the writer, and waits for something to happen.
+// loop takes a turn whenever something happens that is not the reader's to bring, until
+// the connection has ended.
 func (c *connection) loop(ctx context.Context) {
-	c.deadline = time.NewTimer(time.Hour)
-	c.deadline.Stop()
 	defer c.deadline.Stop()
 	var ticks <-chan time.Time
 	if c.heartbeat > 0 {
@@ -42,39 +40,58 @@ func (c *connection) loop(ctx context.Context) {
 	}
 	stopped := ctx.Done()
 	for {
-		c.work()
-		c.flush()
-		c.cfg.Proposer.Send()
-		if c.state == stateDraining && c.gone && c.idle() {
-			c.ended = true
-		}
-		if c.ended {
+		room, ended := c.take(nil)
+		if ended {
 			return
 		}
-		var bursts <-chan burst
-		if !c.hasBurst {
-			bursts = c.bursts
-		}
 		select {
-		case b := <-bursts:
-			c.hasBurst, c.frames, c.readErr = true, b.frames, b.err
 		case <-c.s.inbox.wake:
+			continue
 		case done := <-c.written:
+			c.mine.Lock()
 			c.spare = done.w
 			if done.err != nil {
 				c.lost(fmt.Errorf("write to the client: %w", done.err))
 			}
-		case <-c.room:
-			c.room, c.unasked = nil, roomFrames // our turn: who asks again stands at the end
+		case <-room:
+			c.mine.Lock()
+			if c.room == room {
+				c.room, c.unasked = nil, roomFrames // our turn: who asks again stands at the end
+			}
 		case <-ticks:
+			c.mine.Lock()
 			c.beat()
 		case <-c.deadline.C:
+			c.mine.Lock()
 			c.late()
 		case <-stopped:
 			stopped = nil
+			c.mine.Lock()
 			c.forced(protocol.ConnectionForced, "broker forced connection closure with reason 'shutdown'")
 		}
+		c.mine.Unlock()
 	}
+}
+
+// take takes a turn: it does all that can be done, hands the outcome to the writer, and what was
+// proposed to the log. b is what the reader brought, if it is the reader's turn. It
+// returns what the loop has to wait for besides, and whether the connection has ended.
+func (c *connection) take(b *burst) (room <-chan struct{}, ended bool) {
+	c.mine.Lock()
+	defer c.mine.Unlock()
+	if c.ended {
+		return nil, true
+	}
+	if b != nil {
+		c.hasBurst, c.frames, c.readErr = true, b.frames, b.err
+	}
+	c.work()
+	c.flush()
+	c.cfg.Proposer.Send()
+	if c.state == stateDraining && c.gone && c.idle() {
+		c.ended = true
+	}
+	return c.room, c.ended
 }
 
 // work handles all that is at hand: requests, what the log brought, frames.
@@ -316,16 +333,16 @@ func (c *connection) frame(f protocol.Frame, kept bool) bool {
 	return c.channelFrame(f, kept)
 }
 
-// endBurst gives the buffer back to the reader, or handles the error with which
-// the burst ended.
+// endBurst gives the buffer back to the reader, and handles the error with which
+// the burst ended, if it did.
 func (c *connection) endBurst() {
 	for _, ch := range c.dirty {
 		ch.content.own()
 	}
 	c.hasBurst, c.frames = false, nil
+	c.resume <- struct{}{} // has room: the reader waits for it
 	err := c.readErr
 	if err == nil {
-		c.resume <- struct{}{} // has room: the reader waits for it
 		return
 	}
 	c.readErr = nil
