@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
@@ -36,14 +37,14 @@ const (
 // errURI tells nothing of the URI: there may be a password in it.
 var errURI = errors.New("it is not a valid AMQP URI")
 
-// Redact returns a URI without user and password.
+// Redact returns a URI without user and password, and, as RabbitMQ does, without what is asked for: there may be the
+// paths of files and the password of a key in it. Other brokers get to see it, in x-shovelled.
 func Redact(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return ""
 	}
-	u.User = nil
-	return u.String()
+	return u.Scheme + "://" + u.Host + u.EscapedPath()
 }
 
 // Inside reports whether a URI leads to the broker that runs the shovel and no other, and to which vhost. trusted:
@@ -65,7 +66,7 @@ func Inside(uri, protocol string) (vhost string, inside, trusted bool) {
 type end struct {
 	name   string // sourceName or destinationName
 	uri    string // redacted
-	socket net.Conn
+	socket *socket
 	conn   *amqp.Connection
 	ch     *amqp.Channel
 }
@@ -98,34 +99,41 @@ func (w *Worker) dial(ctx context.Context, name, protocol, uri string) (*end, er
 	defer cancel()
 	user, password := u.Username, u.Password
 	_, inside, trusted := Inside(uri, protocol)
-	var socket net.Conn
+	var conn net.Conn
 	if inside && w.cfg.Local != nil {
 		if trusted {
 			user, password = internalUser, ""
 		}
-		socket, err = w.cfg.Local(trusted)
+		conn, err = w.cfg.Local(trusted)
 	} else {
-		socket, err = dialSocket(ctx, uri, &u)
+		conn, err = dialSocket(ctx, uri, &u)
 	}
 	if err != nil {
 		return nil, err
 	}
-	// The library knows no context: while it logs in, its socket ends with ours.
+	return w.login(ctx, name, uri, &u, newSocket(conn), sasl(&u, user, password))
+}
+
+// login begins to speak. The socket is closed when that fails.
+func (w *Worker) login(ctx context.Context, name, uri string, u *amqp.URI, socket *socket, how []amqp.Authentication) (*end, error) {
+	// The library knows no context: until all is ready, its socket ends with ours.
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
 	conn, err := amqp.Open(socket, amqp.Config{
-		SASL: sasl(&u, user, password), Vhost: u.Vhost, Heartbeat: heartbeat, FrameSize: frameMax, Locale: "en_US",
+		SASL: how, Vhost: u.Vhost, Heartbeat: heartbeat, FrameSize: frameMax, Locale: "en_US",
 		ChannelMax: u.ChannelMax,
 		Properties: amqp.Table{"connection_name": "Shovel " + w.shovel.Name, "product": "Warren", "version": w.cfg.Version},
 	})
-	if !stop() && err == nil {
+	if err != nil {
+		stop()
+		socket.Close()
+		return nil, cmp.Or(ctx.Err(), socket.blame(err))
+	}
+	e := &end{name: name, uri: Redact(uri), socket: socket, conn: conn}
+	e.ch, err = conn.Channel()
+	if !stop() {
 		err = ctx.Err()
 	}
 	if err != nil {
-		socket.Close()
-		return nil, err
-	}
-	e := &end{name: name, uri: Redact(uri), socket: socket, conn: conn}
-	if e.ch, err = conn.Channel(); err != nil {
 		e.cut()
 		return nil, err
 	}
@@ -169,7 +177,7 @@ func tlsConfig(uri string, u *amqp.URI) (*tls.Config, error) {
 		cfg.InsecureSkipVerify = true
 	}
 	if u.CACertFile != "" {
-		pem, err := os.ReadFile(u.CACertFile)
+		pem, err := readFile(u.CACertFile)
 		if err != nil {
 			return nil, fmt.Errorf("cacertfile: %w", err)
 		}
@@ -179,13 +187,39 @@ func tlsConfig(uri string, u *amqp.URI) (*tls.Config, error) {
 		}
 	}
 	if u.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(u.CertFile, cmp.Or(u.KeyFile, u.CertFile))
+		cert, err := readFile(u.CertFile)
+		if err != nil {
+			return nil, fmt.Errorf("certfile: %w", err)
+		}
+		key, err := readFile(cmp.Or(u.KeyFile, u.CertFile))
+		if err != nil {
+			return nil, fmt.Errorf("keyfile: %w", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
 			return nil, fmt.Errorf("certfile: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// maxPEM is the size of the largest file of certificates that is read, in bytes.
+const maxPEM = 4 << 20
+
+// readFile reads a file that a URI names. One that never ends, or that waits for a writer, would hold up the node.
+func readFile(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() || info.Size() > maxPEM {
+		return nil, fmt.Errorf("%s is no regular file of at most %d bytes", path, maxPEM)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxPEM))
 }
 
 // cut ends the connection at once.

@@ -60,7 +60,7 @@ func (w *Worker) once(ctx context.Context) error {
 	defer stop()
 	deliveries, err := l.begin()
 	if err != nil {
-		return err
+		return l.blame(err)
 	}
 	if w.remaining() == 0 {
 		return l.end(closeLimit)
@@ -71,7 +71,8 @@ func (w *Worker) once(ctx context.Context) error {
 	})
 	w.log.Info("shovel runs", "src", l.src.uri, "dest", l.dest.uri, "remaining", w.remaining())
 	if err := l.move(ctx, deliveries); err != nil {
-		return err
+		_ = l.src.close(endGrace) // if it is there, so that the last acknowledgements have come
+		return l.blame(err)
 	}
 	if ctx.Err() != nil {
 		_ = l.end(endGrace) // what is lost of it comes again
@@ -80,9 +81,32 @@ func (w *Worker) once(ctx context.Context) error {
 	return l.end(closeLimit)
 }
 
+// blame returns an error, or the fault of a side that it comes of.
+func (l *link) blame(err error) error {
+	for _, e := range []*end{l.src, l.dest} {
+		if fault := e.socket.blame(err); fault != err {
+			return fmt.Errorf("%s: %w", e.name, fault)
+		}
+	}
+	return err
+}
+
 // end closes both sides, the source first: its acknowledgements count.
 func (l *link) end(limit time.Duration) error {
 	return errors.Join(l.src.close(limit), l.dest.close(limit))
+}
+
+// mandatory reports whether the destination is to return what it cannot route, which it does before it confirms. Where nobody waits for
+// confirms, nobody asks.
+func (l *link) mandatory() bool {
+	return l.shovel.Destination.Queue != "" && l.shovel.AckMode == OnConfirm
+}
+
+// ack acknowledges messages at the source, which may send as many more then. The destination does not return them any more.
+func (l *link) ack(n int, last uint64, multiple bool) error {
+	l.dest.socket.messages.Add(-int64(n))
+	l.src.socket.messages.Add(int64(n))
+	return l.src.ch.Ack(last, multiple)
 }
 
 // begin makes queues ready, the destination's first, and consumes the source. It returns no deliveries when there
@@ -113,10 +137,11 @@ func (l *link) begin() (<-chan amqp.Delivery, error) {
 		prefetch = int(min(int64(prefetch), left))
 	}
 	l.pending = make(chan flight, prefetch)
-	if dest.Queue != "" {
+	if l.mandatory() {
 		// It has room for every message that can be under way, so it is never waited for.
 		l.returns = l.dest.ch.NotifyReturn(make(chan amqp.Return, prefetch))
 	}
+	l.src.socket.messages.Store(int64(prefetch))
 	if err := l.src.ch.Qos(prefetch, 0, false); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
@@ -225,7 +250,7 @@ func (l *link) forward(ctx context.Context, deliveries <-chan amqp.Delivery, dow
 		if !ok {
 			return l.why(down, errEnded)
 		}
-		if err := l.publish(ctx, &d); err != nil {
+		if err := l.publish(&d); err != nil {
 			return l.why(down, err)
 		}
 		if left > 0 {
@@ -246,7 +271,7 @@ func (l *link) why(down <-chan error, otherwise error) error {
 }
 
 // publish sends a message to the destination and acknowledges it in the modes that wait for nothing.
-func (l *link) publish(ctx context.Context, d *amqp.Delivery) error {
+func (l *link) publish(d *amqp.Delivery) error {
 	exchange, key := d.Exchange, d.RoutingKey
 	to := &l.shovel.Destination
 	switch {
@@ -255,26 +280,24 @@ func (l *link) publish(ctx context.Context, d *amqp.Delivery) error {
 	default:
 		exchange, key = first(exchange, to.Exchange), first(key, to.Key)
 	}
+	l.dest.socket.messages.Add(1) // it may come back
+	l.dest.socket.published.Add(1)
 	if l.shovel.AckMode == NoAck {
-		if err := d.Ack(false); err != nil {
+		if err := l.ack(1, d.DeliveryTag, false); err != nil {
 			return err
 		}
 	}
-	confirm, err := l.dest.ch.PublishWithDeferredConfirm(exchange, key, to.Queue != "", false, l.message(d))
+	confirm, err := l.dest.ch.PublishWithDeferredConfirm(exchange, key, l.mandatory(), false, l.message(d))
 	if err != nil {
 		return err
 	}
 	switch l.shovel.AckMode {
 	case OnConfirm:
 		l.set(func(s *Status) { s.Pending++ })
-		select {
-		case l.pending <- flight{d.DeliveryTag, confirm}:
-			return nil
-		case <-ctx.Done(): // nobody settles any more, and the source sends more than it was asked for
-			return ctx.Err()
-		}
+		l.pending <- flight{d.DeliveryTag, confirm} // never waits: the source sends no more than were asked for
+		return nil
 	case OnPublish:
-		if err := d.Ack(false); err != nil {
+		if err := l.ack(1, d.DeliveryTag, false); err != nil {
 			return err
 		}
 	}
@@ -299,9 +322,10 @@ func (l *link) settle(down <-chan error) error {
 			return err
 		}
 		n, last := 0, uint64(0)
+		var refused error
 		for next != nil && isDone(next.confirm) {
-			if err := l.confirmed(next, down); err != nil {
-				return err
+			if refused = l.confirmed(next, down); refused != nil {
+				break
 			}
 			n, last, next = n+1, next.tag, nil
 			select {
@@ -312,11 +336,16 @@ func (l *link) settle(down <-chan error) error {
 			default:
 			}
 		}
-		if err := l.src.ch.Ack(last, true); err != nil {
-			return l.why(down, err)
+		if n > 0 {
+			if err := l.ack(n, last, true); err != nil {
+				return l.why(down, err)
+			}
+			l.set(func(s *Status) { s.Pending -= n })
+			l.moved(n)
 		}
-		l.set(func(s *Status) { s.Pending -= n })
-		l.moved(n)
+		if refused != nil {
+			return refused
+		}
 	}
 }
 

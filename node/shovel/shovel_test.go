@@ -2,6 +2,7 @@ package shovel
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -63,11 +64,13 @@ func TestURIs(t *testing.T) {
 		uri, protocol, redacted, vhost string
 		inside, trusted                bool
 	}{
-		{"amqp://", "amqp091", "amqp:", "/", true, true},
+		{"amqp://", "amqp091", "amqp://", "/", true, true},
 		{"amqp:///v", "amqp091", "amqp:///v", "v", true, true},
 		{"amqp:///%2f", "amqp091", "amqp:///%2f", "/", true, true},
 		{"amqp://u:secret@/v", "amqp091", "amqp:///v", "v", true, false},
-		{"amqp://u:secret@h:5/v?heartbeat=5", "amqp091", "amqp://h:5/v?heartbeat=5", "v", false, false},
+		{"amqp://u:secret@h:5/v?heartbeat=5", "amqp091", "amqp://h:5/v", "v", false, false},
+		{"amqps://u:secret@h/v?keyfile=/k&password=secret#secret", "amqp091", "amqps://h/v", "v", false, false},
+		{"amqp:u:secret@h", "amqp091", "amqp://", "/", true, true},
 		{"amqp://h/v", "local", "amqp://h/v", "v", true, true},
 		{"amqp://u:secret@h/v", "local", "amqp://h/v", "v", true, false},
 		{"amqp://u:sec ret@h", "local", "", "", false, false},
@@ -98,6 +101,42 @@ func FuzzParse(f *testing.F) {
 		s.Destination.Properties.apply(&m)
 		if !json.Valid(b) {
 			t.Errorf("%q is taken", b)
+		}
+	})
+}
+
+// FuzzURIs wants what is shown of a URI to have nothing of its user, password and query, and what is checked of one to be what is
+// done with it: one that nobody logs in with leads nowhere but inside.
+func FuzzURIs(f *testing.F) {
+	for _, uri := range []string{"amqp://", "amqp:///%2f", "amqps://u:secret@h:5671/v?password=secret#secret", "amqp:u:secret@h", "amqp://:5672/v", "amqp://[::1]:5/", "amqp://@/"} {
+		f.Add(uri, true)
+	}
+	f.Fuzz(func(t *testing.T, uri string, local bool) {
+		protocol := "amqp091"
+		if local {
+			protocol = "local"
+		}
+		vhost, inside, trusted := Inside(uri, protocol)
+		if trusted && !inside {
+			t.Errorf("%q is trusted, and leads outside", uri)
+		}
+		shown := Redact(uri)
+		u, err := url.Parse(uri)
+		if err != nil {
+			if shown != "" {
+				t.Errorf("%q is shown as %q", uri, shown)
+			}
+			return
+		}
+		again, err := url.Parse(shown)
+		if err == nil && (again.User != nil || again.RawQuery != "" || again.Fragment != "") {
+			t.Errorf("%q is shown as %q", uri, shown)
+		}
+		if inside && !local && u.Host != "" {
+			t.Errorf("%q leads to %q, and is taken for inside", uri, u.Host)
+		}
+		if p, err := amqp.ParseURI(uri); err == nil && p.Vhost != vhost {
+			t.Errorf("%q: vhost %q is checked, %q is used", uri, vhost, p.Vhost)
 		}
 	})
 }
