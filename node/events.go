@@ -46,11 +46,18 @@ type emission struct {
 	at     int64 // milliseconds since the Unix epoch
 }
 
+// size is about how many bytes it takes. Names of users and connections are as long as clients make them.
 func (e *emission) size() int {
-	if e.tapped == nil {
-		return emitCost
+	if e.tapped != nil {
+		return emitCost + len(e.tapped.Properties) + len(e.tapped.Body)
 	}
-	return emitCost + len(e.tapped.Properties) + len(e.tapped.Body)
+	size := emitCost
+	for i := range e.event.Headers {
+		if text, ok := e.event.Headers[i].Value.(string); ok {
+			size += len(text)
+		}
+	}
+	return size
 }
 
 func newEmitter(n *Node) *emitter { return &emitter{n: n, wake: make(chan struct{}, 1)} }

@@ -12,8 +12,13 @@ import (
 // traceExchange is where copies of messages go (https://www.rabbitmq.com/docs/firehose).
 const traceExchange = "amq.rabbitmq.trace"
 
-// routesTold is how many hops are looked at for the queues that a message goes to.
-const routesTold = 1000
+const (
+	// routesTold is how many hops are looked at for the queues that a message goes to.
+	routesTold = 1000
+	// bytesTold bounds the properties, the keys and the queues that a copy tells, each in bytes: with all three its header has to
+	// fit in a frame, as a client would not take it otherwise.
+	bytesTold = 40 << 10
+)
 
 // tapVHosts makes sessions copy the messages of the vhosts that are traced, and of no others.
 func (n *Node) tapVHosts(m *fsm.Machine) {
@@ -47,16 +52,17 @@ func (m *emitter) copyOf(t *session.Tapped) []command.Command {
 	if !listened {
 		return nil
 	}
-	keys := wire.Array{t.Key}
-	for _, k := range command.FurtherKeys(t.Properties) {
-		keys = append(keys, string(k))
-	}
+	keys := told(append([][]byte{[]byte(t.Key)}, command.FurtherKeys(t.Properties)...))
 	properties, err := wire.ParseProperties(t.Properties)
 	if err != nil {
 		return nil // a session has checked them
 	}
+	original := wire.Table{}
+	if len(t.Properties) <= bytesTold {
+		original = propertyTable(&properties)
+	}
 	headers := wire.Table{
-		{Name: "exchange_name", Value: t.Exchange}, {Name: "routing_keys", Value: keys}, {Name: "properties", Value: propertyTable(&properties)},
+		{Name: "exchange_name", Value: t.Exchange}, {Name: "routing_keys", Value: keys}, {Name: "properties", Value: original},
 		{Name: "node", Value: m.n.cfg.NodeName}, {Name: "vhost", Value: t.VHost}, {Name: "connection", Value: t.Connection},
 		{Name: "channel", Value: int32(t.Channel)}, {Name: "user", Value: t.User},
 	}
@@ -69,17 +75,28 @@ func (m *emitter) copyOf(t *session.Tapped) []command.Command {
 		}
 		headers = append(headers, wire.Field{Name: "redelivered", Value: redelivered})
 	} else {
-		routed := wire.Array{}
-		for _, q := range queues {
-			routed = append(routed, q)
-		}
-		headers = append(headers, wire.Field{Name: "routed_queues", Value: routed})
+		headers = append(headers, wire.Field{Name: "routed_queues", Value: told(queues)})
 	}
 	return []command.Command{&command.Emit{
 		VHost: t.VHost, Exchange: traceExchange, Key: []byte(key), Body: t.Body,
 		Properties: wire.AppendProperties(nil, &wire.Properties{Present: wire.FlagHeaders, Headers: headers}),
 	}}
 }
+
+// told is as many texts as a copy tells, those that come first.
+func told[T string | []byte](texts []T) wire.Array {
+	list, left := wire.Array{}, bytesTold
+	for _, text := range texts {
+		if left -= len(text) + textCost; left < 0 {
+			break
+		}
+		list = append(list, string(text))
+	}
+	return list
+}
+
+// textCost is what a text takes in an array besides its bytes.
+const textCost = 5
 
 // propertyTable is the properties of a message as a table, by their names in RabbitMQ; those that are there.
 func propertyTable(p *wire.Properties) wire.Table {
