@@ -330,10 +330,27 @@ func (n *Node) failed() error {
 	}
 }
 
-// Alive returns when the parts of the node answer that everything else waits for. When they are stuck it never does.
+// aliveLook is how often it is looked whether a snapshot that takes the place of the state goes on.
+const aliveLook = 100 * time.Millisecond
+
+// Alive returns when the parts of the node answer that everything else waits for, or wait for a snapshot that is
+// being taken in, which may be long. When they are stuck it never does.
 func (n *Node) Alive() {
 	_ = n.maintenance()
-	n.replica.View(func(*fsm.Machine) {})
+	loaded, answers := n.replica.Loaded(), make(chan struct{})
+	go func() { // ends with the snapshot
+		n.replica.View(func(*fsm.Machine) {})
+		close(answers)
+	}()
+	tick := time.NewTicker(aliveLook)
+	defer tick.Stop()
+	for n.replica.Loaded() == loaded {
+		select {
+		case <-answers:
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // Ready is closed when the node serves AMQP clients for the first time.

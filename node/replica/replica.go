@@ -66,8 +66,9 @@ type Replica struct {
 	taken    atomic.Int64 // of those, at the last capture or restore
 	resident atomic.Int64 // see MessageMemory
 
-	handing sync.Mutex // held from the start of an entry until its output is handed on
-	handed  progress   // index of the last entry of which that is so
+	loaded  atomic.Uint64 // see Loaded
+	handing sync.Mutex    // held from the start of an entry until its output is handed on
+	handed  progress      // index of the last entry of which that is so
 
 	mu  sync.RWMutex // writers: Apply, Capture, Restore; readers: View
 	m   *fsm.Machine
@@ -226,12 +227,32 @@ func (r *Replica) restore(rc io.ReadCloser) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.m.Load(records); err != nil {
+	if err := r.m.Load(&loading{records, &r.loaded}); err != nil {
 		return err
 	}
 	r.taken.Store(r.total.Load())
 	r.resident.Store(r.m.Resident())
 	return r.cfg.Disk.Collect()
+}
+
+// Loaded counts what is read of snapshots that take the place of the state. While one does, View waits; where
+// this grows, it will not wait for ever.
+func (r *Replica) Loaded() uint64 { return r.loaded.Load() }
+
+// loading counts what is read.
+type loading struct {
+	command.RecordReader
+	count *atomic.Uint64
+}
+
+func (l *loading) Read(p []byte) (int, error) {
+	l.count.Add(1)
+	return l.RecordReader.Read(p)
+}
+
+func (l *loading) Next() (command.Record, error) {
+	l.count.Add(1)
+	return l.RecordReader.Next()
 }
 
 // localOf takes off what Raft wraps a reader in to count.
