@@ -44,7 +44,7 @@ type alarmPeer struct {
 }
 
 func newAlarms(n *Node) *alarms {
-	n.limits.SetBytes(memoryLimit(n.cfg.MemoryWatermark) / keptPart)
+	n.limits.SetBytes(n.cfg.kept(memoryLimit(n.cfg.MemoryWatermark)))
 	a := &alarms{
 		n: n, changed: make(chan struct{}, 1), peers: make(map[string]*alarmPeer),
 		own: alarm.Report{Instance: uint64(time.Now().UnixNano()), Version: 1},

@@ -32,6 +32,16 @@ func TestBlockedReason(t *testing.T) {
 	}
 }
 
+// TestKept lets clients make a node with little memory keep a message that comes in pieces.
+func TestKept(t *testing.T) {
+	cfg := Config{MaxMessageSize: 16 << 20}
+	for memory, want := range map[int64]int64{0: 0, 8 << 20: 32 << 20, 1 << 40: 1 << 38} {
+		if got := cfg.kept(memory); got != want {
+			t.Errorf("%d of %d bytes may be kept, want %d", got, memory, want)
+		}
+	}
+}
+
 // within waits for a condition.
 func within(t *testing.T, what string, holds func() bool) {
 	t.Helper()

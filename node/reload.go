@@ -55,6 +55,15 @@ func memoryLimit(w Watermark) int64 {
 // again is under way to them.
 const keptPart = 4
 
+// kept is how much clients may make the node keep where publishers are blocked above so much memory, 0 for no bound: at least two of
+// the largest messages, as one that comes in pieces must not close its own connection.
+func (c *Config) kept(memory int64) int64 {
+	if memory <= 0 {
+		return 0
+	}
+	return max(memory/keptPart, 2*int64(c.MaxMessageSize))
+}
+
 // Reload reads the settings and the certificates again. An error leaves all as it was, but for what of the two could be read.
 // Open connections stay as they are.
 func (n *Node) Reload() (Reloaded, error) {
@@ -92,7 +101,7 @@ func (n *Node) tune(t *Tuning) {
 	n.tuned.Store(t)
 	n.limits.Set(t.ConnectionMax, t.ChannelMaxPerNode)
 	memory := memoryLimit(t.MemoryWatermark)
-	n.limits.SetBytes(memory / keptPart)
+	n.limits.SetBytes(n.cfg.kept(memory))
 	n.alarms.monitor.SetLimits(memory, max(t.DiskFreeLimit, 0))
 	n.api.Tune(t.ConnectionMax, t.Settings)
 }

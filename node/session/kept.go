@@ -32,9 +32,10 @@ func (s *Session) keep(bytes int) {
 		return // most messages come whole
 	}
 	l := s.cfg.Limits
-	if s.kept.bytes.Add(int64(bytes)) == int64(bytes) {
+	if s.kept.bytes.Load() == 0 { // before they are counted: whoever sees them sees since when
 		s.kept.since.Store(time.Now().UnixNano())
 	}
+	s.kept.bytes.Add(int64(bytes))
 	all := l.kept.Add(int64(bytes))
 	if s.kept.ended.Load() { // a reply that came just before the end
 		s.keepNothing()
