@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/spf13/cobra"
@@ -26,15 +28,24 @@ func (o *options) setParameterCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set_parameter COMPONENT NAME VALUE",
 		Short: "Set a runtime parameter of a virtual host",
-		Long: `Set a runtime parameter of the virtual host of -p. VALUE is JSON.
+		Long: `Set a runtime parameter of the virtual host of -p. VALUE is JSON; - reads it from the standard input: other users of the machine can see
+the arguments of a process, and in the URIs of shovels there are passwords.
 
 Components are shovel, federation-upstream, federation-upstream-set, operator_policy and vhost-limits.`,
 		Args: cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := o.deadline(cmd.Context())
 			defer cancel()
-			o.banner(`Setting runtime parameter "%s" for component "%s" to "%s" in vhost "%s" ...`, args[1], args[0], args[2], o.vhost)
-			value, err := parseValue(args[2])
+			text, shown := args[2], args[2]
+			if text == "-" {
+				b, err := io.ReadAll(cmd.InOrStdin())
+				if err != nil {
+					return fmt.Errorf("read the value: %w", err)
+				}
+				text, shown = string(b), "what the standard input holds"
+			}
+			o.banner(`Setting runtime parameter "%s" for component "%s" to "%s" in vhost "%s" ...`, args[1], args[0], shown, o.vhost)
+			value, err := parseValue(text)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
 
 func TestParameters(t *testing.T) {
 	f := newFake(t, answers{
@@ -38,5 +42,19 @@ func TestParameters(t *testing.T) {
 	f.expect(t, []string{"set_cluster_name", "rabbits"}, 0, "Setting cluster name to rabbits ...\n", "")
 	if want := `{"name":"rabbits"}`; f.body != want {
 		t.Errorf("sent %s, want %s", f.body, want)
+	}
+}
+
+// TestParameterFromInput reads a value from the standard input, and shows it nowhere.
+func TestParameterFromInput(t *testing.T) {
+	f := newFake(t, answers{"PUT /api/parameters/shovel/%2F/s": {201, ""}})
+	var out, errs bytes.Buffer
+	o := &options{out: &out}
+	code := o.execute(t.Context(), []string{"-n", f.URL, "set_parameter", "shovel", "s", "-"}, strings.NewReader(`{"src-uri":"amqp://u:secret@h"}`+"\n"), &out, &errs)
+	if want := `{"value":{"src-uri":"amqp://u:secret@h"}}`; code != 0 || f.body != want {
+		t.Errorf("exit code %d, sent %s, want %s; %s", code, f.body, want, &errs)
+	}
+	if strings.Contains(out.String(), "secret") {
+		t.Errorf("it printed %s", &out)
 	}
 }
