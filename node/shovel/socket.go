@@ -123,7 +123,10 @@ func (s *socket) take(behind, n int) error {
 		s.keep = append(make([]byte, 0, behind+n), s.keep[:behind]...)
 	}
 	s.keep = s.keep[:behind+n]
-	if _, err := io.ReadFull(s.in, s.keep[behind:]); err != nil {
+	switch _, err := io.ReadFull(s.in, s.keep[behind:]); {
+	case err == io.EOF && behind > 0:
+		return io.ErrUnexpectedEOF // in the middle of a frame
+	case err != nil:
 		return err
 	}
 	s.ready = s.keep

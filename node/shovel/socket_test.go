@@ -228,6 +228,7 @@ func FuzzSocket(f *testing.F) {
 	message := append(methodFrame(1, 60, 60, "\x01c\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00"), headerFrame(1, []byte(pythonTable))...)
 	f.Add(append(message, frame(frameBody, 1, []byte("b"))...), uint8(3))
 	f.Add(settled(methodAck, 5, true), uint8(0))
+	f.Add([]byte("\x0100\x00\x0000"), uint8(0)) // ends in the middle of a frame
 	f.Add([]byte("AMQP\x00\x00\x09\x01"), uint8(1))
 	f.Add(headerFrame(0, []byte("\x01aA\x00\x00\x00\x09L\x00")), uint8(200))
 	f.Fuzz(func(t *testing.T, b []byte, step uint8) {
