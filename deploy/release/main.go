@@ -158,6 +158,9 @@ func build(root, dir, goos, goarch, version string) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := checkPlatform(content, goos, goarch); err != nil {
+			return nil, fmt.Errorf("%s for %s/%s: %w", p, goos, goarch, err)
+		}
 		all = append(all, file{"bin/" + p, content, true})
 	}
 	return all, nil
