@@ -45,6 +45,7 @@ type ConsumerInfo struct {
 	Args         wire.Table // not to be changed
 	Active       bool       // may be given messages
 	Single       bool       // of a queue with a single active consumer
+	Timeout      int64      // how long it may keep a delivery, in milliseconds; 0: for ever
 	Delivered    uint64     // since it began
 	Unacked      int
 }
@@ -95,6 +96,26 @@ func (m *Machine) QueueNames(vhost string) []string {
 		return nil
 	}
 	return unsortedKeys(v.queues)
+}
+
+// Declared returns how the queues of a vhost were declared, not sorted as QueueNames are not; nil for an unknown vhost. What the
+// arguments hold must not be changed.
+func (m *Machine) Declared(vhost string) []command.QueueDeclare {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	all := make([]command.QueueDeclare, 0, len(v.queues))
+	for _, name := range unsortedKeys(v.queues) {
+		all = append(all, v.queues[name].Spec)
+	}
+	return all
+}
+
+// Exclusive reports whether there is a queue of that name, and it is one connection's.
+func (m *Machine) Exclusive(vhost, name string) bool {
+	v := m.vhosts[vhost]
+	return v != nil && v.queues[name] != nil && v.queues[name].Spec.Exclusive
 }
 
 // QueueStats returns the numbers of one queue.
@@ -241,11 +262,15 @@ func (m *Machine) ChannelConsumers(of command.Owner) []ConsumerInfo {
 func describeConsumer(c *queue.Consumer) ConsumerInfo {
 	s := &c.Spec
 	active, single := c.Queue.SingleActive()
+	timeout, ends := c.Timeout()
+	if !ends {
+		timeout = 0
+	}
 	return ConsumerInfo{
 		VHost: s.VHost, Queue: s.Queue, Owner: c.Channel.Owner, Tag: s.Tag,
 		AckRequired: !s.NoAck, Exclusive: s.Exclusive, Prefetch: s.Prefetch,
 		Priority: c.Priority, Args: s.Args, Active: !single || c == active, Single: single,
-		Delivered: c.Delivered, Unacked: c.Unacked(),
+		Delivered: c.Delivered, Unacked: c.Unacked(), Timeout: timeout,
 	}
 }
 

@@ -408,7 +408,7 @@ func TestStatus(t *testing.T) {
 		"GET /api/overview": {200, `{"node":"n1","cluster_name":"warren","product_name":"Warren","product_version":"0.1",
 			"object_totals":{"connections":2,"channels":3,"queues":4,"consumers":5},"queue_totals":{"messages_ready":6,"messages_ready_details":{"rate":0.2},"messages_unacknowledged":7},
 			"listeners":[{"node":"n1","protocol":"amqp","ip_address":"0.0.0.0","port":5672}]}`},
-		"GET /api/nodes/n1": {200, `{"id":"id1","os_pid":42,"uptime":3723000,"mem_used":3145728,"mem_limit":6291456,"disk_free":1048576,"disk_free_limit":2097152,"raft_state":"Follower","raft_leader":false,"raft_applied_index":11,"raft_commit_index":12}`},
+		"GET /api/nodes/n1": {200, `{"id":"id1","os_pid":"42","uptime":3723000,"mem_used":3145728,"mem_limit":6291456,"disk_free":1048576,"disk_free_limit":2097152,"raft_state":"Follower","raft_leader":false,"raft_applied_index":11,"raft_commit_index":12}`},
 		"GET /api/cluster":  {200, `{"alarms":[{"node":"n1","resource":"disk"},{"node":"n2","resource":"memory"}]}`},
 	})
 	f.expect(t, []string{"status"}, 0, `Status of node n1 ...
@@ -456,7 +456,7 @@ Interface: 0.0.0.0, port: 5672, protocol: amqp
 		Overview, Node map[string]any
 		Alarms         []alarm
 	}
-	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc.Overview["node"] != "n1" || doc.Node["os_pid"] != 42.0 || len(doc.Alarms) != 2 {
+	if err := json.Unmarshal([]byte(out), &doc); err != nil || code != 0 || doc.Overview["node"] != "n1" || doc.Node["os_pid"] != "42" || len(doc.Alarms) != 2 {
 		t.Errorf("%d %v %s", code, err, out)
 	}
 }

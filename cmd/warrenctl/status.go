@@ -32,18 +32,18 @@ type overview struct {
 
 // node is what status prints of /api/nodes/NODE.
 type node struct {
-	PID        int    `json:"os_pid"`
-	Uptime     int64  `json:"uptime"`    // milliseconds
-	Memory     uint64 `json:"mem_used"`  // bytes, like those below
-	MemLimit   uint64 `json:"mem_limit"` // 0: none
-	DiskFree   uint64 `json:"disk_free"`
-	DiskLimit  uint64 `json:"disk_free_limit"`
-	Processors int    `json:"processors"`
-	State      string `json:"raft_state"`
-	Leader     bool   `json:"raft_leader"`
-	Applied    uint64 `json:"raft_applied_index"`
-	Commit     uint64 `json:"raft_commit_index"`
-	ID         string `json:"id"`
+	PID        json.Number `json:"os_pid"`
+	Uptime     int64       `json:"uptime"`    // milliseconds
+	Memory     uint64      `json:"mem_used"`  // bytes, like those below
+	MemLimit   uint64      `json:"mem_limit"` // 0: none
+	DiskFree   uint64      `json:"disk_free"`
+	DiskLimit  uint64      `json:"disk_free_limit"`
+	Processors int         `json:"processors"`
+	State      string      `json:"raft_state"`
+	Leader     bool        `json:"raft_leader"`
+	Applied    uint64      `json:"raft_applied_index"`
+	Commit     uint64      `json:"raft_commit_index"`
+	ID         string      `json:"id"`
 }
 
 func (o *options) statusCommand() *cobra.Command {
@@ -108,7 +108,7 @@ func (v *overview) print(w io.Writer, n *node, alarms []alarm) error {
 	}
 	var b strings.Builder
 	section(&b, "Runtime",
-		fmt.Sprintf("OS PID: %d", n.PID),
+		fmt.Sprintf("OS PID: %s", n.PID),
 		fmt.Sprintf("Uptime: %v", time.Duration(n.Uptime*int64(time.Millisecond)).Round(time.Second)),
 		fmt.Sprintf("%s version: %s", v.ProductName, v.ProductVersion),
 		"Node name: "+v.Node,

@@ -149,6 +149,7 @@ var gates = []gate{
 	gateAt(admins, admins, "queues", "{vhost}", "{queue}", "actions"),
 	gateAt(admins, admins, "reset"),
 	gateAt(admins, admins, "definitions"),
+	gateAt(admins, admins, "all-configuration"),
 	gateAt(admins, admins, "backup"),
 	gateAt(anybody, admins, "cluster-name"),
 	gateAt(monitors, admins, "cluster"),

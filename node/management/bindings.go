@@ -48,7 +48,21 @@ func (c *call) listBindings() error {
 	for _, vhost := range vhosts {
 		all = append(all, c.bindings(vhost, func(m *fsm.Machine) []topology.Binding { return m.Bindings(vhost) })...)
 	}
-	return c.listEach(len(all), func(i int) object { return bindingObject(all[i].vhost, &all[i].Binding) })
+	return c.listPlaced(all)
+}
+
+// listPlaced answers with bindings, which may be very many.
+func (c *call) listPlaced(all []placed) error {
+	return c.listFrom(source{
+		n: len(all),
+		key: keysOf(map[string]func(i int) any{
+			"vhost":       func(i int) any { return all[i].vhost },
+			"source":      func(i int) any { return all[i].Source },
+			"destination": func(i int) any { return all[i].Destination },
+			"routing_key": func(i int) any { return all[i].Key },
+		}),
+		build: eachOf(func(i int) object { return bindingObject(all[i].vhost, &all[i].Binding) }),
+	})
 }
 
 // bindings returns what read gives, sorted. There may be very many, so the machine stands still
@@ -66,8 +80,7 @@ func (c *call) bindings(vhost string, read func(*fsm.Machine) []topology.Binding
 
 // listSome lists bindings of the vhost of the path.
 func (c *call) listSome(read func(*fsm.Machine) []topology.Binding) error {
-	all := c.bindings(c.params["vhost"], read)
-	return c.listEach(len(all), func(i int) object { return bindingObject(all[i].vhost, &all[i].Binding) })
+	return c.listPlaced(c.bindings(c.params["vhost"], read))
 }
 
 func bindingObject(vhost string, b *topology.Binding) object {

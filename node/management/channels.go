@@ -51,7 +51,13 @@ func (c *call) listChannelsOf(refs []ConnectionRef) error {
 	return c.listFrom(source{
 		n:    len(all),
 		name: func(i int) string { return channelName(all[i].conn.Name, all[i].number) },
-		key:  func(path []string) func(i int) any { return channelKey(all, path) },
+		key: keysOf(map[string]func(i int) any{
+			"name":   func(i int) any { return channelName(all[i].conn.Name, all[i].number) },
+			"number": func(i int) any { return all[i].number },
+			"user":   func(i int) any { return all[i].conn.User },
+			"vhost":  func(i int) any { return all[i].conn.VHost },
+			"node":   func(i int) any { return all[i].conn.Node },
+		}),
 		build: func(which []int) ([]object, error) {
 			some := make([]channelRef, len(which))
 			for k, i := range which {
@@ -60,22 +66,6 @@ func (c *call) listChannelsOf(refs []ConnectionRef) error {
 			return c.channelList(some)
 		},
 	})
-}
-
-func channelKey(all []channelRef, path []string) func(i int) any {
-	switch strings.Join(path, ".") {
-	case "name":
-		return func(i int) any { return channelName(all[i].conn.Name, all[i].number) }
-	case "number":
-		return func(i int) any { return all[i].number }
-	case "user":
-		return func(i int) any { return all[i].conn.User }
-	case "vhost":
-		return func(i int) any { return all[i].conn.VHost }
-	case "node":
-		return func(i int) any { return all[i].conn.Node }
-	}
-	return nil
 }
 
 // channelList describes channels, nil for those that have gone.

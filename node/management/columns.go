@@ -22,6 +22,20 @@ func parseColumns(s string) columns {
 	return all
 }
 
+// wanted are the fields that the items of a list are made with: those of the answer, and those that it is filtered and sorted by. nil: all.
+func (c *call) wanted() columns {
+	v := c.r.URL.Query()
+	all := parseColumns(v.Get("columns"))
+	if all == nil {
+		return nil
+	}
+	all.add([]string{"name"})
+	if s := v.Get("sort"); s != "" {
+		all.add(strings.Split(s, "."))
+	}
+	return all
+}
+
 func (c columns) add(path []string) {
 	below, there := c[path[0]]
 	switch {
@@ -82,6 +96,19 @@ func (c columns) has(name string) bool {
 	}
 	_, ok := c[name]
 	return ok
+}
+
+// hasAny reports whether a field is asked for whose name begins so.
+func (c columns) hasAny(prefix string) bool {
+	if c == nil {
+		return true
+	}
+	for name := range c {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func lookup(o object, path []string) (any, bool) {

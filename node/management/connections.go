@@ -74,7 +74,14 @@ func (c *call) listConnections() error {
 	return c.listFrom(source{
 		n:    len(refs),
 		name: func(i int) string { return refs[i].Name },
-		key:  func(path []string) func(i int) any { return connectionKey(refs, path) },
+		key: keysOf(map[string]func(i int) any{
+			"name":         func(i int) any { return refs[i].Name },
+			"user":         func(i int) any { return refs[i].User },
+			"vhost":        func(i int) any { return refs[i].VHost },
+			"node":         func(i int) any { return refs[i].Node },
+			"channels":     func(i int) any { return len(refs[i].Channels) },
+			"connected_at": func(i int) any { return refs[i].ConnectedAt },
+		}),
 		build: func(which []int) ([]object, error) {
 			keys := make([]ConnectionKey, len(which))
 			for k, i := range which {
@@ -83,24 +90,6 @@ func (c *call) listConnections() error {
 			return c.connectionList(keys)
 		},
 	})
-}
-
-func connectionKey(refs []ConnectionRef, path []string) func(i int) any {
-	switch strings.Join(path, ".") {
-	case "name":
-		return func(i int) any { return refs[i].Name }
-	case "user":
-		return func(i int) any { return refs[i].User }
-	case "vhost":
-		return func(i int) any { return refs[i].VHost }
-	case "node":
-		return func(i int) any { return refs[i].Node }
-	case "channels":
-		return func(i int) any { return len(refs[i].Channels) }
-	case "connected_at":
-		return func(i int) any { return refs[i].ConnectedAt }
-	}
-	return nil
 }
 
 // connectionList describes connections in the order of the keys, nil for those that have gone.
@@ -121,7 +110,9 @@ func (c *call) connectionList(keys []ConnectionKey) ([]object, error) {
 }
 
 func connectionObject(conn *Connection) (object, error) {
-	o, err := toObject(conn)
+	bare := *conn
+	bare.ChannelInfos = nil // they are much, and not wanted here
+	o, err := toObject(&bare)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,8 @@ func consumerObject(i *fsm.ConsumerInfo, who *owners) object {
 		"active":          i.Active,
 		"activity_status": activityStatus(i),
 		"arguments":       tableToJSON(i.Args),
+		// In RabbitMQ too a number always; clients refuse a list with another value.
+		"consumer_timeout": i.Timeout,
 	}
 }
 

@@ -21,31 +21,75 @@ type definition struct {
 	// global says that it belongs to no vhost: it is left out where one is asked for.
 	global bool
 	// export lists what there is in some vhosts; nil: another one of that name does.
-	export func(m *fsm.Machine, vhosts []string) []object
+	export exporter
 	// parse makes the command that declares one. The vhost is the one that its file
 	// belongs to, empty when the item names its own. No command: nothing is to be done.
 	parse func(c *call, item json.RawMessage, vhost string) (command.Command, error)
 }
 
+// An exporter copies what there is of a kind, with the machine under its lock, and returns what describes it: that is called when the
+// machine goes on. All kinds of a file are copied at one moment, so they fit together.
+type exporter func(m *fsm.Machine, vhosts []string) (describe func() []object)
+
+// atOnce is the exporter of what there is little of.
+func atOnce(list func(m *fsm.Machine, vhosts []string) []object) exporter {
+	return func(m *fsm.Machine, vhosts []string) func() []object {
+		all := list(m, vhosts)
+		return func() []object { return all }
+	}
+}
+
+// ofAll is the exporter of what belongs to no vhost.
+func ofAll[T any](read func(m *fsm.Machine) []T, describe func(T) object) exporter {
+	return func(m *fsm.Machine, _ []string) func() []object {
+		all := read(m)
+		return func() []object {
+			list := make([]object, len(all))
+			for i, one := range all {
+				list[i] = describe(one)
+			}
+			return list
+		}
+	}
+}
+
+// ofVHosts is the exporter of what belongs to one. describe is given all of a vhost, as read found it.
+func ofVHosts[T any](read func(m *fsm.Machine, vhost string) T, describe func(vhost string, found T) []object) exporter {
+	return func(m *fsm.Machine, vhosts []string) func() []object {
+		found := make([]T, len(vhosts))
+		for i, vhost := range vhosts {
+			found[i] = read(m, vhost)
+		}
+		return func() (list []object) {
+			for i, vhost := range vhosts {
+				list = append(list, describe(vhost, found[i])...)
+			}
+			return list
+		}
+	}
+}
+
 // definitionKinds are all kinds, each after what it needs.
 var definitionKinds = []definition{
-	{name: "vhosts", global: true, export: exportVHosts, parse: parseVHost},
-	{name: "users", global: true, export: exportUsers, parse: parseUser},
+	{name: "vhosts", global: true, export: atOnce(exportVHosts), parse: parseVHost},
+	{name: "users", global: true, export: ofAll(readUsers, limitedUser.object), parse: parseUser},
 	{name: "users", global: true, parse: parseUserLimits}, // once they are there
-	{name: "permissions", global: true, export: exportPermissions, parse: parsePermission},
-	{name: "topic_permissions", global: true, export: exportTopicPermissions, parse: parseTopicPermission},
-	{name: "global_parameters", global: true, export: exportGlobalParameters, parse: parseGlobalParameter},
-	{name: "parameters", export: exportParameters, parse: parseParameter},
-	{name: "policies", export: exportPolicies, parse: parsePolicy},
-	{name: "exchanges", export: exportExchanges, parse: parseExchange},
-	{name: "queues", export: exportQueues, parse: parseQueue},
-	{name: "bindings", export: exportBindings, parse: parseBinding},
+	{name: "permissions", global: true, export: ofAll(readPermissions, permissionObject), parse: parsePermission},
+	{name: "topic_permissions", global: true, export: ofAll(readTopicPermissions, topicPermissionObject), parse: parseTopicPermission},
+	{name: "global_parameters", global: true, export: atOnce(exportGlobalParameters), parse: parseGlobalParameter},
+	{name: "parameters", export: atOnce(exportParameters), parse: parseParameter},
+	{name: "policies", export: atOnce(exportPolicies), parse: parsePolicy},
+	{name: "exchanges", export: ofVHosts((*fsm.Machine).Exchanges, exportExchanges), parse: parseExchange},
+	{name: "queues", export: ofVHosts((*fsm.Machine).Declared, exportQueues), parse: parseQueue},
+	{name: "bindings", export: ofVHosts(readBindings, exportBindings), parse: parseBinding},
 }
 
 func (s *server) definitionRoutes() []route {
 	return []route{
 		handle(http.MethodGet, "definitions", (*call).exportDefinitions),
 		handle(http.MethodPost, "definitions", (*call).importDefinitions),
+		handle(http.MethodGet, "all-configuration", (*call).exportDefinitions), // their name of long ago
+		handle(http.MethodPost, "all-configuration", (*call).importDefinitions),
 		handle(http.MethodGet, "definitions/{vhost}", (*call).exportDefinitions),
 		handle(http.MethodPost, "definitions/{vhost}", (*call).importDefinitions),
 	}
@@ -68,23 +112,26 @@ func (c *call) exportDefinitions() error {
 		all["rabbitmq_definition_format"] = "single_virtual_host"
 		all["original_vhost_name"] = vhosts[0]
 	}
+	describe := make(map[string]func() []object)
 	c.view(func(m *fsm.Machine) {
 		for _, d := range definitionKinds {
-			if one && d.global || d.export == nil {
-				continue
+			if d.export != nil && !(one && d.global) {
+				describe[d.name] = d.export(m, vhosts)
 			}
-			list := d.export(m, vhosts)
-			if list == nil {
-				list = []object{}
-			}
-			if one {
-				for _, o := range list {
-					delete(o, "vhost")
-				}
-			}
-			all[d.name] = list
 		}
 	})
+	for name, list := range describe {
+		found := list()
+		if found == nil {
+			found = []object{}
+		}
+		if one {
+			for _, o := range found {
+				delete(o, "vhost")
+			}
+		}
+		all[name] = found
+	}
 	if name := c.r.URL.Query().Get("download"); name != "" {
 		c.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name))
 	}
@@ -270,18 +317,16 @@ func parseVHost(c *call, raw json.RawMessage, _ string) (command.Command, error)
 	return cmd, nil
 }
 
-func exportExchanges(m *fsm.Machine, vhosts []string) []object {
+func exportExchanges(vhost string, all []topology.Exchange) []object {
 	var list []object
-	for _, vhost := range vhosts {
-		for _, x := range m.Exchanges(vhost) {
-			if x.Name == "" || strings.HasPrefix(x.Name, "amq.") {
-				continue
-			}
-			list = append(list, object{
-				"name": x.Name, "vhost": vhost, "type": x.Type, "durable": x.Durable,
-				"auto_delete": x.AutoDelete, "internal": x.Internal, "arguments": tableToJSON(x.Args),
-			})
+	for _, x := range all {
+		if x.Name == "" || strings.HasPrefix(x.Name, "amq.") {
+			continue
 		}
+		list = append(list, object{
+			"name": x.Name, "vhost": vhost, "type": x.Type, "durable": x.Durable,
+			"auto_delete": x.AutoDelete, "internal": x.Internal, "arguments": tableToJSON(x.Args),
+		})
 	}
 	return list
 }
@@ -311,15 +356,14 @@ func parseExchange(c *call, raw json.RawMessage, vhost string) (command.Command,
 }
 
 // exportQueues leaves out exclusive queues: they are their connection's.
-func exportQueues(m *fsm.Machine, vhosts []string) []object {
-	var list []object
-	for _, vhost := range vhosts {
-		for _, q := range m.Queues(vhost) {
-			if !q.Exclusive {
-				list = append(list, object{
-					"name": q.Name, "vhost": vhost, "durable": q.Durable, "auto_delete": q.AutoDelete, "arguments": tableToJSON(q.Args),
-				})
-			}
+func exportQueues(vhost string, all []command.QueueDeclare) []object {
+	slices.SortFunc(all, func(a, b command.QueueDeclare) int { return strings.Compare(a.Name, b.Name) })
+	list := make([]object, 0, len(all))
+	for i := range all {
+		if q := &all[i]; !q.Exclusive {
+			list = append(list, object{
+				"name": q.Name, "vhost": vhost, "durable": q.Durable, "auto_delete": q.AutoDelete, "arguments": tableToJSON(q.Args),
+			})
 		}
 	}
 	return list
@@ -356,19 +400,19 @@ func parseQueue(c *call, raw json.RawMessage, vhost string) (command.Command, er
 	}, err
 }
 
-func exportBindings(m *fsm.Machine, vhosts []string) []object {
-	var list []object
-	for _, vhost := range vhosts {
-		all := m.Bindings(vhost)
-		topology.SortBindings(all) // so that equal definitions give equal files
-		for _, b := range all {
-			if q, ok := m.Queue(vhost, b.Destination); b.Source == "" || !b.ToExchange && ok && q.Exclusive {
-				continue
-			}
-			o := bindingObject(vhost, &b)
-			delete(o, "properties_key")
-			list = append(list, o)
-		}
+// readBindings leaves out those of exclusive queues, and of the default exchange.
+func readBindings(m *fsm.Machine, vhost string) []topology.Binding {
+	return slices.DeleteFunc(m.Bindings(vhost), func(b topology.Binding) bool {
+		return b.Source == "" || !b.ToExchange && m.Exclusive(vhost, b.Destination)
+	})
+}
+
+func exportBindings(vhost string, all []topology.Binding) []object {
+	topology.SortBindings(all) // so that equal definitions give equal files
+	list := make([]object, len(all))
+	for i := range all {
+		list[i] = bindingObject(vhost, &all[i])
+		delete(list[i], "properties_key")
 	}
 	return list
 }

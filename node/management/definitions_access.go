@@ -4,17 +4,9 @@ import (
 	"encoding/json"
 
 	"warren/fsm"
+	"warren/fsm/access"
 	"warren/fsm/command"
 )
-
-// exportUsers has the hashes of their passwords: a file of definitions is a secret.
-func exportUsers(m *fsm.Machine, _ []string) []object {
-	var list []object
-	for _, u := range m.Access().Users() {
-		list = append(list, userObject(m, u))
-	}
-	return list
-}
 
 func parseUser(c *call, raw json.RawMessage, _ string) (command.Command, error) {
 	var u struct {
@@ -53,13 +45,7 @@ func parseUserLimits(_ *call, raw json.RawMessage, _ string) (command.Command, e
 	return &command.UserLimits{User: u.Name, Limits: change}, nil
 }
 
-func exportPermissions(m *fsm.Machine, _ []string) []object {
-	var list []object
-	for _, p := range m.Access().Permissions() {
-		list = append(list, permissionObject(p))
-	}
-	return list
-}
+func readPermissions(m *fsm.Machine) []access.Permission { return m.Access().Permissions() }
 
 func parsePermission(c *call, raw json.RawMessage, _ string) (command.Command, error) {
 	var p command.PermissionSet
@@ -70,12 +56,8 @@ func parsePermission(c *call, raw json.RawMessage, _ string) (command.Command, e
 	return &p, err
 }
 
-func exportTopicPermissions(m *fsm.Machine, _ []string) []object {
-	var list []object
-	for _, p := range m.Access().TopicPermissions() {
-		list = append(list, object{"user": p.User, "vhost": p.VHost, "exchange": p.Exchange, "write": p.Write, "read": p.Read})
-	}
-	return list
+func readTopicPermissions(m *fsm.Machine) []access.TopicPermission {
+	return m.Access().TopicPermissions()
 }
 
 func parseTopicPermission(c *call, raw json.RawMessage, _ string) (command.Command, error) {

@@ -53,6 +53,9 @@ func TestDefinitions(t *testing.T) {
 			{"source":"x","vhost":"/","destination":"y","destination_type":"exchange","arguments":{"k":"v"}},
 			{"vhost":"v"},{"vhost":"v"}]}`)
 	file := a.request("GET", "/api/definitions", "").Body.String()
+	if old := a.request("GET", "/api/all-configuration", "").Body.String(); old != file {
+		t.Errorf("by their old name: %s", old)
+	}
 	other := newAPI(t)
 	for range 2 { // the second time all is there
 		other.do("POST", "/api/definitions", file, 204, "")

@@ -51,35 +51,45 @@ func (c *call) listExchanges() error {
 			all = append(all, placedExchange{vhost, x})
 		}
 	}
+	want := c.wanted()
 	return c.listFrom(source{
 		n:    len(all),
 		name: func(i int) string { return all[i].Name },
+		key: keysOf(map[string]func(i int) any{
+			"name":  func(i int) any { return all[i].Name },
+			"vhost": func(i int) any { return all[i].vhost },
+			"type":  func(i int) any { return all[i].Type },
+		}),
 		build: func(which []int) ([]object, error) {
 			list := make([]object, len(which))
 			c.viewEach(len(which), func(m *fsm.Machine, k int) {
 				x := &all[which[k]]
-				list[k] = c.exchangeObject(m, x.vhost, x.Exchange, rates)
+				list[k] = c.exchangeObject(m, x.vhost, x.Exchange, rates, want)
 			})
 			return list, nil
 		},
 	})
 }
 
-func (c *call) exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange, rates *sampleRange) object {
-	p := m.ExchangePolicy(vhost, x.Name)
+// exchangeObject describes an exchange with the fields that are wanted, and some that cost nothing.
+func (c *call) exchangeObject(m *fsm.Machine, vhost string, x topology.Exchange, rates *sampleRange, want columns) object {
 	o := object{
-		"name":                        x.Name,
-		"vhost":                       vhost,
-		"type":                        x.Type,
-		"durable":                     x.Durable,
-		"auto_delete":                 x.AutoDelete,
-		"internal":                    x.Internal,
-		"arguments":                   tableToJSON(x.Args),
-		"policy":                      orNil(p.Policy),
-		"operator_policy":             orNil(p.OperatorPolicy),
-		"effective_policy_definition": tableToJSON(p.Effective),
+		"name":        x.Name,
+		"vhost":       vhost,
+		"type":        x.Type,
+		"durable":     x.Durable,
+		"auto_delete": x.AutoDelete,
+		"internal":    x.Internal,
 	}
-	if !c.flag("disable_stats") {
+	if want.has("arguments") {
+		o["arguments"] = tableToJSON(x.Args)
+	}
+	if want.has("policy") || want.has("operator_policy") || want.has("effective_policy_definition") {
+		p := m.ExchangePolicy(vhost, x.Name)
+		o["policy"], o["operator_policy"] = orNil(p.Policy), orNil(p.OperatorPolicy)
+		o["effective_policy_definition"] = tableToJSON(p.Effective)
+	}
+	if !c.flag("disable_stats") && (want.has("message_stats") || want.has(samplesSince)) {
 		t := m.Traffic(vhost, x.Name)
 		stats := c.sampler.survey.exchange(entityName{vhost, x.Name}, rates != nil)
 		o["message_stats"] = object{
@@ -120,7 +130,7 @@ func (c *call) exchange() error {
 		return err
 	}
 	var o object
-	c.view(func(m *fsm.Machine) { o = c.exchangeObject(m, c.params["vhost"], x, rates) })
+	c.view(func(m *fsm.Machine) { o = c.exchangeObject(m, c.params["vhost"], x, rates, nil) })
 	return c.one(o)
 }
 

@@ -112,6 +112,11 @@ type source struct {
 	build func(which []int) ([]object, error)
 }
 
+// keysOf is the key of a source that has some fields at hand, by their names.
+func keysOf(at map[string]func(i int) any) func(path []string) func(i int) any {
+	return func(path []string) func(i int) any { return at[strings.Join(path, ".")] }
+}
+
 // list answers with items as the query parameters ask: filtered by name, sorted,
 // cut to one page and to some columns.
 func (c *call) list(items []object) error {

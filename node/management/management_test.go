@@ -51,6 +51,8 @@ type broker struct {
 	leader        string // whom leadership was handed to last
 	hashing       error  // what State fails with
 
+	longest time.Duration // that a View took
+
 	image     io.Reader // what Backup gives; nil: it fails
 	imageSize int64
 	noBackup  error
@@ -123,7 +125,9 @@ func (b *broker) must(cmd command.Command) {
 func (b *broker) View(f func(*fsm.Machine)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	began := time.Now()
 	f(b.machine)
+	b.longest = max(b.longest, time.Since(began))
 }
 
 func (b *broker) CaughtUp() bool { return !b.behind }
@@ -651,7 +655,7 @@ func TestNodes(t *testing.T) {
 	a.do("GET", "/api/nodes", "", 200, `[
 		{"name":"n1","running":true,"raft_leader":false,"raft_voter":true,"raft_commit_index":12,"processors":4,
 		 "mem_used":5,"mem_limit":10,"mem_alarm":false,"disk_free":1,"disk_free_limit":2,"disk_free_alarm":true},
-		{"name":"n2","running":true,"raft_leader":true,"os_pid":42,"uptime":1000,
+		{"name":"n2","running":true,"raft_leader":true,"os_pid":"42","proc_total":2147483647,"sockets_total":0,"uptime":1000,
 		 "mem_used":11,"mem_limit":10,"mem_alarm":true,"disk_free":3,"disk_free_limit":2,"disk_free_alarm":false},
 		{"name":"n3","running":false,"mem_alarm":false,"disk_free_alarm":false}]`)
 	a.do("GET", "/api/nodes/n2", "", 200, `{"name":"n2","cluster_address":"127.0.0.1:7901"}`)

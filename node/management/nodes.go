@@ -3,7 +3,9 @@ package management
 import (
 	"errors"
 	"maps"
+	"math"
 	"net/http"
+	"strconv"
 )
 
 func (s *server) nodeRoutes() []route {
@@ -89,6 +91,8 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 		delete(numbers, "memory") // nodes/{node}/memory shows it
 		maps.Copy(o, numbers)
 		o["mem_calculation_strategy"] = "rss"
+		o["os_pid"] = strconv.Itoa(s.PID) // a text, as clients want it
+		o["proc_total"], o["sockets_total"] = mostProcesses, s.FDTotal
 	}
 	if h, ok := over.all[m.ID]; ok {
 		for i, name := range nodeGauges {
@@ -106,8 +110,12 @@ func (c *call) nodeObject(m Member, info *ClusterInfo, stats map[string]NodeStat
 	o["exchange_types"] = exchangeTypes
 	o["applications"] = []object{{"name": productName, "description": productName, "version": c.cfg.Version}}
 	o["contexts"] = c.contexts()
+	o["db_dir"] = c.tuned.Load().settings["data_dir"]
 	return o, nil
 }
+
+// mostProcesses stands for how many goroutines there may be: only memory bounds them, and clients want a number.
+const mostProcesses = math.MaxInt32
 
 // transferLeadership makes another node lead.
 func (c *call) transferLeadership() error {

@@ -3,6 +3,7 @@ package management
 import (
 	"net/http"
 	"runtime"
+	"slices"
 
 	"warren/fsm"
 )
@@ -49,6 +50,7 @@ func (c *call) overview() error {
 		"rabbitmq_version":              apiLevel,
 		"go_version":                    runtime.Version(),
 		"erlang_version":                runtime.Version(), // tools want something to show
+		"erlang_full_version":           runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 		"cluster_name":                  info.Name,
 		"cluster_tags":                  object{},
 		"node_tags":                     object{},
@@ -60,16 +62,22 @@ func (c *call) overview() error {
 		"enable_queue_totals":           c.flag("enable_queue_totals"),
 		"statistics_db_event_queue":     0,
 	}
-	t := c.totals()
-	o["object_totals"] = object{"exchanges": t.Exchanges, "queues": t.Queues, "consumers": t.Consumers}
 	if c.isMonitor() {
 		o["listeners"], o["contexts"] = c.listeners(), c.contexts()
 	}
+	if want := c.wanted(); !slices.ContainsFunc(overviewSums, want.has) { // nobody need be asked, and nothing summed up
+		return c.one(o)
+	}
+	t := c.totals()
+	o["object_totals"] = object{"exchanges": t.Exchanges, "queues": t.Queues, "consumers": t.Consumers}
 	if err := c.addTotals(o, &t, bare); err != nil {
 		return err
 	}
 	return c.one(o)
 }
+
+// overviewSums are the fields of the overview that are sums over all queues or nodes.
+var overviewSums = []string{"object_totals", "queue_totals", "message_stats", "churn_rates"}
 
 // addTotals adds what changes all the time.
 func (c *call) addTotals(o object, t *fsm.Totals, bare bool) error {
@@ -97,7 +105,7 @@ func (c *call) addTotals(o object, t *fsm.Totals, bare bool) error {
 	o["queue_totals"] = queues
 	if !c.isMonitor() { // the sums of its vhosts, of which there are no samples
 		counts := countsOf(&fsm.QueueStats{Ready: t.Ready, Unacked: t.Unacked, Parked: t.Parked, Delayed: t.Retrying, Counters: t.Counters})
-		o["message_stats"] = messageStats(&counts, &objectStats{}, nil)
+		o["message_stats"] = messageStats(&counts, &objectStats{}, nil, nil)
 		o["churn_rates"] = object{}
 		return nil
 	}

@@ -139,8 +139,7 @@ func (c *call) queueObjects(infos []fsm.QueueInfo) ([]object, error) {
 	if err != nil {
 		return nil, err
 	}
-	columns := parseColumns(c.r.URL.Query().Get("columns"))
-	_, heads := columns[headTimestamp]
+	_, heads := d.want[headTimestamp]
 	list := make([]object, len(infos))
 	var owned []ownedQueue
 	for i := range infos {
@@ -169,7 +168,7 @@ type ownedQueue struct {
 // it out: other nodes have to be asked for that.
 func (c *call) addOwners(queues []ownedQueue) error {
 	const field = "owner_pid_details"
-	if len(queues) == 0 || !parseColumns(c.r.URL.Query().Get("columns")).has(field) {
+	if len(queues) == 0 || !c.wanted().has(field) {
 		return nil
 	}
 	owners := make([]command.Owner, len(queues))
@@ -240,9 +239,14 @@ func (c *call) queue() error {
 		return err
 	}
 	o := list[0]
-	o[headTimestamp] = c.headTimestamp(&q)
-	if o["consumer_details"], err = c.consumersOfQueue(q.VHost, q.Name); err != nil {
-		return err
+	want := c.wanted()
+	if want.has(headTimestamp) {
+		o[headTimestamp] = c.headTimestamp(&q)
+	}
+	if want.has("consumer_details") {
+		if o["consumer_details"], err = c.consumersOfQueue(q.VHost, q.Name); err != nil {
+			return err
+		}
 	}
 	return c.one(o)
 }

@@ -77,6 +77,7 @@ func (c *call) shovelStatuses(vhosts []string) []object {
 		}
 	}
 	list := []object{}
+	info := c.cluster()
 	c.view(func(m *fsm.Machine) {
 		for _, vhost := range vhosts {
 			for _, p := range m.Parameters(vhost) {
@@ -85,8 +86,7 @@ func (c *call) shovelStatuses(vhosts []string) []object {
 				}
 				s := running[key{vhost, p.Name}]
 				if s == nil {
-					list = append(list, object{"name": p.Name, "vhost": vhost, "type": "dynamic", "state": shovel.Starting})
-					continue
+					s = &ShovelStatus{Node: cmp.Or(info.Leader, info.Node), VHost: vhost, Name: p.Name, State: shovel.Starting, Changed: time.Now()}
 				}
 				list = append(list, s.object())
 			}

@@ -291,9 +291,11 @@ func (s *objectStats) sample(i int, at int64) uint64 {
 // addSince says from when on samples are known, in milliseconds since the Unix epoch, where samples were asked for.
 func (s *objectStats) addSince(o object) {
 	if s.past != nil {
-		o["samples_since"] = s.past.at[0]
+		o[samplesSince] = s.past.at[0]
 	}
 }
+
+const samplesSince = "samples_since"
 
 // details returns what stands beside the i-th number.
 func (s *objectStats) details(r *sampleRange, i int) object {

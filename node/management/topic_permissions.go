@@ -25,11 +25,15 @@ func (c *call) topicPermissionsAsked() []object {
 	c.access(func(a *access.State) {
 		for _, p := range a.TopicPermissions() {
 			if c.asked(p.User, p.VHost) && (!byExchange || plainExchange(exchange) == p.Exchange) {
-				list = append(list, object{"user": p.User, "vhost": p.VHost, "exchange": p.Exchange, "write": p.Write, "read": p.Read})
+				list = append(list, topicPermissionObject(p))
 			}
 		}
 	})
 	return list
+}
+
+func topicPermissionObject(p access.TopicPermission) object {
+	return object{"user": p.User, "vhost": p.VHost, "exchange": p.Exchange, "write": p.Write, "read": p.Read}
 }
 
 func (c *call) listTopicPermissions() error {

@@ -35,11 +35,26 @@ func (s *server) userRoutes() []route {
 // defaultHashing is what a password hash is taken for when its algorithm is not named.
 const defaultHashing = "rabbit_password_hashing_sha256"
 
-func userObject(m *fsm.Machine, u access.User) object {
+// A limitedUser is a user with its limits.
+type limitedUser struct {
+	access.User
+	limits []command.Limit
+}
+
+func (u limitedUser) object() object {
 	return object{
-		"name": u.Name, "password_hash": u.Hash, "hashing_algorithm": u.Algorithm, "tags": listOf(u.Tags),
-		"limits": limitsObject(m.UserLimits(u.Name)),
+		"name": u.Name, "password_hash": u.Hash, "hashing_algorithm": u.Algorithm, "tags": listOf(u.Tags), "limits": limitsObject(u.limits),
 	}
+}
+
+// readUsers returns all users, sorted by name.
+func readUsers(m *fsm.Machine) []limitedUser {
+	users := m.Access().Users()
+	all := make([]limitedUser, len(users))
+	for i, u := range users {
+		all[i] = limitedUser{u, m.UserLimits(u.Name)}
+	}
+	return all
 }
 
 // listOf makes a list that JSON does not show as null.
@@ -63,16 +78,17 @@ func (c *call) listUsersWithoutPermissions() error {
 }
 
 func (c *call) listUsersThat(keep func(a *access.State, name string) bool) error {
-	var list []object
+	var all []limitedUser
 	c.view(func(m *fsm.Machine) {
 		a := m.Access()
-		for _, u := range a.Users() {
-			if keep(a, u.Name) {
-				list = append(list, userObject(m, u))
-			}
-		}
+		all = slices.DeleteFunc(readUsers(m), func(u limitedUser) bool { return !keep(a, u.Name) })
 	})
-	return c.list(list)
+	return c.listFrom(source{
+		n:     len(all),
+		name:  func(i int) string { return all[i].Name },
+		key:   keysOf(map[string]func(i int) any{"name": func(i int) any { return all[i].Name }}),
+		build: eachOf(func(i int) object { return all[i].object() }),
+	})
 }
 
 // findUser returns the user of the path.
@@ -92,7 +108,7 @@ func (c *call) getUser() error {
 		return err
 	}
 	var o object
-	c.view(func(m *fsm.Machine) { o = userObject(m, u) })
+	c.view(func(m *fsm.Machine) { o = limitedUser{u, m.UserLimits(u.Name)}.object() })
 	return c.one(o)
 }
 

@@ -55,16 +55,17 @@ func (c *call) listVHosts() error {
 	if err != nil {
 		return err
 	}
-	state := c.vhostState()
+	state, want := c.vhostState(), c.wanted()
 	return c.listFrom(source{
 		n:     len(names),
 		name:  func(i int) string { return names[i] },
-		build: eachOf(func(i int) object { return c.vhostObject(names[i], state) }),
+		key:   keysOf(map[string]func(i int) any{"name": func(i int) any { return names[i] }}),
+		build: eachOf(func(i int) object { return c.vhostObject(names[i], state, want) }),
 	})
 }
 
 func (c *call) vhost() error {
-	o := c.vhostObject(c.params["vhost"], c.vhostState())
+	o := c.vhostObject(c.params["vhost"], c.vhostState(), c.wanted())
 	if o == nil {
 		return errNotFound
 	}
@@ -82,8 +83,8 @@ func (c *call) vhostState() object {
 	return state
 }
 
-// vhostObject describes a vhost, nil for an unknown one.
-func (c *call) vhostObject(name string, state object) object {
+// vhostObject describes a vhost, nil for an unknown one. Sums over its queues are there when any of them is wanted.
+func (c *call) vhostObject(name string, state object, want columns) object {
 	var v fsm.VHostInfo
 	found := false
 	traced := false
@@ -91,10 +92,6 @@ func (c *call) vhostObject(name string, state object) object {
 	if !found {
 		return nil
 	}
-	var sum fsm.Totals
-	c.addVHost(&sum, name)
-	counts := countsOf(&fsm.QueueStats{Ready: sum.Ready, Unacked: sum.Unacked, Parked: sum.Parked, Delayed: sum.Retrying, Counters: sum.Counters})
-	stats := c.sampler.survey.vhost(name, false)
 	tags := v.Tags
 	if tags == nil {
 		tags = []string{}
@@ -103,11 +100,17 @@ func (c *call) vhostObject(name string, state object) object {
 	o := object{
 		"name": name, "description": v.Description, "tags": tags, "default_queue_type": kind,
 		"tracing": traced, "cluster_state": state, "protected_from_deletion": v.Protected,
-		"metadata":         object{"description": v.Description, "tags": tags, "default_queue_type": kind},
-		"messages_parked":  sum.Parked,
-		"messages_delayed": sum.Retrying,
-		"message_stats":    messageStats(&counts, &stats, nil),
+		"metadata": object{"description": v.Description, "tags": tags, "default_queue_type": kind},
 	}
+	if !want.hasAny("message") {
+		return o
+	}
+	var sum fsm.Totals
+	c.addVHost(&sum, name)
+	counts := countsOf(&fsm.QueueStats{Ready: sum.Ready, Unacked: sum.Unacked, Parked: sum.Parked, Delayed: sum.Retrying, Counters: sum.Counters})
+	stats := c.sampler.survey.vhost(name, false)
+	o["messages_parked"], o["messages_delayed"] = sum.Parked, sum.Retrying
+	o["message_stats"] = messageStats(&counts, &stats, nil, nil)
 	addLengths(o, &counts, &stats, nil)
 	return o
 }

@@ -39,23 +39,30 @@ var delivering = []string{"deliver", "deliver_no_ack", "get", "get_no_ack"}
 // isDelivering reports whether a count is part of deliver_get.
 func isDelivering(name string) bool { return slices.Contains(delivering, name) }
 
-// messageStats gives the counts of a queue, or of all of a vhost, RabbitMQ's form.
-func messageStats(now *queueCounts, stats *objectStats, r *sampleRange) object {
+// messageStats gives the counts of a queue, or of all of a vhost, RabbitMQ's form, as far as they are wanted.
+func messageStats(now *queueCounts, stats *objectStats, r *sampleRange, want columns) object {
 	o := object{}
 	sum := uint64(0)
 	var parts []int
 	for i, name := range queueSeries[:queueGauges] {
-		o[name], o[name+"_details"] = now[i], stats.details(r, i)
+		if want.has(name) || want.has(name+detailsEnd) {
+			o[name], o[name+detailsEnd] = now[i], stats.details(r, i)
+		}
 		if isDelivering(name) {
 			sum += now[i]
 			parts = append(parts, i)
 		}
 	}
-	o["deliver_get"], o["deliver_get_details"] = sum, stats.sumDetails(r, parts)
+	if want.has("deliver_get") || want.has("deliver_get"+detailsEnd) {
+		o["deliver_get"], o["deliver_get"+detailsEnd] = sum, stats.sumDetails(r, parts)
+	}
 	return o
 }
 
-// addLengths adds how many messages a queue, or a vhost, has, with their details.
+// detailsEnd ends the names of fields that say more of a count.
+const detailsEnd = "_details"
+
+// addLengths adds how many messages a vhost has, with their details.
 func addLengths(o object, now *queueCounts, stats *objectStats, r *sampleRange) {
 	for i := queueGauges; i < len(queueSeries); i++ {
 		o[queueSeries[i]], o[queueSeries[i]+"_details"] = now[i], stats.details(r, i)
