@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"warren/cluster"
 	"warren/node/management"
@@ -291,6 +292,10 @@ type nodeHistory struct {
 	History management.HistoryAnswer
 }
 
+// numbersPatience is how long a node may take to tell its numbers, which it has at hand. One that stands still is not known to be gone
+// for some seconds: whoever looks at the cluster meanwhile is to see that, and the others.
+const numbersPatience = 2 * time.Second
+
 // answerHistory waits for the parts that are made after the cluster.
 func (n *Node) answerHistory(_ context.Context, _ string, payload []byte) ([]byte, error) {
 	var q management.HistoryQuery
@@ -307,6 +312,8 @@ func (n *Node) answerHistory(_ context.Context, _ string, payload []byte) ([]byt
 // node's id; a node that does not answer is left out.
 func (n *Node) History(ctx context.Context, q management.HistoryQuery) map[string]management.HistoryAnswer {
 	all := make(map[string]management.HistoryAnswer)
+	ctx, cancel := context.WithTimeout(ctx, numbersPatience)
+	defer cancel()
 	payload, err := json.Marshal(q)
 	if err != nil {
 		n.log.Error("question for statistics", "err", err)
@@ -327,6 +334,8 @@ func (n *Node) History(ctx context.Context, q management.HistoryQuery) map[strin
 // node's id; a node that does not answer is left out.
 func (n *Node) NodeStats(ctx context.Context) map[string]management.NodeStats {
 	all := make(map[string]management.NodeStats)
+	ctx, cancel := context.WithTimeout(ctx, numbersPatience)
+	defer cancel()
 	n.ask(ctx, callStats, nil, func(answer []byte) error {
 		var one nodeStats
 		if err := json.Unmarshal(answer, &one); err != nil {
