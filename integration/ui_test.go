@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,7 +22,11 @@ func TestUI(t *testing.T) {
 	skipWithPeer(t)
 	npm, program, chromium := needProgram(t, "npm"), needProgram(t, "node"), needProgram(t, "chromium")
 	dir := installWalk(t, npm)
-	c := startCluster(t, 3)
+	settings := filepath.Join(t.TempDir(), "warren.conf")
+	if err := os.WriteFile(settings, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startClusterWith(t, 3, options{args: []string{"--config", settings}})
 	closed := uiFixtures(t, c)
 
 	type served struct {
@@ -36,7 +41,7 @@ func TestUI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	control := httptest.NewServer(processControl(c))
+	control := httptest.NewServer(processControl(c, settings))
 	defer control.Close()
 	cmd := exec.Command(program, "walk.mjs")
 	cmd.Dir = dir
@@ -69,19 +74,31 @@ func uiFixtures(t *testing.T, c *cluster) <-chan *amqp.Error {
 	n.operate(t, "PUT", "/api/policies/%2F/short", fields{"pattern": "^many-00", "definition": fields{"max-length": 1000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/operator-policies/%2F/most", fields{"pattern": ".*", "definition": fields{"max-length": 100000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/vhost-limits/%2F/max-queues", fields{"value": 5000})
-	conn, err := amqp.Dial(c.node(1).url) // for the pages of connections and channels
-	if err != nil {
+	ch := named(t, c.node(1), "publishes")
+	if err := ch.Publish("", "many-002", false, false, amqp.Publishing{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
-	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
-	ch, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ch = named(t, c.node(1), "consumes") // its connection is closed on a page
+	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	if _, err := ch.Consume("many-001", "watched", false, false, false, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	return closed
+}
+
+// named opens a channel of a client that pages know by what it does.
+func named(t *testing.T, n *node, does string) *amqp.Channel {
+	t.Helper()
+	conn, err := amqp.DialConfig(n.url, amqp.Config{Properties: amqp.Table{"connection_name": does, "capabilities": amqp.Table{"connection.blocked": true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
 }
 
 // installWalk copies integration/ui into a directory of its own, with what its package-lock.json names.
@@ -99,8 +116,9 @@ func installWalk(t *testing.T, npm string) string {
 	return dir
 }
 
-// processControl serves POST /kill/NODE and /start/NODE.
-func processControl(c *cluster) http.Handler {
+// processControl serves POST /kill/NODE, and so on with start, pause and resume; and /settings/NODE, which has a node read a file of settings
+// that is the body.
+func processControl(c *cluster, settings string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{what}/{node}", func(w http.ResponseWriter, r *http.Request) {
 		n := c.byName(r.PathValue("node"))
@@ -112,6 +130,12 @@ func processControl(c *cluster) http.Handler {
 			err = n.endProcess(syscall.SIGKILL)
 		case r.PathValue("what") == "start":
 			err = n.startProcess()
+		case r.PathValue("what") == "pause":
+			err = n.proc.Signal(syscall.SIGSTOP)
+		case r.PathValue("what") == "resume":
+			err = n.proc.Signal(syscall.SIGCONT)
+		case r.PathValue("what") == "settings":
+			err = reloadWith(n, settings, r.Body)
 		default:
 			err = fmt.Errorf("no such order: %s", r.PathValue("what"))
 		}
@@ -120,4 +144,20 @@ func processControl(c *cluster) http.Handler {
 		}
 	})
 	return mux
+}
+
+// reloadWith has a node take up settings.
+func reloadWith(n *node, file string, text io.Reader) error {
+	all, err := io.ReadAll(text)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, all, 0o600); err != nil {
+		return err
+	}
+	out, err := n.tryCtl("reload")
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }

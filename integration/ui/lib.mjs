@@ -12,9 +12,10 @@ const patience = 60_000; // milliseconds for a condition; a busy machine is slow
 
 export const addressOf = (name) => nodes.find((n) => n.name === name).http;
 
-// control asks the test that started this program to do something to a node's process: kill or start.
-export async function control(what, name) {
-  const answer = await fetch(`${process.env.WARREN_CONTROL}/${what}/${name}`, { method: "POST" });
+// control asks the test that started this program to do something to a node's process: kill, start, pause or resume it, or have it read
+// settings anew, which are the body.
+export async function control(what, name, body) {
+  const answer = await fetch(`${process.env.WARREN_CONTROL}/${what}/${name}`, { method: "POST", body });
   assert.equal(answer.status, 200, `${what} ${name}: ${await answer.text()}`);
 }
 

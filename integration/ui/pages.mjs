@@ -28,6 +28,8 @@ export const pages = [
   ["admin/vhosts/%2F", "/"],
   ["admin/policies", "Policies", true],
   ["admin/limits", "Limits"],
+  ["admin/shovels", "Shovels"],
+  ["admin/logins", "Logins"],
   ["admin/parameters", "Parameters"],
   ["admin/definitions", "Definitions"],
   ["admin/settings", "Settings"],

@@ -1,24 +1,19 @@
-// A walk through the pages, as an operator would take it, on three nodes: in order, declare, bind, publish, browse, move, kill
-// the leader, kill the node that serves the page.
+// A walk through the pages, as an operator would take it, on three nodes: in order, declare, bind, publish, browse, move, administer, and
+// then what goes wrong.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { accessible, addressOf, api, control, eventually, fits, launch, logIn, noFaults, nodes, open, shot, visit } from "./lib.mjs";
+import { accessible, api, eventually, fits, noFaults, shot, visit } from "./lib.mjs";
+import { administer, byTags, closeConnection, logins, renameCluster, shovels } from "./admin.mjs";
+import { alarms, drain, killLeader, killOwnNode, lagging } from "./faults.mjs";
 import { pages } from "./pages.mjs";
+import { browser, hostile, http, inQueue, page } from "./stage.mjs";
 
-const hostile = `<img src=x onerror="globalThis.pwned=1">'"&</script>`; // as a name, a header and a payload
-const info = await api(nodes[0].http, "GET", ["cluster"]);
-const here = info.members.find((m) => !m.raft_leader).name; // the page is served by a follower
-const http = addressOf(here);
 const begun = Date.now();
 let last = begun;
 const done = (what) => {
   console.log(`${what}: ${((Date.now() - last) / 1000).toFixed(1)} s`);
   last = Date.now();
 };
-
-const browser = await launch();
-const page = await open(browser, http);
 
 async function loginByKeyboard() {
   assert.equal(await page.evaluate(() => document.activeElement.name), "user", "the first field has the focus");
@@ -33,6 +28,8 @@ async function loginByKeyboard() {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+  await page.getByLabel("Refresh", { exact: true }).selectOption("2"); // seconds: the walk need not wait longer
+  await page.getByRole("heading", { level: 1, name: "Overview" }).focus();
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Overview", "a new page has the focus on its heading");
   const kept = await page.evaluate(() => JSON.stringify([document.cookie, location.href, Object.keys(localStorage)]));
   assert.doesNotMatch(kept, /guest/i, "name and password are in the tab's session only");
@@ -105,8 +102,6 @@ async function publish(number, headers = {}, key = "order.new") {
   }
   await form.getByRole("button", { name: "Publish" }).click();
 }
-
-const inQueue = (name) => api(http, "GET", ["queues", "/", name]);
 
 async function publishAndBrowse() {
   await visit(page, "exchanges/%2F/orders/publish", "orders");
@@ -218,161 +213,51 @@ async function everyPage() {
   assert.equal(wrong.length, 0, wrong.join("\n"));
 }
 
-// administer adds a user and a policy, and takes definitions out and in again.
-async function administer() {
-  await visit(page, "admin/users", "Users");
-  await page.getByText("Add a user").first().click();
-  const user = page.getByRole("form", { name: "Add a user" });
-  await user.getByLabel("Name", { exact: false }).first().fill("ada");
-  await user.getByLabel("Password", { exact: true }).fill("lovelace");
-  await user.getByLabel("Password once more").fill("other");
-  await user.getByRole("checkbox", { name: /^monitoring/ }).check();
-  await user.getByRole("button", { name: "Add user" }).click();
-  await user.getByRole("alert").getByText("The two passwords differ.").waitFor();
-  await user.getByLabel("Password once more").fill("lovelace");
-  await user.getByRole("button", { name: "Add user" }).click();
-  await page.getByRole("heading", { level: 1, name: "ada" }).waitFor();
-  await page.getByText("Grant permissions").first().click();
-  await page.getByRole("form", { name: "Grant permissions" }).getByLabel("Configure").fill("^ada");
-  await page.getByRole("form", { name: "Grant permissions" }).getByRole("button", { name: "Grant" }).click();
-  await page.getByRole("table", { name: "Permissions", exact: true }).getByText("^ada").waitFor();
-  assert.deepEqual((await api(http, "GET", ["permissions", "/", "ada"])).configure, "^ada");
-
-  await visit(page, "admin/policies", "Policies");
-  await page.getByText("Add a policy").first().click();
-  const policy = page.getByRole("form", { name: "Add policy" });
-  await policy.getByLabel("Name", { exact: false }).first().fill("soon");
-  await policy.getByLabel("Pattern").fill("^inbox$");
-  await policy.getByLabel("Definition: add a known one").selectOption("message-ttl");
-  await page.keyboard.type("soon");
-  await policy.getByRole("button", { name: "Set policy" }).click();
-  await policy.getByRole("alert").getByText("“soon” is not a number").waitFor();
-  await policy.getByLabel("Definition: value of message-ttl").fill("86400000");
-  await policy.getByRole("button", { name: "Set policy" }).click();
-  await page.getByRole("table", { name: "Policies", exact: true }).getByText("soon").waitFor();
-  await eventually("the queue has it", async () => (await inQueue("inbox")).policy === "soon");
-
-  await visit(page, "admin/definitions", "Definitions");
-  const coming = page.waitForEvent("download");
-  await page.getByRole("button", { name: "Download" }).click();
-  const file = await (await coming).path();
-  assert.ok(JSON.parse(readFileSync(file, "utf8")).queues.some((q) => q.name === "inbox"));
-  await page.getByLabel("File").setInputFiles(file);
-  await page.getByRole("button", { name: "Import…" }).click();
-  await page.getByRole("dialog").getByText("121 queues").waitFor();
-  await page.getByRole("dialog").getByRole("button", { name: "Import" }).click();
-  await page.getByText("The definitions are imported.").waitFor();
-
-  await visit(page, "admin/users/ada", "ada");
-  await page.getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("dialog").getByLabel(/^Type/).fill("ada");
-  await page.getByRole("dialog").getByRole("button", { name: "Delete user" }).click();
-  await page.getByRole("heading", { level: 1, name: "Users" }).waitFor();
-}
-
-// closeConnection ends a client's connection with a reason, which the test that holds it wants to hear.
-async function closeConnection() {
-  await visit(page, "connections", "Connections");
-  const first = page.getByRole("table", { name: "Connections" }).getByRole("row").nth(1);
-  const name = await first.getByRole("link").innerText();
-  await first.getByRole("link").click();
-  await page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
-  await accessible(page, "a connection");
-  await page.getByRole("button", { name: "Close", exact: true }).click();
-  await page.getByRole("dialog").getByLabel("Reason").fill("maintenance at noon");
-  await page.getByRole("dialog").getByRole("button", { name: "Close connection" }).click();
-  await page.getByText("The connection is closed.").waitFor();
-  await page.getByRole("heading", { level: 1, name: "Connections" }).waitFor();
-}
-
-// byTags looks at what a user sees who may not do much.
-async function byTags() {
-  const other = await open(browser, http);
-  await logIn(other, "watcher");
-  const nav = other.getByRole("navigation", { name: "Pages", exact: true });
-  assert.equal(await nav.getByRole("link", { name: "Admin" }).count(), 0);
-  assert.equal(await nav.getByRole("link", { name: "Cluster" }).count(), 0);
-  await other.getByText("Messages", { exact: true }).first().waitFor();
-  await visit(other, "queues/%2F/inbox/messages", "inbox");
-  await other.getByText("access to queue 'inbox' in vhost '/' refused for user 'watcher'").waitFor();
-  await visit(other, "admin/users", "Users");
-  await other.getByRole("alert").getByText("Not administrator user").waitFor();
-  noFaults(other);
-  await other.context().close();
-}
-
-// drain takes the page's node out of service and puts it back; a second one cannot go meanwhile.
-async function drain() {
-  await visit(page, `cluster/${here}`, here);
-  await page.getByRole("button", { name: "Drain…" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Drain", exact: true }).click();
-  await page.getByText(`${here} is drained`).waitFor();
-  await page.getByText("This node is drained.").waitFor();
-  await shot(page, "drained");
-  const other = nodes.find((n) => n.name !== here).name;
-  await visit(page, `cluster/${other}`, other);
-  await page.getByRole("button", { name: "Drain…" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Drain", exact: true }).click();
-  await page.getByRole("dialog").getByRole("alert").getByText("cannot be drained now").waitFor();
+// keyboard reaches every control of some pages with the Tab key alone and sees where it is, and opens and closes what opens.
+async function keyboard() {
+  for (const [path, heading] of [
+    ["queues?name=many-00", "Queues"],
+    ["cluster", "Cluster"],
+    ["admin/shovels", "Shovels"],
+  ]) {
+    await visit(page, path, heading);
+    for (const fold of await page.locator("details.fold > summary").all()) {
+      await fold.focus();
+      await page.keyboard.press("Enter");
+    }
+    await page.getByRole("link", { name: "Skip to content" }).focus();
+    const missed = () =>
+      page.evaluate(() => {
+        const here = document.activeElement;
+        here.seen = true;
+        const style = getComputedStyle(here);
+        if (style.outlineStyle === "none" && here.type !== "radio") return [`no outline: ${here.outerHTML.slice(0, 100)}`];
+        return [...document.querySelectorAll("a[href], button:enabled, input, select, textarea, summary, [tabindex='0']")]
+          .filter((e) => !e.seen && e.type !== "radio" && e.checkVisibility())
+          .map((e) => e.outerHTML.slice(0, 100));
+      });
+    let left = await missed();
+    for (let i = 0; i < 250 && left.length && !left[0].startsWith("no outline"); i++) {
+      await page.keyboard.press("Tab");
+      left = await missed();
+    }
+    assert.deepEqual(left, [], `${path}: not reached with Tab`);
+  }
+  const rename = page.getByRole("button", { name: "Rename…" });
+  await visit(page, "cluster", "Cluster");
+  await rename.focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.name), "name", "a dialog has the focus in its first field");
   await page.keyboard.press("Escape");
-  await visit(page, `cluster/${here}`, here);
-  await page.getByRole("button", { name: "Revive" }).click();
-  await page.getByText("This node is drained.").waitFor({ state: "detached" });
-}
-
-async function killLeader() {
-  const leader = (await api(http, "GET", ["cluster"])).leader;
-  assert.notEqual(leader, here);
-  await visit(page, "cluster", "Cluster");
-  const row = (name) =>
-    page
-      .getByRole("table", { name: "Nodes" })
-      .getByRole("row")
-      .filter({ has: page.getByRole("link", { name, exact: true }) });
-  await row(leader).getByText("leader").waitFor();
-  await page.evaluate(() => {
-    globalThis.sameDocument = true;
-  });
-  await control("kill", leader);
-  await row(leader).getByText("down").waitFor();
-  await eventually("another node leads", async () => {
-    const now = (await api(http, "GET", ["cluster"])).leader;
-    return now && now !== leader && (await row(now).getByText("leader", { exact: true }).isVisible());
-  });
-  await shot(page, "leader-killed");
-  await visit(page, "queues/%2F/inbox/publish", "inbox");
-  await page.getByRole("form", { name: "Publish a message" }).getByRole("button", { name: "Publish" }).click();
-  await page.getByText("The message is published.").waitFor();
-  assert.ok(await page.evaluate(() => globalThis.sameDocument), "nothing was reloaded");
-  // Without a majority the page says so, and goes on when there is one again.
-  const third = nodes.find((n) => n.name !== leader && n.name !== here).name;
-  await control("kill", third);
-  await page.getByText("The cluster cannot serve from here.").waitFor();
-  await shot(page, "no-quorum");
-  await control("start", third);
-  await control("start", leader);
-  await page.getByText("The cluster cannot serve from here.").waitFor({ state: "detached" });
-  await visit(page, "cluster", "Cluster");
-  await row(leader).getByText("running").waitFor();
-}
-
-async function killOwnNode() {
-  await visit(page, "queues", "Queues");
-  await page.getByLabel("Filter queues by name").fill("meanwhile");
-  await page.getByText("in its name").waitFor();
-  await control("kill", here);
-  await page.getByText("This node does not answer.").waitFor();
-  await shot(page, "node-gone");
-  const other = nodes.find((n) => n.name !== here).http;
-  await eventually("a queue is declared on another node", () => api(other, "PUT", ["queues", "/", "meanwhile"], { durable: true }).then(() => true));
-  await control("start", here);
-  await page.getByText("This node does not answer.").waitFor({ state: "detached" });
-  await page.getByRole("table", { name: "Queues" }).getByRole("link", { name: "meanwhile" }).waitFor();
-  assert.ok(await page.evaluate(() => globalThis.sameDocument), "nothing was reloaded");
-  await page.locator("summary", { hasText: "guest" }).click();
-  await page.getByRole("button", { name: "Log out" }).click();
-  await page.getByRole("heading", { level: 1, name: "Warren" }).waitFor();
-  assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage)), "{}", "nothing is left of the login");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Rename…", "and gives it back");
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.getByRole("banner").getByRole("button", { name: "Pages" }).focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Overview", "the menu has the focus");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Pages");
+  await page.setViewportSize({ width: 1280, height: 900 });
 }
 
 for (const step of [
@@ -384,9 +269,15 @@ for (const step of [
   move,
   longList,
   everyPage,
+  keyboard,
   administer,
-  closeConnection,
+  shovels,
+  logins,
+  renameCluster,
   byTags,
+  alarms,
+  closeConnection,
+  lagging,
   drain,
   killLeader,
   killOwnNode,

@@ -10,9 +10,11 @@ const list = [
   ["permissions", "Permissions", may.administer],
   ["policies", "Policies", may.makePolicies],
   ["limits", "Limits", may.administer],
+  ["shovels", "Shovels", may.makePolicies],
   ["parameters", "Parameters", may.makePolicies],
   ["definitions", "Definitions", may.administer],
   ["settings", "Settings", may.administer],
+  ["logins", "Logins", () => may.monitor() && may.makePolicies()],
 ];
 
 // adminPage is a page of the section: its tab and what stands on it.

@@ -17,6 +17,7 @@ export function field(spec) {
   }
   if (type === "checkbox") {
     const input = h("input", { type, checked: Boolean(value), ...attributes });
+    input.defaultChecked = Boolean(value); // what a reset gives back
     return { name, input, element: h("div", { class: "field" }, h("label", { class: "check" }, input, label), hint), read: () => input.checked };
   }
   let input;
@@ -26,6 +27,7 @@ export function field(spec) {
       attributes,
       options.map((o) => h("option", { value: o.value ?? o, selected: (o.value ?? o) === value }, o.label ?? o)),
     );
+    for (const o of input.options) o.defaultSelected = o.selected;
   } else if (type === "textarea") {
     input = h("textarea", { rows: 4, spellcheck: "false", value: value ?? "", ...attributes });
   } else {
@@ -33,6 +35,7 @@ export function field(spec) {
     input = h("input", { type, value: value ?? "", autocomplete: "off", spellcheck: "false", list: suggestions, ...attributes });
     if (list) hintList(input, suggestions, list);
   }
+  if (type !== "select") input.defaultValue = value ?? "";
   const wide = type === "textarea" ? " wide" : "";
   const element = h(
     "div",

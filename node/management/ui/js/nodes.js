@@ -15,7 +15,7 @@ export const head = (nodes) => Math.max(0, ...nodes.map((n) => n.raft_commit_ind
 export const lag = (node, nodes) => (typeof node.raft_applied_index === "number" ? Math.max(0, head(nodes) - node.raft_applied_index) : null);
 
 export function nodeState(node, nodes) {
-  if (!node.running) return state("down", "bad");
+  if (!node.running) return state("unreachable", "bad");
   if (node.mem_alarm || node.disk_free_alarm) return state(node.mem_alarm ? "low memory" : "low disk", "bad");
   if (node.raft_applied_index === undefined) return state("no answer", "bad");
   if (node.being_drained) return state("drained", "warn");

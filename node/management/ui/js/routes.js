@@ -8,7 +8,9 @@ import { overviewPage } from "./pages/overview.js";
 import { policiesPage } from "./pages/policies.js";
 import { queuePage } from "./pages/queue.js";
 import { queuesPage } from "./pages/queues.js";
+import { shovelPage, shovelsPage } from "./pages/shovels.js";
 import { limitsPage } from "./pages/limits.js";
+import { loginsPage } from "./pages/logins.js";
 import { permissionsPage, userPage, usersPage } from "./pages/users.js";
 import { vhostPage, vhostsPage } from "./pages/vhosts.js";
 import { routePreview } from "./preview.js";
@@ -38,6 +40,9 @@ export const routes = [
   ["admin/vhosts", vhostsPage, "admin"],
   ["admin/vhosts/:name", vhostPage, "admin"],
   ["admin/policies", policiesPage, "admin"],
+  ["admin/shovels", shovelsPage, "admin"],
+  ["admin/shovels/:vhost/:name", shovelPage, "admin"],
+  ["admin/logins", loginsPage, "admin"],
   ["admin/parameters", parametersPage, "admin"],
   ["admin/definitions", definitionsPage, "admin"],
   ["admin/settings", settingsPage, "admin"],

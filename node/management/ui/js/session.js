@@ -68,6 +68,17 @@ export function setVHosts(names) {
   onVHosts();
 }
 
+let onCluster = () => {};
+export function whenClusterIsNamed(f) {
+  onCluster = f;
+}
+
+// setCluster takes up another name of the cluster.
+export function setCluster(name) {
+  session.cluster = name;
+  onCluster();
+}
+
 // What a user's tags let it see and do. They only decide what is shown: the server decides what is done.
 const tagged = (...tags) => session.tags.some((t) => tags.includes(t));
 export const may = {

@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { interval, intervals, refreshAll, setInterval } from "./live.js";
 import { link } from "./router.js";
-import { may, prefs, session, whenVHostsChange } from "./session.js";
+import { may, prefs, session, whenClusterIsNamed, whenVHostsChange } from "./session.js";
 import { statusBanner, whenLeaderKnown } from "./status.js";
 
 const sections = [
@@ -72,7 +72,9 @@ export function shell({ onLeave, onVHost }) {
 
   const node = h("span", { class: "where" });
   const leads = h("span", { class: "leads" });
-  fill(node, h("strong", {}, session.cluster), h("span", { class: "from-m" }, ` via ${session.node}`));
+  const name = () => fill(node, h("strong", {}, session.cluster), h("span", { class: "from-m" }, ` via ${session.node}`));
+  name();
+  whenClusterIsNamed(name);
   whenLeaderKnown((leader) =>
     fill(
       leads,

@@ -19,7 +19,7 @@ export function adminHome() {
 const json = (v) => h("pre", {}, JSON.stringify(v, null, 1));
 
 // elsewhere are components whose parameters have pages of their own.
-const elsewhere = new Set(["vhost-limits", "operator_policy", "policy"]);
+const elsewhere = new Set(["vhost-limits", "operator_policy", "policy", "shovel"]);
 
 export function parametersPage(context) {
   const about = h("div", { class: "stack" });
@@ -45,7 +45,7 @@ export function parametersPage(context) {
             ? h(
                 "div",
                 { class: "empty" },
-                h("p", {}, "None. Shovels and federation links would be here; limits and policies have pages of their own."),
+                h("p", {}, "None. Those of federation would be here; shovels, limits and policies have pages of their own."),
               )
             : plainTable(
                 "Parameters",

@@ -8,7 +8,7 @@ import { dialog, form, sure } from "../form.js";
 import { head, lag, meter, nodeState, nodeTable, role } from "../nodes.js";
 import { card, state } from "../parts.js";
 import { go, link } from "../router.js";
-import { may } from "../session.js";
+import { may, session, setCluster } from "../session.js";
 import { facts, plainTable } from "../table.js";
 import { attempt, say } from "../toast.js";
 
@@ -48,8 +48,18 @@ export function clusterPage(context) {
         tile("Alarms", number(cluster.alarms.length), cluster.alarms.length ? "publishers are blocked" : "publishers may publish"),
       );
       fill(nodes, h("header", { class: "card-head" }, h("h2", {}, "Nodes")), nodeTable(all));
+      if (cluster.name !== session.cluster) setCluster(cluster.name);
       fill(
         more,
+        card(
+          "About this cluster",
+          facts([
+            ["Name", cluster.name],
+            ["Id", h("code", {}, cluster.cluster_id)],
+            ["Version", versions(all)],
+            flags.length ? ["Version of the replicated state", stateVersion(flags)] : null,
+          ]),
+        ),
         h(
           "section",
           { class: "card flush" },
@@ -118,11 +128,58 @@ export function clusterPage(context) {
     }
   }
 
+  async function rename() {
+    const name = await dialog("Rename the cluster", (close) =>
+      form({
+        label: "Rename the cluster",
+        action: "Rename",
+        extra: h("button", { type: "button", onclick: () => close() }, "Cancel"),
+        fields: [
+          {
+            name: "name",
+            label: "Name",
+            required: true,
+            value: seen.cluster?.name ?? session.cluster,
+            help: "Clients are told it when they connect, and shovels write it into headers.",
+          },
+        ],
+        async run(v) {
+          await api.put(["cluster-name"], { name: v.name });
+          close(v.name);
+        },
+      }).element,
+    );
+    if (name === undefined) return;
+    say(`The cluster is called ${name}.`);
+    await context.refresh();
+  }
+
   return {
     title: "Cluster",
-    actions: may.administer() ? h("button", { type: "button", onclick: transfer }, "Transfer leadership…") : null,
+    actions: may.administer()
+      ? [
+          h("button", { type: "button", onclick: rename }, "Rename…"),
+          h("button", { type: "button", onclick: transfer }, "Transfer leadership…"),
+        ]
+      : null,
     body: [tiles, nodes, more],
   };
+}
+
+// versions are those of the nodes: one, or in an upgrade each with its nodes.
+function versions(nodes) {
+  const by = new Map();
+  for (const n of nodes.filter((one) => one.version)) by.set(n.version, [...(by.get(n.version) ?? []), n.name]);
+  if (by.size < 2) return [...by.keys()][0] ?? "–";
+  return h("span", { class: "warn-text" }, [...by].map(([version, names]) => `${version} (${names.join(", ")})`).join("; "));
+}
+
+// stateVersion is the newest version of the replicated state that is in use, and the newest that this node knows.
+function stateVersion(flags) {
+  const of = (list) => Math.max(0, ...list.map((f) => Number(/^warren_state_v(\d+)$/.exec(f.name)?.[1] ?? 0)));
+  const used = of(flags.filter((f) => f.state === "enabled"));
+  const known = of(flags);
+  return used === known ? number(used) : h("span", { class: "warn-text" }, `${used}; ${known} when all nodes know it`);
 }
 
 const tile = (name, value, about) =>

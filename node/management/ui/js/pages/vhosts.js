@@ -36,6 +36,7 @@ export function vhostsPage(context) {
             { class: "badges" },
             v.tags.map((t) => badge(t)),
             v.protected_from_deletion ? badge("protected", { kind: "accent" }) : null,
+            v.tracing ? badge("traced", { kind: "warn", title: "copies of all messages go to amq.rabbitmq.trace" }) : null,
           ),
       },
       {
@@ -95,6 +96,7 @@ export function vhostPage(context) {
             ["Tags", v.tags.join(", ") || "none"],
             ["Queue type by default", v.default_queue_type],
             ["Protected from deletion", v.protected_from_deletion ? "yes" : "no"],
+            ["Tracing", v.tracing ? "copies of all messages go to amq.rabbitmq.trace" : "off"],
             ["Runs on", Object.keys(v.cluster_state).join(", ")],
             ["Messages", `${number(v.messages_ready)} ready, ${number(v.messages_unacknowledged)} unacknowledged`],
             ["Users", permissions.map((p) => p.user).join(", ") || "none"],
@@ -121,6 +123,13 @@ export function vhostPage(context) {
               { name: "tags", label: "Tags", value: v.tags.join(", "), help: "Separated by commas." },
               { name: "type", label: "Queue type by default", type: "select", options: types, value: v.metadata.default_queue_type },
               { name: "protect", label: "Protected from deletion", type: "checkbox", value: isTrue(v.protected_from_deletion) },
+              {
+                name: "tracing",
+                label: "Tracing",
+                type: "checkbox",
+                value: isTrue(v.tracing),
+                help: "A copy of every message that comes or goes is published to the exchange amq.rabbitmq.trace.",
+              },
             ],
             async run(o) {
               await api.put(["vhosts", name], {
@@ -128,6 +137,7 @@ export function vhostPage(context) {
                 tags: o.tags,
                 default_queue_type: o.type,
                 protected_from_deletion: o.protect,
+                tracing: o.tracing,
               });
               say("The virtual host is saved.");
               await context.refresh();
