@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"warren/fsm/command"
 	"warren/protocol/wire"
@@ -45,7 +46,8 @@ func BenchmarkLists(b *testing.B) {
 // ask asks for a path again and again.
 func (a *api) ask(b *testing.B, path string) {
 	b.ReportAllocs()
-	a.longest = 0
+	a.viewed = 0
+	began := time.Now()
 	for b.Loop() {
 		r := httptest.NewRequest("GET", "/api/"+path, nil)
 		r.SetBasicAuth("guest", "guest")
@@ -56,11 +58,11 @@ func (a *api) ask(b *testing.B, path string) {
 		}
 		b.SetBytes(int64(w.Body.Len()))
 	}
-	b.ReportMetric(float64(a.longest.Microseconds())/1000, "ms-held")
+	b.ReportMetric(100*float64(a.viewed)/float64(time.Since(began)), "%held")
 }
 
-// BenchmarkDefinitions exports 10,000 queues, bindings, users and permissions. ms-held is the longest that the machine stood still for it at
-// a time: applying the log waits so long.
+// BenchmarkDefinitions exports 10,000 queues, bindings, users and permissions. %held is the part of the time in which the machine stood still
+// for it.
 func BenchmarkDefinitions(b *testing.B) {
 	a := newAPI(b)
 	a.must(&command.ExchangeDeclare{VHost: "/", Name: "x", Type: "topic", Durable: true})

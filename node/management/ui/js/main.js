@@ -25,8 +25,8 @@ whenLoggedOut(() => {
 
 // enter learns who the user is and shows the pages.
 async function enter() {
-  const [who, overview, vhosts] = await Promise.all([
-    api.get(["whoami"]),
+  const who = await api.get(["whoami"]); // alone: a wrong password is one login that failed
+  const [overview, vhosts] = await Promise.all([
     api.get(["overview"], { disable_stats: true, columns: "cluster_name,node,product_version" }),
     api.get(["vhosts"], { columns: "name" }),
   ]);
