@@ -156,4 +156,3 @@ export async function closeConnection() {
   await page.getByText("The connection is closed.").waitFor();
   await page.getByRole("heading", { level: 1, name: "Connections" }).waitFor();
 }
-

@@ -116,4 +116,3 @@ export async function killOwnNode() {
   await page.getByRole("heading", { level: 1, name: "Warren" }).waitFor();
   assert.equal(await page.evaluate(() => JSON.stringify(sessionStorage)), "{}", "nothing is left of the login");
 }
-

@@ -1,4 +1,4 @@
-// All pages: address, heading, and whether the contrast of the dark theme is looked at too, as it takes time: the colours are the
+// All pages: address, heading, and whether the contrast of both themes is looked at too, as it takes time: the colours are the
 // same everywhere. The test has declared what the pages are of.
 
 export const pages = [
@@ -20,7 +20,7 @@ export const pages = [
   ["queues/%2F/inbox/consumers", "inbox"],
   ["route", "Route preview"],
   ["cluster", "Cluster", true],
-  ["cluster/n1", "n1"],
+  ["cluster/n1", "n1", true],
   ["admin/users", "Users"],
   ["admin/users/watcher", "watcher", true],
   ["admin/permissions", "Permissions"],
@@ -28,7 +28,7 @@ export const pages = [
   ["admin/vhosts/%2F", "/"],
   ["admin/policies", "Policies", true],
   ["admin/limits", "Limits"],
-  ["admin/shovels", "Shovels"],
+  ["admin/shovels", "Shovels", true],
   ["admin/logins", "Logins"],
   ["admin/parameters", "Parameters"],
   ["admin/definitions", "Definitions"],

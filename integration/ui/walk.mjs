@@ -138,7 +138,12 @@ async function publishAndBrowse() {
 async function strangeMessages() {
   await api(http, "PUT", ["queues", "/", "strange"], { durable: true });
   for (const properties of [{ timestamp: 9e15 }, { headers: { "x-death": [null, { queue: { a: 1 }, time: 9e15 }] } }]) {
-    await api(http, "POST", ["exchanges", "/", "amq.default", "publish"], { routing_key: "strange", properties, payload: "x", payload_encoding: "string" });
+    await api(http, "POST", ["exchanges", "/", "amq.default", "publish"], {
+      routing_key: "strange",
+      properties,
+      payload: "x",
+      payload_encoding: "string",
+    });
   }
   await visit(page, "queues/%2F/strange/messages", "strange");
   const box = page.getByRole("dialog");
@@ -195,14 +200,14 @@ async function longList() {
 async function everyPage() {
   const wrong = [];
   const check = (f) => f.catch((e) => wrong.push(e.message));
-  for (const [path, heading, dark] of pages) {
+  for (const [path, heading, contrast] of pages) {
     const name = path.replaceAll(/\W+/g, "_");
     await page.setViewportSize({ width: 1280, height: 900 });
     await visit(page, path, heading);
-    await check(accessible(page, path));
+    await check(accessible(page, path, { contrast: Boolean(contrast) }));
     await shot(page, `wide-light-${name}`);
     await page.emulateMedia({ colorScheme: "dark" });
-    if (dark) await check(accessible(page, `${path}, dark`, { dark: true }));
+    if (contrast) await check(accessible(page, `${path}, dark`, { dark: true }));
     await shot(page, `wide-dark-${name}`);
     await page.setViewportSize({ width: 360, height: 740 });
     await check(fits(page, path));

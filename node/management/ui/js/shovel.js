@@ -20,7 +20,8 @@ const urisOf = (text, what) => {
   return all.length === 1 ? all[0] : all;
 };
 
-const uriHelp = "amqp:// is this cluster; amqp://user:password@host/vhost another broker. Of several, one on a line, the next is tried when one fails.";
+const uriHelp =
+  "amqp:// is this cluster; amqp://user:password@host/vhost another broker. Of several, one on a line, the next is tried when one fails.";
 
 // endFields are the fields of one end; came: it may also be the exchange through which a message came.
 function endFields(end, title, value, came) {
@@ -103,10 +104,24 @@ export function shovelForm({ label, action, vhost, name, value: given = {}, done
       help: "never, a number of messages, or queue-length: as many as the queue holds when it starts.",
     },
     { name: "prefetch", label: "Prefetch", type: "number", min: 1, max: 65535, value: value["src-prefetch-count"], help: "1000 if empty." },
-    { name: "delay", label: "Seconds before it connects again", type: "number", min: 0, step: "any", value: value["reconnect-delay"], help: "5 if empty." },
+    {
+      name: "delay",
+      label: "Seconds before it connects again",
+      type: "number",
+      min: 0,
+      step: "any",
+      value: value["reconnect-delay"],
+      help: "5 if empty.",
+    },
     { name: "headers", label: "Say in x-shovelled where messages came from", type: "checkbox", value: value["dest-add-forward-headers"] },
     { name: "stamp", label: "Say in x-shovelled-timestamp when", type: "checkbox", value: value["dest-add-timestamp-header"] },
-    { name: "rest", label: "Other keys", type: "arguments", value: rest(value), help: "As of RabbitMQ’s shovels: dest-publish-properties, src-queue-args …" },
+    {
+      name: "rest",
+      label: "Other keys",
+      type: "arguments",
+      value: rest(value),
+      help: "As of RabbitMQ’s shovels: dest-publish-properties, src-queue-args …",
+    },
   ];
   return form({
     label,

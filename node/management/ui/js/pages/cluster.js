@@ -129,25 +129,27 @@ export function clusterPage(context) {
   }
 
   async function rename() {
-    const name = await dialog("Rename the cluster", (close) =>
-      form({
-        label: "Rename the cluster",
-        action: "Rename",
-        extra: h("button", { type: "button", onclick: () => close() }, "Cancel"),
-        fields: [
-          {
-            name: "name",
-            label: "Name",
-            required: true,
-            value: seen.cluster?.name ?? session.cluster,
-            help: "Clients are told it when they connect, and shovels write it into headers.",
+    const name = await dialog(
+      "Rename the cluster",
+      (close) =>
+        form({
+          label: "Rename the cluster",
+          action: "Rename",
+          extra: h("button", { type: "button", onclick: () => close() }, "Cancel"),
+          fields: [
+            {
+              name: "name",
+              label: "Name",
+              required: true,
+              value: seen.cluster?.name ?? session.cluster,
+              help: "Clients are told it when they connect, and shovels write it into headers.",
+            },
+          ],
+          async run(v) {
+            await api.put(["cluster-name"], { name: v.name });
+            close(v.name);
           },
-        ],
-        async run(v) {
-          await api.put(["cluster-name"], { name: v.name });
-          close(v.name);
-        },
-      }).element,
+        }).element,
     );
     if (name === undefined) return;
     say(`The cluster is called ${name}.`);
@@ -157,10 +159,7 @@ export function clusterPage(context) {
   return {
     title: "Cluster",
     actions: may.administer()
-      ? [
-          h("button", { type: "button", onclick: rename }, "Rename…"),
-          h("button", { type: "button", onclick: transfer }, "Transfer leadership…"),
-        ]
+      ? [h("button", { type: "button", onclick: rename }, "Rename…"), h("button", { type: "button", onclick: transfer }, "Transfer leadership…")]
       : null,
     body: [tiles, nodes, more],
   };

@@ -84,14 +84,7 @@ const bySource = (sources) =>
     h("header", { class: "card-head" }, h("h2", {}, "By where they came from")),
     plainTable(
       "Logins by source",
-      [
-        "User",
-        "Address",
-        "Protocol",
-        { label: "Node", from: "s" },
-        { label: "Succeeded", num: true, from: "s" },
-        { label: "Failed", num: true },
-      ],
+      ["User", "Address", "Protocol", { label: "Node", from: "s" }, { label: "Succeeded", num: true, from: "s" }, { label: "Failed", num: true }],
       sources.slice(0, shown).map((s) => ({
         key: `${s.node}\u0000${s.protocol}\u0000${s.remote_address}\u0000${s.username}`,
         cells: [

@@ -90,19 +90,22 @@ export function shovelPage(context) {
     },
   );
 
-  const change = h("div", { class: "stack" });
-  const load = () =>
-    api
-      .get(["parameters", "shovel", vhost, name])
-      .then(({ value }) =>
-        fill(
-          change,
-          folded("Change it", shovelForm({ label: "Change the shovel", action: "Save", vhost, name, value, done: () => context.refresh() }).element),
-          card("As it was set", values(hidden(value))),
-        ),
-      )
-      .catch((e) => context.problem(e));
-  load();
+  const change = h("div", {});
+  const set = h("div", {});
+  const parameter = ["parameters", "shovel", vhost, name];
+  const show = (value) => fill(set, card("As it is set", values(hidden(value))));
+  const changed = async () => {
+    show((await api.get(parameter)).value);
+    await context.refresh();
+  };
+  api
+    .get(parameter)
+    .then(({ value }) => {
+      show(value);
+      const { element } = shovelForm({ label: "Change the shovel", action: "Save", vhost, name, value, done: changed });
+      fill(change, folded("Change it", element));
+    })
+    .catch((e) => context.problem(e));
 
   const restart = async () => {
     if (await attempt(`Shovel ${name} connects anew.`, () => api.delete(["shovels", "vhost", vhost, name, "restart"]))) await context.refresh();
@@ -115,7 +118,7 @@ export function shovelPage(context) {
     });
     if (yes && (await attempt(`Shovel ${name} is stopped.`, () => api.delete(["shovels", "vhost", vhost, name])))) go("admin", "shovels");
   };
-  return adminPage("shovels", name, [about, change], {
+  return adminPage("shovels", name, [about, set, change], {
     about: `Shovel of virtual host ${vhost}`,
     crumbs: [["Shovels", link("admin", "shovels")]],
     actions: [
@@ -128,5 +131,13 @@ export function shovelPage(context) {
 // hidden is the value of a shovel without the passwords of its URIs, which need not stand on a screen.
 const hidden = (value) =>
   Object.fromEntries(
-    Object.entries(value).map(([k, v]) => [k, k.endsWith("-uri") ? [v].flat().map((u) => String(u).replace(/:[^:@/]*@/, ":…@")).join(" ") : v]),
+    Object.entries(value).map(([k, v]) => [
+      k,
+      k.endsWith("-uri")
+        ? [v]
+            .flat()
+            .map((u) => String(u).replace(/:[^:@/]*@/, ":…@"))
+            .join(" ")
+        : v,
+    ]),
   );

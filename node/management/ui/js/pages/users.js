@@ -55,7 +55,10 @@ export function usersPage(context) {
     one: "user",
     key: (u) => u.name,
     load: async (query, signal) => {
-      const [users, permissions] = await Promise.all([api.get(["users"], query, signal), api.get(["permissions"], { columns: "user,vhost" }, signal)]);
+      const [users, permissions] = await Promise.all([
+        api.get(["users"], query, signal),
+        api.get(["permissions"], { columns: "user,vhost" }, signal),
+      ]);
       for (const u of users.items) u.vhosts = permissions.filter((p) => p.user === u.name).map((p) => p.vhost);
       return users;
     },
