@@ -68,7 +68,7 @@ export async function logins() {
 export async function renameCluster() {
   await visit(page, "cluster", "Cluster");
   await page.getByRole("button", { name: "Rename…" }).click();
-  await page.getByRole("dialog").getByLabel("Name").fill("burrow");
+  await page.getByRole("dialog").getByRole("textbox", { name: "Name" }).fill("burrow");
   await page.getByRole("dialog").getByRole("button", { name: "Rename" }).click();
   await page.getByRole("banner").getByText("burrow").waitFor();
   assert.equal((await api(nodes.find((n) => n.name !== here).http, "GET", ["cluster-name"])).name, "burrow");
