@@ -49,7 +49,8 @@ type Cluster struct {
 	silence   *silence
 	down      *downWatch
 
-	reluctant atomic.Bool // to lead
+	reluctant  atomic.Bool // to lead
+	outgrowing atomic.Bool // see outgrow.go
 
 	// handlers answer every node, memberHandlers and cfg.Handlers members only.
 	handlers, memberHandlers map[string]Handler
@@ -104,6 +105,13 @@ func (c *Cluster) open() (err error) {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	// What is remembered: who we are, where the others were, the log.
+	covered, _, err := newest(c.cfg.SnapshotStore)
+	if err != nil {
+		return err
+	}
+	if err := checkFounded(c.cfg.DataDir, files, covered); err != nil {
+		return err
+	}
 	if c.state, err = openState(c.cfg.DataDir, files, c.cfg.ID, c.cfg.LogStore); err != nil {
 		return err
 	}
@@ -138,7 +146,7 @@ func (c *Cluster) open() (err error) {
 	c.peers = newPeers(c)
 	c.proposals = newProposals(c)
 	c.leaders = newLeaderWatch(c)
-	c.transport.holdsBack = c.holdsBack
+	c.transport.holdsBack, c.transport.outgrow = c.holdsBack, c.outgrow
 	c.failover = newFailover(c)
 	c.silence = &silence{c: c}
 	c.down = newDownWatch(c)
@@ -184,7 +192,7 @@ func (c *Cluster) open() (err error) {
 // checkLog refuses a data directory of which a part is gone or damaged. If the whole log went
 // while the rest stayed, the node would vote and answer as if it had forgotten nothing.
 func (c *Cluster) checkLog(s savedState) error {
-	covered, err := c.stores.newest()
+	covered, term, err := newest(c.stores.snaps)
 	if err != nil {
 		return err
 	}
@@ -197,6 +205,9 @@ func (c *Cluster) checkLog(s savedState) error {
 	}
 	if err := c.stores.checkGap(covered); err != nil {
 		return fmt.Errorf("read log: %w", err)
+	}
+	if err := c.stores.log.outrun(covered, term); err != nil {
+		return fmt.Errorf("remove the log before a snapshot: %w", err)
 	}
 	return nil
 }

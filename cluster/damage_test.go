@@ -23,6 +23,9 @@ func filesOf(t *testing.T, kind string, batches int) string {
 	t.Cleanup(func() { walSegment = wal.DefaultSegmentSize })
 	dir := t.TempDir()
 	s := mustOpenFiles(t, dir, kind)
+	if err := s.keepMark(); err != nil {
+		t.Fatal(err)
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	next := uint64(1)
 	for range batches {
@@ -63,7 +66,6 @@ func readFiles(dir, kind string) (all []raft.Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.log.mark = nil
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.checkGap(0); err != nil {
 		return nil, err
@@ -203,8 +205,7 @@ func TestCutLog(t *testing.T) {
 // TestTornLog: what a crash left of the last write goes, and all before stays.
 func TestTornLog(t *testing.T) {
 	good := filesOf(t, LogStoreWAL, 100)
-	s := mustOpenFiles(t, good, LogStoreWAL)
-	s.log.mark = nil // the crash comes before it
+	s := mustOpenFiles(t, good, LogStoreWAL) // the crash comes before the mark
 	last, err := s.log.LastIndex()
 	if err != nil {
 		t.Fatal(err)
@@ -261,8 +262,7 @@ func TestTornMessageThatLooksLikeALog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpenFiles(t, dir, LogStoreWAL)
-	s.log.mark = nil // the crash comes before it
+	s := mustOpenFiles(t, dir, LogStoreWAL) // the crash comes before the mark
 	last, err := s.log.LastIndex()
 	if err != nil {
 		t.Fatal(err)

@@ -24,13 +24,12 @@ import (
 // Everything else is on disk when StoreLogs returns: what a follower appends, and
 // what is no command.
 type logStore struct {
-	inner     raft.LogStore
-	path      string // of its files, for errors
-	monotonic bool
-	leads     func() bool              // this node leads; asked on Raft's main goroutine, whose state that is
-	written   func(index, term uint64) // what was late is on disk up to that entry
-	disk      *disk
-	onSync    func(time.Duration) // see Config.OnSync; nil: nobody wants to know
+	inner   raft.LogStore
+	path    string                   // of its files, for errors
+	leads   func() bool              // this node leads; asked on Raft's main goroutine, whose state that is
+	written func(index, term uint64) // what was late is on disk up to that entry
+	disk    *disk
+	onSync  func(time.Duration) // see Config.OnSync; nil: nobody wants to know
 
 	// file is held while the file is changed. It is taken before mu.
 	file fileLock
@@ -48,10 +47,7 @@ type logStore struct {
 	closed  bool
 	writer  sync.WaitGroup
 
-	// mark, if there is one, keeps an index up to which the log is known to be on disk, so that
-	// a log that comes back shorter is seen to be damaged. marked is that index; with file held.
-	mark   func(index uint64) error
-	marked uint64
+	mark *endMark // nil: none is kept
 
 	// from is the lowest index that is not on disk, allOnDisk when all are.
 	// Changed with mu held.
@@ -71,13 +67,12 @@ func (l fileLock) Lock() { l <- struct{}{} }
 func (l fileLock) Unlock() { <-l }
 
 func newLogStore(inner raft.LogStore, path string, d *disk) (*logStore, error) {
-	m, ok := inner.(raft.MonotonicLogStore)
 	low, err := inner.FirstIndex()
 	if err != nil {
 		return nil, fmt.Errorf("read first index: %w", err)
 	}
 	s := &logStore{
-		inner: inner, low: low, monotonic: ok && m.IsMonotonic(),
+		inner: inner, low: low,
 		leads: func() bool { return false }, written: func(uint64, uint64) {}, path: path, disk: d,
 		file: make(fileLock, 1), keep: trailingBytes,
 	}
@@ -95,16 +90,16 @@ func (s *logStore) Close() error {
 	s.mu.Unlock()
 	s.changed.Broadcast()
 	s.writer.Wait()
+	err := s.mark.close()
 	if s.failed != nil {
 		return s.failed
 	}
-	s.file.Lock()
-	defer s.file.Unlock()
-	return s.raiseMark()
+	return err
 }
 
-// IsMonotonic implements raft.MonotonicLogStore.
-func (s *logStore) IsMonotonic() bool { return s.monotonic }
+// IsMonotonic implements raft.MonotonicLogStore: the log has no gaps, whatever its file could do. What a snapshot of another
+// node takes the place of is removed whole.
+func (s *logStore) IsMonotonic() bool { return true }
 
 // FirstIndex implements raft.LogStore.
 func (s *logStore) FirstIndex() (uint64, error) {
@@ -117,10 +112,23 @@ func (s *logStore) FirstIndex() (uint64, error) {
 func (s *logStore) LastIndex() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.last()
+}
+
+// last is LastIndex with mu held.
+func (s *logStore) last() (uint64, error) {
 	if n := len(s.logs); n > 0 {
 		return s.first + uint64(n) - 1, nil
 	}
 	return s.inner.LastIndex()
+}
+
+// lastOnDisk is the last index that is on disk, with all before it.
+func (s *logStore) lastOnDisk() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, err := s.last()
+	return min(last, s.from.Load()-1), err
 }
 
 // GetLog implements raft.LogStore. An entry that cannot be read is the end of the log:
@@ -207,6 +215,25 @@ func (s *logStore) check(from uint64) error {
 	return nil
 }
 
+// outrun removes the log when a snapshot that ends with an entry takes its place: it does not reach so far, or has another
+// entry there. Raft does that when it has installed one that another node sent, and does not when a crash came between.
+func (s *logStore) outrun(index, term uint64) error {
+	last, err := s.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read last index: %w", err)
+	}
+	if last == 0 || s.low > index {
+		return nil // nothing is there, or what goes on behind it
+	}
+	if index <= last {
+		var l raft.Log
+		if err := s.read(index, &l); err != nil || l.Term == term {
+			return err
+		}
+	}
+	return s.DeleteRange(s.low, last)
+}
+
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
@@ -221,14 +248,17 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return s.storeNow(logs)
 }
 
-// sync brings entries to disk.
+// sync brings entries to disk. With file held.
 func (s *logStore) sync(logs []*raft.Log) error {
 	began := time.Now()
 	err := s.disk.do(writeLog, func() error { return s.inner.StoreLogs(sealed(logs)) })
 	if s.onSync != nil {
 		s.onSync(time.Since(began))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.mark.wrote(logs[len(logs)-1].Index)
 }
 
 func onlyCommands(logs []*raft.Log) bool {
@@ -329,6 +359,7 @@ func (s *logStore) writePending() error {
 const (
 	writeLog  = "write log"
 	shortenIt = "shorten log"
+	markIt    = "note the end of the log"
 )
 
 // fail is the end of this log: Raft may believe in entries that are not on disk, or needs
@@ -418,18 +449,12 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	}
 	s.sizes.delete(lo, hi)
 	s.mu.Unlock()
-	if err := s.lowerMark(lo, hi); err != nil {
-		return err
-	}
-	if err := s.disk.do(shortenIt, func() error { return s.inner.DeleteRange(lo, hi) }); err != nil {
+	if err := s.disk.do(shortenIt, func() error { return s.mark.shorten(s.inner, lo, hi) }); err != nil {
 		s.fail(err)
 		return err
 	}
 	low, err := s.inner.FirstIndex()
 	if err != nil {
-		return err
-	}
-	if err := s.raiseMark(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -438,46 +463,6 @@ func (s *logStore) DeleteRange(lo, hi uint64) error {
 	}
 	s.low = low
 	s.mu.Unlock()
-	return nil
-}
-
-// lowerMark is called before the entries from lo to hi go. With file held.
-func (s *logStore) lowerMark(lo, hi uint64) error {
-	if s.mark == nil {
-		return nil
-	}
-	last, err := s.inner.LastIndex()
-	if err != nil || hi < last {
-		return err // the head goes, the end stays
-	}
-	end := lo - 1
-	if first, err := s.inner.FirstIndex(); err != nil || lo <= first {
-		end = 0 // nothing is left
-	}
-	if s.marked <= end {
-		return nil
-	}
-	return s.setMark(end)
-}
-
-// raiseMark notes how far the log is on disk. With file held.
-func (s *logStore) raiseMark() error {
-	if s.mark == nil {
-		return nil
-	}
-	last, err := s.inner.LastIndex()
-	if err != nil || last <= s.marked {
-		return err
-	}
-	return s.setMark(last)
-}
-
-func (s *logStore) setMark(index uint64) error {
-	if err := s.mark(index); err != nil {
-		s.fail(err)
-		return err
-	}
-	s.marked = index
 	return nil
 }
 

@@ -271,6 +271,58 @@ func TestTrailing(t *testing.T) {
 	check("all cut")
 }
 
+// TestOutrun: a crash came between a snapshot that another node sent and the removal of the log that it takes the place of. The
+// log goes on behind the snapshot, and nothing else of it is lost.
+func TestOutrun(t *testing.T) {
+	for _, kind := range []string{LogStoreWAL, LogStoreBoltDB} {
+		for _, c := range []struct {
+			name        string
+			index, term uint64 // of the snapshot; the log has entries 1 to 10 of term 1
+			first, last uint64 // afterwards
+		}{
+			{"no snapshot", 0, 0, 1, 10},
+			{"one of its own", 7, 1, 1, 10},
+			{"one of all of it", 10, 1, 1, 10},
+			{"one that goes further", 20, 2, 0, 0},
+			{"one that has other entries", 7, 2, 0, 0},
+		} {
+			t.Run(kind+", "+c.name, func(t *testing.T) {
+				dir := t.TempDir()
+				s := mustOpenFiles(t, dir, kind)
+				err := errors.Join(s.stable.SetUint64(keyCurrentTerm, 2), s.keepMark(), s.log.StoreLogs(entries(1, 11, 10)), s.log.outrun(c.index, c.term))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := func() {
+					t.Helper()
+					first, err1 := s.log.FirstIndex()
+					last, err2 := s.log.LastIndex()
+					if first != c.first || last != c.last || err1 != nil || err2 != nil {
+						t.Errorf("it has %d to %d, want %d to %d; %v, %v", first, last, c.first, c.last, err1, err2)
+					}
+				}
+				want()
+				next := max(c.last, c.index) + 1
+				if err := errors.Join(s.log.StoreLogs(entries(next, next+1, 10)), s.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if c.first == 0 {
+					c.first = next
+				}
+				c.last = next
+				s = mustOpenFiles(t, dir, kind)
+				if err := errors.Join(s.checkGap(c.index), s.log.outrun(c.index, c.term)); err != nil {
+					t.Error(err)
+				}
+				want()
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
 // TestSizesRing goes round the ring.
 func TestSizesRing(t *testing.T) {
 	var s sizes

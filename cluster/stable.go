@@ -68,7 +68,7 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 	return store, err
 }
 
-// The keys: hashicorp/raft's names, and that of the log's mark (see logStore.mark), which is ours.
+// The keys: hashicorp/raft's names, and that of the log's mark, which is ours.
 var (
 	keyCurrentTerm = []byte("CurrentTerm")
 	keyVoteTerm    = []byte("LastVoteTerm")
@@ -104,8 +104,11 @@ func sumOf(key, value []byte) []byte {
 }
 
 // Set implements raft.StableStore.
-func (s *stableStore) Set(key, value []byte) error {
-	return s.disk.do("write term and vote", func() error {
+func (s *stableStore) Set(key, value []byte) error { return s.set("write term and vote", key, value) }
+
+// set writes a value. what is done by that is for errors.
+func (s *stableStore) set(what string, key, value []byte) error {
+	return s.disk.do(what, func() error {
 		return s.inner.Set(key, append(slices.Clone(value), sumOf(key, value)...))
 	})
 }

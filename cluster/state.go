@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -92,6 +93,27 @@ func openState(dir string, files smallFiles, node, logStore string) (*stateFile,
 		}
 	}
 	return f, f.update(func(s *savedState) { s.Boot++ })
+}
+
+// checkFounded makes sure that the state is there when a directory holds anything that comes after it: a node that
+// took part in a cluster and does not know is not to begin anew under its id. snapshot is the index of the newest one, 0: none.
+func checkFounded(dir string, files smallFiles, snapshot uint64) error {
+	if _, err := files.ReadFile(formationFile); !errors.Is(err, fs.ErrNotExist) {
+		return nil // openState tells of an error
+	}
+	path := filepath.Join(dir, formationFile)
+	if snapshot > 0 {
+		return damaged(path, "it is gone, and there is a snapshot of entry %d", snapshot)
+	}
+	if _, system := files.(directory); !system {
+		return nil
+	}
+	for _, name := range []string{stableFile, walDir, boltLog} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return damaged(path, "it is gone, and %s is there", name)
+		}
+	}
+	return nil
 }
 
 // get returns a copy.

@@ -1,16 +1,19 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	walfs "github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -46,6 +49,9 @@ type stores struct {
 	stable *stableStore
 	snaps  raft.SnapshotStore
 	close  []func() error
+
+	// newestFile is the index that the newest file of the log begins with, 0 when it has one file.
+	newestFile func() uint64
 }
 
 // The files of the log in the data directory, by the kind of log store.
@@ -60,6 +66,12 @@ func openStores(cfg Config, logStoreName string) (*stores, error) {
 	if err != nil {
 		return s, err
 	}
+	if err = syncFiles(cfg); err == nil {
+		err = s.keepMark()
+	}
+	if err != nil {
+		return s, errors.Join(err, s.Close())
+	}
 	s.snaps = cfg.SnapshotStore
 	if s.snaps == nil {
 		s.snaps, err = raft.NewFileSnapshotStoreWithLogger(cfg.DataDir, keptSnapshots, newRaftLog(cfg.Logger))
@@ -70,9 +82,9 @@ func openStores(cfg Config, logStoreName string) (*stores, error) {
 	return s, nil
 }
 
-// openFiles opens all but the snapshots.
+// openFiles opens all but the snapshots, and checks them.
 func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
-	s = &stores{disk: newDisk(cfg.OnFail)}
+	s = &stores{disk: newDisk(cfg.OnFail), newestFile: func() uint64 { return 0 }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -89,7 +101,11 @@ func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
 	s.stable.disk = s.disk
 	s.close = append(s.close, s.stable.Close)
 
-	inner, path, err := s.openLog(cfg, logStoreName)
+	mark, err := s.stable.savedMark()
+	if err != nil {
+		return s, fmt.Errorf("open stable store: %w", err)
+	}
+	inner, path, err := s.openLog(cfg, logStoreName, mark)
 	if err != nil {
 		return s, fmt.Errorf("open log store: %w", err)
 	}
@@ -98,11 +114,12 @@ func openFiles(cfg Config, logStoreName string) (s *stores, err error) {
 	}
 	s.log.onSync, s.log.keep = cfg.OnSync, cfg.TrailingBytes
 	s.close = append(s.close, s.log.Close)
-	return s, s.checkMark()
+	return s, s.checkMark(mark)
 }
 
-// openLog opens the file or files of the log, once it is known that they are whole.
-func (s *stores) openLog(cfg Config, kind string) (log raft.LogStore, path string, err error) {
+// openLog opens the file or files of the log, once it is known that they are whole, and hold what was written up to
+// the mark.
+func (s *stores) openLog(cfg Config, kind string, mark uint64) (log raft.LogStore, path string, err error) {
 	if cfg.Storage != nil {
 		return cfg.Storage, "log", nil
 	}
@@ -122,21 +139,23 @@ func (s *stores) openLog(cfg Config, kind string) (log raft.LogStore, path strin
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, path, err
 	}
-	if err := checkWAL(path, nil); err != nil {
+	if err := checkWAL(path, mark, nil); err != nil {
 		return nil, path, err
 	}
-	w, err := openWAL(path, s.disk, cfg)
+	files := &walFiles{FS: walfs.New(), disk: s.disk}
+	w, err := openWAL(path, files, cfg)
 	if err != nil {
 		return nil, path, err
 	}
+	s.newestFile = files.newest.Load
 	s.close = append(s.close, w.Close)
 	return w, path, nil
 }
 
-func openWAL(dir string, d *disk, cfg Config) (w *wal.WAL, err error) {
+func openWAL(dir string, files *walFiles, cfg Config) (w *wal.WAL, err error) {
 	err = guarded(dir, func() error {
 		w, err = wal.Open(dir, wal.WithLogger(newRaftLog(cfg.Logger)), wal.WithSegmentSize(walSegment),
-			wal.WithSegmentFiler(segment.NewFiler(dir, &walFiles{FS: walfs.New(), disk: d})))
+			wal.WithSegmentFiler(segment.NewFiler(dir, files)))
 		return err
 	})
 	switch {
@@ -152,7 +171,8 @@ func openWAL(dir string, d *disk, cfg Config) (w *wal.WAL, err error) {
 // fails says so to its log alone: later appends fail without a reason.
 type walFiles struct {
 	*walfs.FS
-	disk *disk
+	disk   *disk
+	newest atomic.Uint64 // index that the file begins with that was made last; 0: none was since the start
 }
 
 // Create implements types.VFS.
@@ -161,45 +181,73 @@ func (f *walFiles) Create(dir, name string, size uint64) (types.WritableFile, er
 	if err != nil {
 		return nil, f.disk.fail(fmt.Errorf("make a file of the log: %w", err))
 	}
+	first, _, _ := strings.Cut(name, "-") // see segment.FileName
+	index, err := strconv.ParseUint(first, 10, 64)
+	if err != nil {
+		return nil, f.disk.fail(fmt.Errorf("make a file of the log: its name %s does not begin with an index: %w", name, err))
+	}
+	f.newest.Store(index)
 	return w, nil
 }
 
-// checkMark makes sure that the log is as long as it once was, and keeps the mark from now on.
-func (s *stores) checkMark() error {
-	mark, err := s.stable.GetUint64(keyMark)
-	if err != nil && !missing(err) {
-		return err
+// syncFiles brings to disk what a process that was killed had written and not synced. It is read as if it was on
+// disk, and what this node acknowledges from now on may rest on it: a vote, entries that it need not write again, or the
+// list of the log's files, from which raft-wal would take a file that was made later for one that nobody uses.
+func syncFiles(cfg Config) error {
+	if cfg.Storage != nil {
+		return nil
 	}
-	last, err := s.log.LastIndex()
+	files := []string{cfg.DataDir, filepath.Join(cfg.DataDir, stableFile), filepath.Join(cfg.DataDir, boltLog)}
+	log := filepath.Join(cfg.DataDir, walDir)
+	segments, err := filepath.Glob(filepath.Join(log, "*.wal"))
+	if len(segments) > 0 {
+		files = append(append(files, segments...), filepath.Join(log, metadb.FileName), log)
+	}
+	for _, path := range files {
+		err = errors.Join(err, syncFile(path))
+	}
 	if err != nil {
-		return fmt.Errorf("read last index: %w", err)
+		return fmt.Errorf("sync what was there: %w", err)
 	}
-	if last < mark {
-		return damaged(s.log.path, "the log ends with entry %d, and had %d: what stood at its end is gone", last, mark)
-	}
-	s.log.marked = mark
-	s.log.mark = func(index uint64) error { return s.stable.Set(keyMark, binary.BigEndian.AppendUint64(nil, index)) }
 	return nil
 }
 
-// newest is the index of the last entry in the newest snapshot, 0 when there is none.
-func (s *stores) newest() (uint64, error) {
-	snaps, err := s.snaps.List()
+// syncFile syncs a file or directory, if it is there.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return 0, fmt.Errorf("list snapshots: %w", err)
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// newest is the last entry in the newest snapshot, zeros when there is none.
+func newest(store raft.SnapshotStore) (index, term uint64, err error) {
+	if store == nil {
+		return 0, 0, nil
+	}
+	snaps, err := store.List()
+	if err != nil {
+		return 0, 0, fmt.Errorf("list snapshots: %w", err)
 	}
 	if len(snaps) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
-	return snaps[0].Index, nil
+	return snaps[0].Index, snaps[0].Term, nil
 }
 
 // checkGap makes sure that the log goes on where the newest snapshot ends, and can be read from
-// there: Raft would begin with what is there, and leave out what is not.
+// there: Raft would begin with what is there, and leave out what is not. A node that has either has a term.
 func (s *stores) checkGap(covered uint64) error {
 	low, err := s.log.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("read first index: %w", err)
+	}
+	if _, err := s.stable.Get(keyCurrentTerm); err != nil && missing(err) && max(low, covered) > 0 {
+		return damaged(s.stable.path, "term and vote are gone, and there are entries")
 	}
 	if low > covered+1 {
 		return damaged(s.log.path, "the log begins with entry %d, and the newest snapshot ends with %d: a file is gone", low, covered)

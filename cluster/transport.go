@@ -87,7 +87,8 @@ func (s *streams) dialSelf() (net.Conn, error) {
 	}
 }
 
-// transport is hashicorp/raft's network transport with five additions: a node may hold back (reluctant.go), it tells no
+// transport is hashicorp/raft's network transport with six additions: a node may hold back (reluctant.go), it sends no snapshot
+// that a follower could not go on with (outgrow.go), it tells no
 // follower of a commit that is not on this node's disk (see logStore), it knows what
 // each follower was told to be committed, its pipelines are our own, which wake fewer
 // goroutines and carry commit notices too, and it ends with its owner.
@@ -100,7 +101,8 @@ type transport struct {
 	took   func(id raft.ServerID, index uint64) // a follower has entries up to index
 	onDisk func(index uint64) uint64            // lowers an index to what is on this node's disk
 
-	holdsBack func() bool // see reluctant.go
+	holdsBack func() bool       // see reluctant.go
+	outgrow   func(last uint64) // see outgrow.go
 
 	mu        sync.Mutex
 	progress  map[raft.ServerID]progress
@@ -113,6 +115,7 @@ type progress struct {
 	sent uint64 // highest entry sent
 	told uint64 // highest commit index sent
 	has  uint64 // highest entry that it took
+	last uint64 // where its log ended when it last refused some
 }
 
 func newTransport(s *streams, timeout time.Duration, logger hclog.Logger, took func(raft.ServerID, uint64), onDisk func(uint64) uint64) *transport {
@@ -212,6 +215,9 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, r
 	err := t.NetworkTransport.AppendEntries(id, target, req, resp)
 	if err == nil && resp.Success {
 		t.note(id, req, true)
+	}
+	if err == nil && !resp.Success {
+		t.refused(id, resp.LastLog)
 	}
 	return err
 }

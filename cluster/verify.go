@@ -19,8 +19,12 @@ type Finding struct {
 // nothing but what a start would; the node must not run. snapshot is the index of the newest snapshot, 0 when there
 // is none. The state that a fresh directory lacks is not missed.
 func Verify(dir string, snapshot uint64, report func(Finding)) {
+	if err := checkFounded(dir, directory(dir), snapshot); err != nil {
+		report(Finding{Path: filepath.Join(dir, formationFile), Err: err})
+		return // it says of which kind the log is
+	}
 	state := verifyFormation(dir, report)
-	verifyStable(filepath.Join(dir, stableFile), report)
+	mark := verifyStable(filepath.Join(dir, stableFile), report)
 	kind := LogStoreWAL
 	if state.LogStore != "" {
 		kind = state.LogStore
@@ -30,7 +34,7 @@ func Verify(dir string, snapshot uint64, report func(Finding)) {
 		path = filepath.Join(dir, boltLog)
 		report(Finding{Path: path, Bytes: fileSize(path), Err: checkBolt(path, "logs")})
 	} else {
-		err := checkWAL(path, func(path string, bytes int64) { report(Finding{Path: path, Bytes: bytes}) })
+		err := checkWAL(path, mark, func(path string, bytes int64) { report(Finding{Path: path, Bytes: bytes}) })
 		if err != nil {
 			report(Finding{Path: path, Err: err})
 			return // opening it would take it for a torn write, and cut it
@@ -78,15 +82,18 @@ func verifyJSON(path string, v any, check func([]byte) error, report func(Findin
 	report(Finding{Path: path, Bytes: int64(len(b)), Err: err})
 }
 
-func verifyStable(path string, report func(Finding)) {
+// verifyStable returns the mark of the log as well, 0 when there is none to be read.
+func verifyStable(path string, report func(Finding)) (mark uint64) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return
+		return 0
 	}
 	s, err := openStable(path)
 	if err == nil {
-		err = s.Close()
+		mark, err = s.savedMark()
+		err = errors.Join(err, s.Close())
 	}
 	report(Finding{Path: path, Bytes: fileSize(path), Err: err})
+	return mark
 }
 
 // verifyEntries reads each entry of the log with its checksum. It opens the log as a start does,
@@ -96,7 +103,6 @@ func verifyEntries(dir, kind string, snapshot uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	s.log.mark = nil // nothing is noted
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.checkGap(snapshot); err != nil {
 		return err

@@ -36,15 +36,15 @@ const (
 )
 
 // checkWAL reads all files of the log, and counts what it reads in read, if that is not nil. It
-// changes nothing. A torn write at the end of the last file is no error.
-func checkWAL(dir string, read func(path string, bytes int64)) error {
+// changes nothing. A torn write at the end of the last file is no error, unless the mark says that there was more.
+func checkWAL(dir string, mark uint64, read func(path string, bytes int64)) error {
 	state, err := walState(dir)
 	if err != nil {
 		return err
 	}
 	for _, info := range state.Segments {
 		path := filepath.Join(dir, segment.FileName(info))
-		n, err := checkSegment(path, info)
+		n, err := checkSegment(path, info, mark)
 		if err != nil {
 			return err
 		}
@@ -92,11 +92,11 @@ func walState(dir string) (state types.PersistentState, err error) {
 }
 
 // checkSegment checks one file and returns how much of it is in use.
-func checkSegment(path string, info types.SegmentInfo) (used int64, err error) {
+func checkSegment(path string, info types.SegmentInfo, mark uint64) (used int64, err error) {
 	tail := info.SealTime.IsZero()
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if tail {
+		if tail && mark < info.BaseIndex {
 			return 0, nil // a crash may have come between the note of it and the file
 		}
 		return 0, damaged(path, "it is gone")
@@ -123,7 +123,14 @@ func checkSegment(path string, info types.SegmentInfo) (used int64, err error) {
 	if s.good > 0 && !s.header(info) {
 		return 0, damaged(path, "its head does not match")
 	}
-	return s.good, s.checkTorn(info.BaseIndex + s.entries)
+	next := info.BaseIndex + s.entries
+	if err := s.checkTorn(next); err != nil {
+		return 0, err
+	}
+	if next <= mark {
+		return 0, damaged(path, "it ends with entry %d, and had %d", next-1, mark)
+	}
+	return s.good, nil
 }
 
 // segmentScan reads a file from its beginning, as far as it is sound.
