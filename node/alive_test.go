@@ -27,10 +27,9 @@ func (s *aSnapshot) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
-// TestAlive sees a node as alive that takes in a long snapshot, as long as that goes on.
+// TestAlive sees a node as alive that takes in a long snapshot, as long as that goes on. One that cannot be read is its end.
 func TestAlive(t *testing.T) {
 	n := start(t, testConfig(t.TempDir()))
-	defer stop(t, n)
 	n.Alive()
 	snapshot := &aSnapshot{asked: make(chan struct{}), next: make(chan error)}
 	restored := make(chan error, 1)
@@ -53,9 +52,16 @@ func TestAlive(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("a node that takes in a snapshot is not alive")
 	}
-	snapshot.next <- errors.New("it is enough")
-	if err := <-restored; err == nil {
-		t.Error("half a snapshot was taken")
+	unreadable := errors.New("it cannot be read")
+	snapshot.next <- unreadable
+	if err := <-restored; !errors.Is(err, unreadable) {
+		t.Errorf("half a snapshot was taken: %v", err)
 	}
 	n.Alive()
+	if err := n.Wait(); !errors.Is(err, unreadable) {
+		t.Errorf("the node ends with %v", err)
+	}
+	if err := n.Close(t.Context()); !errors.Is(err, unreadable) {
+		t.Errorf("closed with %v", err)
+	}
 }

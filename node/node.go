@@ -196,6 +196,9 @@ func (n *Node) open() (err error) {
 	n.openMachine()
 	// The cluster replays the log and may elect this node at once.
 	if n.cluster, err = cluster.Open(n.clusterConfig()); err != nil {
+		if reason := n.failed(); !errors.Is(err, reason) { // Raft does not say why it could not restore a snapshot
+			err = errors.Join(err, reason)
+		}
 		return fmt.Errorf("open cluster: %w", err)
 	}
 	n.api = management.New(n.managementConfig())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"strconv"
 	"strings"
 
@@ -44,7 +45,7 @@ type segment struct {
 	readers int   // snapshots that are being sent
 	dirty   bool  // has what is not synced
 	full    bool  // gets no more records
-	err     error // it cannot be used: its head is damaged
+	err     error // it cannot be used: its head is damaged, or cannot be read
 }
 
 func segmentName(number uint64) string { return fmt.Sprintf("%016x%s", number, segmentSuffix) }
@@ -87,8 +88,10 @@ func openSegment(fs FS, number uint64) (*segment, error) {
 		return nil, errors.Join(fmt.Errorf("open segment: %w", err), f.Close())
 	}
 	var head [segmentHead]byte
-	if _, err := f.ReadAt(head[:], 0); err != nil {
-		g.err = damaged(g.path, "its head cannot be read: %v", err)
+	if _, err := f.ReadAt(head[:], 0); errors.Is(err, io.EOF) {
+		g.err = damaged(g.path, "it ends within its head")
+	} else if err != nil {
+		g.err = fmt.Errorf("read the head of %s: %w", g.path, err)
 	} else if string(head[:len(segmentMagic)]) != segmentMagic {
 		g.err = damaged(g.path, "it is no segment of messages")
 	} else if v := head[len(segmentMagic)]; v != segmentVersion {

@@ -54,8 +54,8 @@ type Config struct {
 	OnApply func(time.Duration)
 	// Restored says that a snapshot took the place of the state. Same goroutine.
 	Restored func(*fsm.Machine)
-	// Failed is told that the machine cannot go on, as what it needs cannot be read from disk; once,
-	// same goroutine, which ends then. The owner has to end the process.
+	// Failed is told that the machine cannot go on, as what it needs, messages or a snapshot, cannot be read from disk;
+	// same goroutine. The owner has to end the process.
 	Failed func(error)
 }
 
@@ -208,7 +208,9 @@ func (r *Replica) Restore(rc io.ReadCloser) error {
 	r.handing.Lock()
 	defer r.handing.Unlock()
 	if err := r.restore(rc); err != nil {
-		return fmt.Errorf("restore snapshot: %w", err)
+		err = fmt.Errorf("restore snapshot: %w", err)
+		r.cfg.Failed(err) // Raft would ask for it again, and for ever
+		return err
 	}
 	r.handed.index.Store(r.m.Index())
 	r.cfg.Restored(r.m)

@@ -22,6 +22,7 @@ type rig struct {
 	results  []command.Result
 	verdicts []fsm.Verdict
 	restored int
+	failed   error
 }
 
 func newRig(t *testing.T) *rig {
@@ -43,6 +44,7 @@ func newRig(t *testing.T) *rig {
 			r.results = append(r.results, out.Results...)
 		},
 		Restored: func(*fsm.Machine) { r.restored++ },
+		Failed:   func(err error) { r.failed = err },
 	})
 	return r
 }
@@ -165,8 +167,8 @@ func TestApplySnapshotRestore(t *testing.T) {
 	if h1 != h2 || s1 != s2 {
 		t.Errorf("hashes differ: %x/%x and %x/%x", h1, s1, h2, s2)
 	}
-	if err := other.Restore(io.NopCloser(strings.NewReader("something"))); err == nil {
-		t.Error("something else was restored")
+	if err := other.Restore(io.NopCloser(strings.NewReader("something"))); err == nil || !errors.Is(err, other.failed) {
+		t.Errorf("something else was restored: %v, and the owner was told %v", err, other.failed)
 	}
 }
 
