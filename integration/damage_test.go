@@ -155,16 +155,7 @@ func TestDamagedWhileRunning(t *testing.T) {
 	declareNamedDurable(t, ch, queue)
 	publishNumbered(t, ch, queue, count)
 	victim := c.node(2)
-	// What is behind its newest snapshot is in memory after a restart, the rest is on disk alone.
-	eventually(t, "a snapshot of some messages", func() error {
-		if victim.logged(t, "snapshot taken") < 2 {
-			return fmt.Errorf("none yet")
-		}
-		return nil
-	})
-	victim.stop(t)
-	victim.start(t)
-	victim.waitReady(t)
+	spill(t, victim)
 	err := filepath.WalkDir(filepath.Join(victim.dir, "messages"), func(path string, e fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".seg") {
 			overwrite(t, path)
@@ -174,14 +165,7 @@ func TestDamagedWhileRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A node reads what goes to its own clients. The connection may end before consume-ok.
-	if deliveries, err := open(t, victim).Consume(queue, "", false, false, false, false, nil); err == nil {
-		for d := range deliveries { // until it ends
-			if n := numberOf(d); n < 1 || n > count || string(d.Body) != string(pattern(1000)) {
-				t.Fatalf("message %d came with %d bytes of something else", n, len(d.Body))
-			}
-		}
-	}
+	wantOnlyNumbered(t, victim, queue, count)
 	eventually(t, "the node stops", func() error {
 		if victim.running() {
 			return fmt.Errorf("it runs")
@@ -198,6 +182,35 @@ func TestDamagedWhileRunning(t *testing.T) {
 	log := victim.logTail()
 	if victim.proc.Err() == nil || !strings.Contains(log, "does not match its checksum") || !strings.Contains(log, "warren reset") || strings.Contains(log, "goroutine ") {
 		t.Errorf("it ended with %v:\n%s", victim.proc.Err(), log)
+	}
+}
+
+// spill has a node hold messages on disk alone: those of its newest snapshot, after a restart. Those behind it are in memory.
+func spill(t *testing.T, n *node) {
+	t.Helper()
+	eventually(t, "a snapshot of some messages", func() error {
+		if n.logged(t, "snapshot taken") < 2 {
+			return fmt.Errorf("none yet")
+		}
+		return nil
+	})
+	n.stop(t)
+	n.start(t)
+	n.waitReady(t)
+}
+
+// wantOnlyNumbered consumes from a node that cannot read its messages until the connection ends, and wants nothing but messages of
+// publishNumbered. A node reads what goes to its own clients. The connection may end before consume-ok.
+func wantOnlyNumbered(t *testing.T, n *node, queue string, count int) {
+	t.Helper()
+	deliveries, err := open(t, n).Consume(queue, "", false, false, false, false, nil)
+	if err != nil {
+		return
+	}
+	for d := range deliveries {
+		if i := numberOf(d); i < 1 || i > count || string(d.Body) != string(pattern(1000)) {
+			t.Fatalf("message %d came with %d bytes of something else", i, len(d.Body))
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ package chaos
 import (
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"warren/integration/damage"
@@ -35,7 +34,7 @@ func damaged(s *Strike) error {
 	}
 	var there []damage.Kind
 	for _, k := range damage.Kinds {
-		if k.There(n.files()) && !onlyLog(k, n.files()) {
+		if k.There(n.files()) {
 			there = append(there, k)
 		}
 	}
@@ -92,14 +91,4 @@ func (n *Node) doesNotStart(file string) error {
 func (s *Strike) warren(verb string, n *Node, args ...string) (string, error) {
 	out, err := exec.Command(n.bin.path, append([]string{verb, "--data-dir", n.dataDir()}, args...)...).CombinedOutput()
 	return string(out), err
-}
-
-// onlyLog says that the damage would take the only file of the log: when all of it was written since the last snapshot, nothing of
-// a node that was killed tells that it was there.
-func onlyLog(k damage.Kind, dir string) bool {
-	if k.Name != "the log gone" {
-		return false
-	}
-	all, err := filepath.Glob(filepath.Join(dir, k.Glob))
-	return err == nil && len(all) < 2
 }

@@ -14,6 +14,7 @@ func processFaults() []Fault {
 		fault{"kill leader", true, func(s *Strike) error { return s.killed(s.TakeLeader()) }},
 		fault{"kill follower", true, func(s *Strike) error { return s.killed(s.TakeFollower()) }},
 		fault{"kill and start at once", true, killAndStart},
+		fault{"kill while it catches up", true, killedAgain},
 		fault{"kill minority", false, killMinority},
 		fault{"kill all", false, killAll},
 		fault{"stop leader", true, func(s *Strike) error { return s.stopped(s.TakeLeader()) }},
@@ -59,6 +60,31 @@ func killAndStart(s *Strike) error {
 		s.release()
 	}
 	return nil
+}
+
+// killedAgain has a node be away for so long that it needs a snapshot, and killed while it gets that, some times.
+func killedAgain(s *Strike) error {
+	n, err := s.TakeFollower()
+	if err != nil {
+		return err
+	}
+	s.Logf("kill %s", n.Name)
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	s.Hold(s.Between(time.Second, 4*time.Second))
+	for range 2 + s.Random.IntN(5) {
+		d := s.Between(50*time.Millisecond, 1500*time.Millisecond)
+		s.Logf("start %s, and kill it after %v", n.Name, d)
+		if err := n.Start(); err != nil {
+			return err
+		}
+		s.Hold(d)
+		if err := n.Kill(); err != nil {
+			return err
+		}
+	}
+	return s.startAgain(n)
 }
 
 func killMinority(s *Strike) error {
