@@ -29,6 +29,7 @@ var abuses = []abuse{
 	{"consumers that never acknowledge", neverAcknowledge, 400},
 	{"gets that are never acknowledged", neverSettledGets, 350},
 	{"consumers that read nothing", readNothing, 350},
+	{"consumers that read a little at a time", readSlowly, 350},
 	{"replies that are not read", unreadReplies, 900},
 	{"messages with large tables", largeTables, 500},
 	{"as many channels as there may be", allChannels, 400},
@@ -287,6 +288,27 @@ func readNothing(t *testing.T, n *node) {
 			r.expectMethod(1, 60, 11)
 		}
 		r.method(1, 60, 20, r.short(0), r.shortstr(queue), r.shortstr(""), []byte{byte(i % 2 * 2)}, r.long(0))
+	}
+}
+
+// readSlowly: consumers that would be sent all there is, and read some bytes now and then.
+func readSlowly(t *testing.T, n *node) {
+	queue := fillQueue(t, n, 1_500, 100_000)
+	for range 50 {
+		r := hostileClient(t, n)
+		r.method(1, 60, 20, r.short(0), r.shortstr(queue), r.shortstr(""), []byte{2}, r.long(0))
+		_ = r.conn.SetDeadline(time.Time{})
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			b := make([]byte, 100)
+			for {
+				if _, err := r.conn.Read(b); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		t.Cleanup(func() { _ = r.conn.Close(); reader.Wait() })
 	}
 }
 

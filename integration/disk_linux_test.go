@@ -98,7 +98,19 @@ func (v *volume) end(t *testing.T) {
 }
 
 // volumeCluster is a cluster of three of which the first has its data on a volume.
-func volumeCluster(t *testing.T, bytes, backing int64, args ...string) (*cluster, *volume) {
+func volumeCluster(t *testing.T, bytes, backing int64, args ...string) (c *cluster, v *volume) {
+	t.Helper()
+	c = mountedCluster(t, args, func(n *node) { v = newVolume(t, n, bytes, backing) }, func() {
+		if v.frozen {
+			v.thaw(t)
+		}
+	})
+	return c, v
+}
+
+// mountedCluster is a cluster of three of which the first has its data on something that mount makes, and removes when the
+// test ends: heal is called before, and the node has ended.
+func mountedCluster(t *testing.T, args []string, mount func(*node), heal func()) *cluster {
 	t.Helper()
 	skipWithPeer(t)
 	c, err := newCluster(executable(t, "warren"), executable(t, "warrenctl"), 3, options{args: args})
@@ -106,11 +118,9 @@ func volumeCluster(t *testing.T, bytes, backing int64, args ...string) (*cluster
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.end(t.Failed(), t.Logf) })
-	v := newVolume(t, c.node(0), bytes, backing)
-	t.Cleanup(func() { // before the volume is unmounted
-		if v.frozen {
-			v.thaw(t)
-		}
+	mount(c.node(0))
+	t.Cleanup(func() {
+		heal()
 		if err := c.node(0).endProcess(syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
@@ -119,7 +129,7 @@ func volumeCluster(t *testing.T, bytes, backing int64, args ...string) (*cluster
 		n.start(t)
 	}
 	c.waitReady(t)
-	return c, v
+	return c
 }
 
 // lead makes a node lead.

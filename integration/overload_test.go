@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -261,64 +263,82 @@ func consumeSome(t testing.TB, ch *amqp.Channel, queue string, count int) {
 	}
 }
 
-// TestConsumersThatStopReading: clients that subscribe to everything and read
-// nothing do not fill the memory of their node, and others are served beside them.
+// TestPublishersThatIgnoreBlocked: clients write on while publishers are blocked. They come to a stand, the node's
+// memory does not grow, and others are served beside them. They are not taken for dead, though the node reads none of their
+// heartbeats, and go on where they were when the alarm is over.
 //
-// row: 1.6 flow control
-func TestConsumersThatStopReading(t *testing.T) {
-	c := startCluster(t, 3)
-	n := c.node(0)
-	ch := open(t, n)
-	if err := ch.Confirm(false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ch.QueueDeclare("large", true, false, false, false, nil); err != nil {
-		t.Fatal(err)
-	}
-	const clients, messages, size = 8, 1000, 64 << 10
-	var last *amqp.DeferredConfirmation
-	body := make([]byte, size)
-	for range messages {
-		var err error
-		if last, err = ch.PublishWithDeferredConfirm("", "large", false, false, amqp.Publishing{Body: body}); err != nil {
+// row: 1.1 connection.blocked; 1.6 flow control
+func TestPublishersThatIgnoreBlocked(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "warren.conf")
+	setLimit := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("disk_free_limit = "+text+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !receiveConfirm(t, last) {
-		t.Fatal("refused")
-	}
-	for range clients {
+	setLimit("50MB")
+	c := startClusterWith(t, 1, options{args: []string{"--config", file}})
+	n := c.node(0)
+	const messages, size = 500, 1000
+	full := fillQueue(t, n, messages, size)
+	target := declare(t, open(t, n), n, amqp.Table{"x-max-length": int32(100)})
+	setLimit("100TB")
+	n.ctl(t, "reload")
+	eventually(t, "the alarm", func() error { return wantAlarms(n, []string{"disk on n1"}) })
+
+	before := resetPeak(t, n)
+	const clients = 30
+	var written atomic.Int64
+	message := publishFrames(target, plainHeader(100_000), make([]byte, 100_000))
+	for i := range clients {
 		r := rawDial(t, n)
-		r.handshake()
+		r.toTune()
+		r.method(0, 10, 31, r.short(2047), r.long(131072), r.short(1)) // heartbeats each second
+		r.method(0, 10, 40, r.shortstr("/"), r.shortstr(""), []byte{0})
+		r.expectMethod(0, 10, 41)
 		r.openChannel(1)
-		// Without acks: nothing but the socket says that the client does not keep up.
-		r.method(1, 60, 20, r.short(0), r.shortstr("large"), r.shortstr(""), []byte{2}, r.long(0))
-	}
-	eventually(t, "eight consumers", func() error {
-		q, err := ch.QueueDeclarePassive("large", true, false, false, false, nil)
-		if err == nil && q.Consumers != clients {
-			err = fmt.Errorf("%d consumers", q.Consumers)
+		pour(t, r, i > 0, func(int) []byte { written.Add(1); return message })
+		if i == 0 {
+			_ = r.conn.SetReadDeadline(time.Now().Add(patience))
+			// Longer than the silence after which a client counts as dead: its own beats would be of no use.
+			for beats := 0; beats < 6; {
+				if typ, _, _, err := r.tryReadFrame(); err != nil {
+					t.Fatalf("a blocked client after %d heartbeats: %v", beats, err)
+				} else if typ == frameHeartbeat {
+					beats++
+				}
+			}
 		}
-		return err
+	}
+	eventually(t, "all stand still", func() error {
+		was := written.Load()
+		time.Sleep(200 * time.Millisecond)
+		if now := written.Load(); now != was || now < clients {
+			return fmt.Errorf("%d messages were begun, and %d a moment before", now, was)
+		}
+		return nil
 	})
-	before, err := n.numbers()
+	consumeSome(t, open(t, n), full, messages)
+	peak, err := n.peakMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := startFlow(t, c, n, n)
-	progress(t, []*flow{f}, 2000)
-	f.finish(t)
-	after, err := n.numbers()
-	if err != nil {
-		t.Fatal(err)
+	if more := (peak - before) >> 20; more > 100 {
+		t.Errorf("it needs %d MiB more with %d clients that are blocked", more, clients)
 	}
-	// What the clients were sent stays where it was: each may have some MiB under way.
-	if grown := after["n1"].MemUsed - before["n1"].MemUsed; grown > 256<<20 {
-		t.Errorf("memory grew by %d MiB with clients that do not read", grown>>20)
+	if got, _ := depth(t, open(t, n), target); got != 0 {
+		t.Errorf("%d messages of blocked clients were taken", got)
 	}
-	for _, err := range f.check(loss{}) {
-		t.Error(err)
-	}
+	stood := written.Load()
+	setLimit("50MB")
+	n.ctl(t, "reload")
+	eventually(t, "all go on", func() error {
+		if now := written.Load(); now < stood+10*clients {
+			return fmt.Errorf("%d messages were begun after %d", now, stood)
+		}
+		return nil
+	})
+	wantDepth(t, open(t, n), target, 100)
 }
 
 // TestManyChannels: 20 channels on each of 100 connections, each with a publisher and

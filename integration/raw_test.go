@@ -39,6 +39,12 @@ func rawDial(t testing.TB, n *node) *rawClient {
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
+	return rawOn(t, conn)
+}
+
+// rawOn is a client on a connection, which ends with the test.
+func rawOn(t testing.TB, conn net.Conn) *rawClient {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
