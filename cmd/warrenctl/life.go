@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -119,6 +120,8 @@ func (o *options) reportList(ctx context.Context, l list, vhosts []string) error
 	if err != nil {
 		return err
 	}
+	// Those of parameters: there are passwords in the URIs of shovels.
+	columns = slices.DeleteFunc(columns, func(c column) bool { return c.name == "value" })
 	if l.path("a") == l.path("b") && !l.ofVHost {
 		vhosts = []string{o.vhost}
 	}
