@@ -17,6 +17,10 @@ func (s *server) messageRoutes() []route {
 	}
 }
 
+// maxProperties is how large properties with headers may be, in bytes: they are sent in one frame, and no client
+// takes larger ones than of 128 KiB (frame-max) unless it was told to. The consumers of a queue with such a message would lose their connections, one after the other.
+const maxProperties = 128<<10 - 22
+
 func (c *call) publish() error {
 	if _, err := c.findExchange(); err != nil {
 		return err
@@ -59,6 +63,9 @@ func (c *call) publish() error {
 		return err
 	}
 	list := wire.AppendProperties(nil, &properties)
+	if len(list) > maxProperties {
+		return errBadRequest("properties and headers of %d bytes are larger than the %d that a client can be sent", len(list), maxProperties)
+	}
 	impersonates := func() bool { return c.cfg.Access.Rules(c.user, c.params["vhost"]).Impersonates() }
 	if fault := command.PropertiesFault(list, c.user, impersonates); fault != "" {
 		return errBadRequest("%s", fault)
