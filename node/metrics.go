@@ -35,12 +35,17 @@ func (n *Node) serveMetrics() {
 	n.serveHTTP(n.metricsHTTP, n.scrape)
 }
 
+// maxHeader is how much of a request may come before its body, in bytes; net/http gives 4 KiB more. A name to log in with is in it, which goes into the
+// log, events and counts, whoever sends it.
+const maxHeader = 64 << 10
+
 func (n *Node) newHTTP(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      time.Minute, // of pages, metrics and the like; the API has its own times
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,35 @@ func TestUnreadPage(t *testing.T) {
 		_ = s.Close()
 		time.Sleep(time.Second) // net/http waits before it closes a connection
 	})
+}
+
+// TestLargeHeader hangs up on who sends more before a body than a name and a path take.
+func TestLargeHeader(t *testing.T) {
+	n := &Node{log: slog.New(slog.DiscardHandler)}
+	s := n.newHTTP(http.NotFoundHandler())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	for size, want := range map[int]int{maxHeader / 2: http.StatusNotFound, 2 * maxHeader: http.StatusRequestHeaderFieldsTooLarge} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(strings.Repeat("n", size/2), "p")
+		r.Header.Set("More", strings.Repeat("m", size/4))
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%d bytes: status %d, want %d", size, resp.StatusCode, want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // oneConn is a listener with one connection.

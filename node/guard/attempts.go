@@ -3,12 +3,16 @@ package guard
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 )
 
 // maxSources is how many sources of logins are counted apart. What comes from others when so many are
 // known is counted together, under no address and no name: somebody who makes up names must not fill memory.
 const maxSources = 1000
+
+// maxUser is how many bytes of a name are kept: whoever tries to log in may give any.
+const maxUser = 255
 
 // A Source is where logins come from. In a count by protocol only Protocol is set.
 type Source struct {
@@ -38,6 +42,9 @@ func (l *AttemptLog) Note(from Source, succeeded bool) {
 	defer l.mu.Unlock()
 	if l.total == nil {
 		l.total, l.sources = make(map[Source]*Attempts), make(map[Source]*Attempts)
+	}
+	if len(from.User) > maxUser {
+		from.User = strings.Clone(strings.ToValidUTF8(from.User[:maxUser], ""))
 	}
 	if _, known := l.sources[from]; !known && len(l.sources) >= maxSources {
 		from.Address, from.User = "", ""

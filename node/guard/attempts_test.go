@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -46,5 +47,16 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 	if sum != 3*maxSources {
 		t.Errorf("%d failures are counted", sum)
+	}
+}
+
+// TestAttemptNames keeps no more of a name than there may be of it.
+func TestAttemptNames(t *testing.T) {
+	var l AttemptLog
+	for range 2 {
+		l.Note(Source{Protocol: "http", Address: "a", User: strings.Repeat("ä", 1<<20)}, false)
+	}
+	if all := l.Counts(true); len(all) != 1 || all[0].Failed != 2 || len(all[0].User) != maxUser-1 {
+		t.Errorf("%d sources, one of a name of %d bytes", len(all), len(all[0].User))
 	}
 }
