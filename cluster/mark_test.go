@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +18,16 @@ import (
 // marked is a log in memory with a mark that the test sees.
 type marked struct {
 	*logStore
-	sets []uint64      // what the mark was set to
-	slow time.Duration // how long that takes
+	slow time.Duration // how long it takes to set the mark
+
+	lock sync.Mutex
+	all  []uint64 // what it was set to
+}
+
+func (m *marked) sets() []uint64 {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	return slices.Clone(m.all)
 }
 
 func newMarked(t *testing.T, inner raft.LogStore) *marked {
@@ -29,7 +38,9 @@ func newMarked(t *testing.T, inner raft.LogStore) *marked {
 	}
 	m := &marked{logStore: s}
 	set := func(index uint64) error {
-		m.sets = append(m.sets, index)
+		m.lock.Lock()
+		m.all = append(m.all, index)
+		m.lock.Unlock()
 		time.Sleep(m.slow)
 		return nil
 	}
@@ -63,17 +74,17 @@ func TestMarkFollows(t *testing.T) {
 					m.store(t, entries(next, next+1, 10))
 					time.Sleep(10 * time.Millisecond)
 				}
-				if n := len(m.sets); n == 0 || n > c.most || !slices.IsSorted(m.sets) {
-					t.Errorf("in ten seconds it was set to %v", m.sets)
+				if n := len(m.sets()); n == 0 || n > c.most || !slices.IsSorted(m.sets()) {
+					t.Errorf("in ten seconds it was set to %v", m.sets())
 				}
 				time.Sleep(time.Minute)
-				if last := m.sets[len(m.sets)-1]; last != next-1 {
+				if last := m.sets()[len(m.sets())-1]; last != next-1 {
 					t.Errorf("a minute later it is %d, the log ends with %d", last, next-1)
 				}
-				before := len(m.sets)
+				before := len(m.sets())
 				time.Sleep(time.Hour)
-				if len(m.sets) != before {
-					t.Errorf("it was set to %v while nothing was written", m.sets[before:])
+				if len(m.sets()) != before {
+					t.Errorf("it was set to %v while nothing was written", m.sets()[before:])
 				}
 				if err := m.Close(); err != nil {
 					t.Error(err)
@@ -87,8 +98,8 @@ func TestMarkFollows(t *testing.T) {
 func TestMarkAtTheEnd(t *testing.T) {
 	m := newMarked(t, raft.NewInmemStore())
 	m.store(t, entries(1, 8, 10))
-	if err := m.Close(); err != nil || len(m.sets) == 0 || m.sets[len(m.sets)-1] != 7 {
-		t.Errorf("%v, %v", m.sets, err)
+	if err := m.Close(); err != nil || len(m.sets()) == 0 || m.sets()[len(m.sets())-1] != 7 {
+		t.Errorf("%v, %v", m.sets(), err)
 	}
 }
 
@@ -98,8 +109,8 @@ func TestMarkOfALeader(t *testing.T) {
 	m := newMarked(t, inner)
 	m.leads = func() bool { return true }
 	m.store(t, entries(1, 6, 10))
-	if err := m.mark.raise(); err != nil || len(m.sets) != 0 {
-		t.Errorf("nothing is on disk, and it was set to %v, %v", m.sets, err)
+	if err := m.mark.raise(); err != nil || len(m.sets()) != 0 {
+		t.Errorf("nothing is on disk, and it was set to %v, %v", m.sets(), err)
 	}
 	inner.permits <- nil
 	inner.permits <- nil // if the first entry went alone
