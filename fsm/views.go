@@ -199,6 +199,15 @@ func (m *Machine) Bindings(vhost string) []topology.Binding {
 	return v.topology.AppendBindings(nil)
 }
 
+// Bound is Bindings without those of the default exchange.
+func (m *Machine) Bound(vhost string) []topology.Binding {
+	v := m.vhosts[vhost]
+	if v == nil {
+		return nil
+	}
+	return v.topology.AppendBound(nil)
+}
+
 // BindingsFrom returns the bindings from an exchange, as Bindings does.
 func (m *Machine) BindingsFrom(vhost, exchange string) []topology.Binding {
 	v := m.vhosts[vhost]

@@ -33,13 +33,21 @@ func (s *State) Permission(user, vhost string) (Permission, bool) {
 	return p, ok
 }
 
-// Permissions returns all permissions, by user and vhost.
-func (s *State) Permissions() []Permission {
-	var all []Permission
-	for _, name := range s.names() {
-		all = append(all, s.UserPermissions(name)...)
+// Unsorted returns all users and what they may do, in any order: there may be very many, and whoever asks can sort them while the
+// machine goes on. The users' tags must not be changed.
+func (s *State) Unsorted() (users []User, permissions []Permission, topics []TopicPermission) {
+	users = make([]User, 0, len(s.users))
+	permissions = make([]Permission, 0, len(s.users))
+	for _, a := range s.users {
+		users = append(users, a.User)
+		for _, p := range a.permissions {
+			permissions = append(permissions, p)
+		}
+		for _, p := range a.topics {
+			topics = append(topics, p)
+		}
 	}
-	return all
+	return users, permissions, topics
 }
 
 // UserPermissions returns the permissions of a user, by vhost.
@@ -51,15 +59,6 @@ func (s *State) UserPermissions(user string) []Permission {
 	all := make([]Permission, 0, len(a.permissions))
 	for _, vhost := range a.vhosts() {
 		all = append(all, a.permissions[vhost])
-	}
-	return all
-}
-
-// TopicPermissions returns all topic permissions, by user, vhost and exchange.
-func (s *State) TopicPermissions() []TopicPermission {
-	var all []TopicPermission
-	for _, name := range s.names() {
-		all = append(all, s.UserTopicPermissions(name)...)
 	}
 	return all
 }

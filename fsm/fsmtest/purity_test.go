@@ -33,6 +33,7 @@ var allowed = []string{
 var orderFree = map[string]string{
 	"EachTraffic":  "only views call it, for those who sort outside of the machine",
 	"EqualTable":   "it asks whether something holds for all fields, and keeps nothing",
+	"Unsorted":     "only views call it, for those who sort outside of the machine",
 	"unsortedKeys": "only views call it, for those who sort outside of the machine",
 }
 

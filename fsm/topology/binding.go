@@ -134,6 +134,11 @@ func (t *Topology) AppendBindings(dst []Binding) []Binding {
 	return t.all.appendTo(dst)
 }
 
+// AppendBound is AppendBindings without those of the default exchange.
+func (t *Topology) AppendBound(dst []Binding) []Binding {
+	return t.all.appendTo(slices.Grow(dst, t.all.n))
+}
+
 func (t *Topology) appendDefault(dst []Binding) []Binding {
 	for q := t.firstQueue; q != nil; q = q.next {
 		dst = append(dst, Binding{Destination: q.name, Key: q.name})

@@ -46,9 +46,9 @@ func BenchmarkLists(b *testing.B) {
 // ask asks for a path again and again.
 func (a *api) ask(b *testing.B, path string) {
 	b.ReportAllocs()
-	a.viewed = 0
-	began := time.Now()
+	held := time.Hour
 	for b.Loop() {
+		a.longest = 0
 		r := httptest.NewRequest("GET", "/api/"+path, nil)
 		r.SetBasicAuth("guest", "guest")
 		w := httptest.NewRecorder()
@@ -57,12 +57,13 @@ func (a *api) ask(b *testing.B, path string) {
 			b.Fatal(w.Code, w.Body)
 		}
 		b.SetBytes(int64(w.Body.Len()))
+		held = min(held, a.longest)
 	}
-	b.ReportMetric(100*float64(a.viewed)/float64(time.Since(began)), "%held")
+	b.ReportMetric(float64(held.Microseconds())/1000, "ms-held")
 }
 
-// BenchmarkDefinitions exports 10,000 queues, bindings, users and permissions. %held is the part of the time in which the machine stood still
-// for it.
+// BenchmarkDefinitions exports 10,000 queues, bindings, users and permissions. ms-held is the longest that the machine stood still at a time,
+// in that request in which it was shortest: others of a busy computer do not count.
 func BenchmarkDefinitions(b *testing.B) {
 	a := newAPI(b)
 	a.must(&command.ExchangeDeclare{VHost: "/", Name: "x", Type: "topic", Durable: true})

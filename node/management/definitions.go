@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"warren/fsm"
+	"warren/fsm/access"
 	"warren/fsm/command"
 	"warren/fsm/topology"
 )
@@ -29,39 +30,34 @@ type definition struct {
 
 // An exporter copies what there is of a kind, with the machine under its lock, and returns what describes it: that is called when the
 // machine goes on. All kinds of a file are copied at one moment, so they fit together.
-type exporter func(m *fsm.Machine, vhosts []string) (describe func() []object)
+type exporter func(e *exporting) (describe func() []object)
+
+// exporting is the machine while it is exported, and what has been copied for several kinds.
+type exporting struct {
+	*fsm.Machine
+	vhosts      []string
+	users       []access.User // these are empty when only a vhost is asked for
+	permissions []access.Permission
+	topics      []access.TopicPermission
+}
 
 // atOnce is the exporter of what there is little of.
 func atOnce(list func(m *fsm.Machine, vhosts []string) []object) exporter {
-	return func(m *fsm.Machine, vhosts []string) func() []object {
-		all := list(m, vhosts)
+	return func(e *exporting) func() []object {
+		all := list(e.Machine, e.vhosts)
 		return func() []object { return all }
-	}
-}
-
-// ofAll is the exporter of what belongs to no vhost.
-func ofAll[T any](read func(m *fsm.Machine) []T, describe func(T) object) exporter {
-	return func(m *fsm.Machine, _ []string) func() []object {
-		all := read(m)
-		return func() []object {
-			list := make([]object, len(all))
-			for i, one := range all {
-				list[i] = describe(one)
-			}
-			return list
-		}
 	}
 }
 
 // ofVHosts is the exporter of what belongs to one. describe is given all of a vhost, as read found it.
 func ofVHosts[T any](read func(m *fsm.Machine, vhost string) T, describe func(vhost string, found T) []object) exporter {
-	return func(m *fsm.Machine, vhosts []string) func() []object {
-		found := make([]T, len(vhosts))
-		for i, vhost := range vhosts {
-			found[i] = read(m, vhost)
+	return func(e *exporting) func() []object {
+		found := make([]T, len(e.vhosts))
+		for i, vhost := range e.vhosts {
+			found[i] = read(e.Machine, vhost)
 		}
 		return func() (list []object) {
-			for i, vhost := range vhosts {
+			for i, vhost := range e.vhosts {
 				list = append(list, describe(vhost, found[i])...)
 			}
 			return list
@@ -72,10 +68,10 @@ func ofVHosts[T any](read func(m *fsm.Machine, vhost string) T, describe func(vh
 // definitionKinds are all kinds, each after what it needs.
 var definitionKinds = []definition{
 	{name: "vhosts", global: true, export: atOnce(exportVHosts), parse: parseVHost},
-	{name: "users", global: true, export: ofAll(readUsers, limitedUser.object), parse: parseUser},
+	{name: "users", global: true, export: exportUsers, parse: parseUser},
 	{name: "users", global: true, parse: parseUserLimits}, // once they are there
-	{name: "permissions", global: true, export: ofAll(readPermissions, permissionObject), parse: parsePermission},
-	{name: "topic_permissions", global: true, export: ofAll(readTopicPermissions, topicPermissionObject), parse: parseTopicPermission},
+	{name: "permissions", global: true, export: exportPermissions, parse: parsePermission},
+	{name: "topic_permissions", global: true, export: exportTopicPermissions, parse: parseTopicPermission},
 	{name: "global_parameters", global: true, export: atOnce(exportGlobalParameters), parse: parseGlobalParameter},
 	{name: "parameters", export: atOnce(exportParameters), parse: parseParameter},
 	{name: "policies", export: atOnce(exportPolicies), parse: parsePolicy},
@@ -114,9 +110,13 @@ func (c *call) exportDefinitions() error {
 	}
 	describe := make(map[string]func() []object)
 	c.view(func(m *fsm.Machine) {
+		e := &exporting{Machine: m, vhosts: vhosts}
+		if !one {
+			e.users, e.permissions, e.topics = m.Access().Unsorted()
+		}
 		for _, d := range definitionKinds {
 			if d.export != nil && !(one && d.global) {
-				describe[d.name] = d.export(m, vhosts)
+				describe[d.name] = d.export(e)
 			}
 		}
 	})
@@ -402,9 +402,7 @@ func parseQueue(c *call, raw json.RawMessage, vhost string) (command.Command, er
 
 // readBindings leaves out those of exclusive queues, and of the default exchange.
 func readBindings(m *fsm.Machine, vhost string) []topology.Binding {
-	return slices.DeleteFunc(m.Bindings(vhost), func(b topology.Binding) bool {
-		return b.Source == "" || !b.ToExchange && m.Exclusive(vhost, b.Destination)
-	})
+	return slices.DeleteFunc(m.Bound(vhost), func(b topology.Binding) bool { return !b.ToExchange && m.Exclusive(vhost, b.Destination) })
 }
 
 func exportBindings(vhost string, all []topology.Binding) []object {

@@ -3,10 +3,21 @@ package management
 import (
 	"encoding/json"
 
-	"warren/fsm"
-	"warren/fsm/access"
 	"warren/fsm/command"
 )
+
+// exportUsers has the hashes of their passwords: a file of definitions is a secret.
+func exportUsers(e *exporting) func() []object {
+	limits := e.LimitedUsers()
+	return func() []object {
+		all := limited(e.users, limits)
+		list := make([]object, len(all))
+		for i := range all {
+			list[i] = all[i].object()
+		}
+		return list
+	}
+}
 
 func parseUser(c *call, raw json.RawMessage, _ string) (command.Command, error) {
 	var u struct {
@@ -45,7 +56,9 @@ func parseUserLimits(_ *call, raw json.RawMessage, _ string) (command.Command, e
 	return &command.UserLimits{User: u.Name, Limits: change}, nil
 }
 
-func readPermissions(m *fsm.Machine) []access.Permission { return m.Access().Permissions() }
+func exportPermissions(e *exporting) func() []object {
+	return func() []object { return permissionObjects(e.permissions) }
+}
 
 func parsePermission(c *call, raw json.RawMessage, _ string) (command.Command, error) {
 	var p command.PermissionSet
@@ -56,8 +69,8 @@ func parsePermission(c *call, raw json.RawMessage, _ string) (command.Command, e
 	return &p, err
 }
 
-func readTopicPermissions(m *fsm.Machine) []access.TopicPermission {
-	return m.Access().TopicPermissions()
+func exportTopicPermissions(e *exporting) func() []object {
+	return func() []object { return topicPermissionObjects(e.topics) }
 }
 
 func parseTopicPermission(c *call, raw json.RawMessage, _ string) (command.Command, error) {

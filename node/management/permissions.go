@@ -1,7 +1,10 @@
 package management
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strings"
 
 	"warren/fsm/access"
 	"warren/fsm/command"
@@ -47,15 +50,21 @@ func (c *call) listPermissions() error {
 	if err := c.needUserAndVHost(); err != nil {
 		return err
 	}
-	var list []object
-	c.access(func(a *access.State) {
-		for _, p := range a.Permissions() {
-			if c.asked(p.User, p.VHost) {
-				list = append(list, permissionObject(p))
-			}
-		}
+	var all []access.Permission
+	c.access(func(a *access.State) { _, all, _ = a.Unsorted() })
+	return c.list(permissionObjects(slices.DeleteFunc(all, func(p access.Permission) bool { return !c.asked(p.User, p.VHost) })))
+}
+
+// permissionObjects describes permissions, by user and vhost.
+func permissionObjects(all []access.Permission) []object {
+	slices.SortFunc(all, func(a, b access.Permission) int {
+		return cmp.Or(strings.Compare(a.User, b.User), strings.Compare(a.VHost, b.VHost))
 	})
-	return c.list(list)
+	list := make([]object, len(all))
+	for i, p := range all {
+		list[i] = permissionObject(p)
+	}
+	return list
 }
 
 // findPermission returns the permissions of the path.

@@ -1,7 +1,10 @@
 package management
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strings"
 
 	"warren/fsm/access"
 	"warren/fsm/command"
@@ -21,19 +24,23 @@ func (s *server) topicPermissionRoutes() []route {
 // topicPermissionsAsked are those of the path.
 func (c *call) topicPermissionsAsked() []object {
 	exchange, byExchange := c.params["exchange"]
-	var list []object
-	c.access(func(a *access.State) {
-		for _, p := range a.TopicPermissions() {
-			if c.asked(p.User, p.VHost) && (!byExchange || plainExchange(exchange) == p.Exchange) {
-				list = append(list, topicPermissionObject(p))
-			}
-		}
-	})
-	return list
+	var all []access.TopicPermission
+	c.access(func(a *access.State) { _, _, all = a.Unsorted() })
+	return topicPermissionObjects(slices.DeleteFunc(all, func(p access.TopicPermission) bool {
+		return !c.asked(p.User, p.VHost) || byExchange && plainExchange(exchange) != p.Exchange
+	}))
 }
 
-func topicPermissionObject(p access.TopicPermission) object {
-	return object{"user": p.User, "vhost": p.VHost, "exchange": p.Exchange, "write": p.Write, "read": p.Read}
+// topicPermissionObjects describes topic permissions, by user, vhost and exchange.
+func topicPermissionObjects(all []access.TopicPermission) []object {
+	slices.SortFunc(all, func(a, b access.TopicPermission) int {
+		return cmp.Or(strings.Compare(a.User, b.User), strings.Compare(a.VHost, b.VHost), strings.Compare(a.Exchange, b.Exchange))
+	})
+	list := make([]object, len(all))
+	for i, p := range all {
+		list[i] = object{"user": p.User, "vhost": p.VHost, "exchange": p.Exchange, "write": p.Write, "read": p.Read}
+	}
+	return list
 }
 
 func (c *call) listTopicPermissions() error {

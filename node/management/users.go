@@ -47,13 +47,17 @@ func (u limitedUser) object() object {
 	}
 }
 
-// readUsers returns all users, sorted by name.
-func readUsers(m *fsm.Machine) []limitedUser {
-	users := m.Access().Users()
+// limited puts users and their limits together, sorted by name.
+func limited(users []access.User, limits []fsm.UserLimitsInfo) []limitedUser {
+	byName := make(map[string][]command.Limit, len(limits))
+	for _, l := range limits {
+		byName[l.User] = l.Limits
+	}
 	all := make([]limitedUser, len(users))
 	for i, u := range users {
-		all[i] = limitedUser{u, m.UserLimits(u.Name)}
+		all[i] = limitedUser{u, byName[u.Name]}
 	}
+	slices.SortFunc(all, func(a, b limitedUser) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 
@@ -78,11 +82,15 @@ func (c *call) listUsersWithoutPermissions() error {
 }
 
 func (c *call) listUsersThat(keep func(a *access.State, name string) bool) error {
-	var all []limitedUser
+	var users []access.User
+	var limits []fsm.UserLimitsInfo
 	c.view(func(m *fsm.Machine) {
 		a := m.Access()
-		all = slices.DeleteFunc(readUsers(m), func(u limitedUser) bool { return !keep(a, u.Name) })
+		users, _, _ = a.Unsorted()
+		users = slices.DeleteFunc(users, func(u access.User) bool { return !keep(a, u.Name) })
+		limits = m.LimitedUsers()
 	})
+	all := limited(users, limits)
 	return c.listFrom(source{
 		n:     len(all),
 		name:  func(i int) string { return all[i].Name },
