@@ -43,6 +43,7 @@ export async function lagging() {
     .getByText(/^(no answer|unreachable)$/)
     .waitFor();
   await row(here).getByText("running").waitFor();
+  await page.getByText("2 of 3", { exact: true }).waitFor();
   await shot(page, "lagging");
   await control("resume", still);
   await row(still).getByText("running").waitFor();

@@ -221,7 +221,6 @@ async function everyPage() {
 // keyboard reaches every control of some pages with the Tab key alone and sees where it is, and opens and closes what opens.
 async function keyboard() {
   for (const [path, heading] of [
-    ["queues?name=many-00", "Queues"],
     ["cluster", "Cluster"],
     ["admin/shovels", "Shovels"],
   ]) {

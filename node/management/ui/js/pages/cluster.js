@@ -32,13 +32,13 @@ export function clusterPage(context) {
     ({ cluster, all, flags }) => {
       seen = { cluster, nodes: all };
       const voters = all.filter((n) => n.raft_voter);
-      const alive = voters.filter((n) => n.running);
+      const alive = voters.filter(answers);
       const majority = Math.floor(voters.length / 2) + 1;
       const spare = alive.length - majority;
       fill(
         tiles,
         tile("Leader", cluster.leader || "none", cluster.leader ? `term ${number(cluster.raft_term)}` : "no majority of nodes agrees on one"),
-        tile("Nodes", `${all.filter((n) => n.running).length} of ${all.length}`, `${voters.length} vote`),
+        tile("Nodes", `${all.filter(answers).length} of ${all.length}`, `${voters.length} vote`),
         tile(
           "May be lost",
           number(Math.max(0, spare)),
@@ -164,6 +164,9 @@ export function clusterPage(context) {
     body: [tiles, nodes, more],
   };
 }
+
+// answers reports whether a node runs and has told its numbers: one that stands still is no help to the others.
+const answers = (n) => n.running && n.raft_applied_index !== undefined;
 
 // versions are those of the nodes: one, or in an upgrade each with its nodes.
 function versions(nodes) {
