@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"sync"
@@ -279,3 +280,29 @@ func (c *parcelCursor) number(octets int) uint64 {
 
 // length reads a length of so many octets, 4 at most.
 func (c *parcelCursor) length(octets int) int { return int(c.number(octets)) }
+
+// appendMessage appends what all parcels end with: vhost and key each with an octet for its length, properties and
+// body each with a long.
+func appendMessage(b []byte, vhost string, key, properties, body []byte) []byte {
+	b = append(b, byte(len(vhost)))
+	b = append(b, vhost...)
+	b = append(b, byte(len(key)))
+	b = append(b, key...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(properties)))
+	b = append(b, properties...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	return append(b, body...)
+}
+
+// message reads what appendMessage wrote, into memory of its own: it may be kept for much longer than the others of its list.
+func (c *parcelCursor) message() (vhost string, key, properties, body []byte) {
+	vhost = string(c.take(c.length(1)))
+	key, properties, body = c.take(c.length(1)), c.take(c.length(4)), c.take(c.length(4))
+	kept := make([]byte, 0, len(key)+len(properties)+len(body))
+	cut := func(s []byte) []byte {
+		at := len(kept)
+		kept = append(kept, s...)
+		return kept[at:len(kept):len(kept)]
+	}
+	return vhost, cut(key), cut(properties), cut(body)
+}

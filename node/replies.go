@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/google/uuid"
 
@@ -70,21 +69,13 @@ type replyParcel struct{ *session.Reply }
 
 func (r replyParcel) Done(answer byte, err error) { r.Reply.Done(err == nil && answer == 1) }
 
-// Append appends an octet that is 1 for a probe, vhost and name each with an octet,
-// properties and body each with a long for their length.
+// Append appends an octet that is 1 for a probe, then the message.
 func (r replyParcel) Append(b []byte) []byte {
 	probe := byte(0)
 	if r.Probe {
 		probe = 1
 	}
-	b = append(b, probe, byte(len(r.VHost)))
-	b = append(b, r.VHost...)
-	b = append(b, byte(len(r.Name)))
-	b = append(b, r.Name...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Properties)))
-	b = append(b, r.Properties...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Body)))
-	return append(b, r.Body...)
+	return appendMessage(append(b, probe), r.VHost, r.Name, r.Properties, r.Body)
 }
 
 // parseReply reads what Append wrote, and returns what follows. The reply is
@@ -92,20 +83,12 @@ func (r replyParcel) Append(b []byte) []byte {
 func parseReply(b []byte) (r *session.Reply, rest []byte, err error) {
 	c := parcelCursor{b: b}
 	probe := c.take(1)
-	vhost, name := c.take(c.length(1)), c.take(c.length(1))
-	properties, body := c.take(c.length(4)), c.take(c.length(4))
-	to, ok := session.ParseReplyName(name)
+	r = &session.Reply{}
+	r.VHost, r.Name, r.Properties, r.Body = c.message()
+	to, ok := session.ParseReplyName(r.Name)
 	if c.bad || !ok || probe[0] > 1 {
 		return nil, nil, errParcels
 	}
-	kept := make([]byte, 0, len(name)+len(properties)+len(body))
-	cut := func(s []byte) []byte {
-		at := len(kept)
-		kept = append(kept, s...)
-		return kept[at:len(kept):len(kept)]
-	}
-	return &session.Reply{
-		To: to, VHost: string(vhost), Probe: probe[0] == 1,
-		Name: cut(name), Properties: cut(properties), Body: cut(body),
-	}, c.b, nil
+	r.To, r.Probe = to, probe[0] == 1
+	return r, c.b, nil
 }

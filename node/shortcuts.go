@@ -142,8 +142,7 @@ type shortcutParcel struct {
 
 // Append appends the sender (process, connection, channel and its incarnation), the
 // number of the message, the index, the queue (id, epoch and connection of its owner),
-// all as numbers of eight octets but for the two of two, then vhost and key
-// each with an octet for its length, properties and body each with a long.
+// all as numbers of eight octets but for the two of two, then the message.
 func (s *shortcutParcel) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, s.p.process)
 	b = binary.BigEndian.AppendUint64(b, s.From)
@@ -152,14 +151,7 @@ func (s *shortcutParcel) Append(b []byte) []byte {
 	for _, n := range []uint64{s.Number, s.index, s.To.Queue, s.To.Epoch, s.To.Conn} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
-	b = append(b, byte(len(s.VHost)))
-	b = append(b, s.VHost...)
-	b = append(b, byte(len(s.Key)))
-	b = append(b, s.Key...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Properties)))
-	b = append(b, s.Properties...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Body)))
-	return append(b, s.Body...)
+	return appendMessage(b, s.VHost, s.Key, s.Properties, s.Body)
 }
 
 // An askedShortcut is a shortcutParcel as it arrives.
@@ -179,18 +171,10 @@ func parseShortcut(b []byte) (a askedShortcut, rest []byte, err error) {
 	a.m, a.index = m, c.number(8)
 	m.From, m.Channel, m.Incarnation = a.sender.conn, a.sender.channel, a.sender.incarnation
 	m.To = session.Place{Queue: c.number(8), Epoch: c.number(8), Conn: c.number(8)}
-	vhost, key := c.take(c.length(1)), c.take(c.length(1))
-	properties, body := c.take(c.length(4)), c.take(c.length(4))
+	m.VHost, m.Key, m.Properties, m.Body = c.message()
 	if c.bad {
 		return a, nil, errParcels
 	}
-	kept := make([]byte, 0, len(key)+len(properties)+len(body))
-	cut := func(s []byte) []byte {
-		at := len(kept)
-		kept = append(kept, s...)
-		return kept[at:len(kept):len(kept)]
-	}
-	m.VHost, m.Key, m.Properties, m.Body = string(vhost), cut(key), cut(properties), cut(body)
 	return a, c.b, nil
 }
 
