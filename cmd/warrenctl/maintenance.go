@@ -34,6 +34,18 @@ func (o *options) target(ctx context.Context, args []string) (node, name string,
 	return c.ID, c.Node, nil
 }
 
+// withTarget does something to the target of a command, within its time; banner has a place for the node's name.
+func (o *options) withTarget(cmd *cobra.Command, args []string, banner string, do func(ctx context.Context, node string) error) error {
+	ctx, cancel := o.deadline(cmd.Context())
+	defer cancel()
+	node, name, err := o.target(ctx, args)
+	if err != nil {
+		return err
+	}
+	o.banner(banner, name)
+	return nameMissing(do(ctx, node), "the cluster has no node %s", name)
+}
+
 func (o *options) drainCommand() *cobra.Command {
 	var force, await bool
 	cmd := &cobra.Command{
@@ -47,27 +59,23 @@ A node that the cluster cannot do without is refused, as by the check node-is-qu
 --timeout seconds at most, as await_online_quorum_plus_one does; --force drains it all the same. A node that is drained already stays so.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := o.deadline(cmd.Context())
-			defer cancel()
-			node, name, err := o.target(ctx, args)
-			if err != nil {
-				return err
-			}
-			o.banner("Will put node %s into maintenance mode. The node will no longer serve any client traffic!", name)
-			for {
-				if await {
-					if err := o.awaitQuorum(ctx, node); err != nil {
+			const banner = "Will put node %s into maintenance mode. The node will no longer serve any client traffic!"
+			err := o.withTarget(cmd, args, banner, func(ctx context.Context, node string) error {
+				for {
+					if await {
+						if err := o.awaitQuorum(ctx, node); err != nil {
+							return err
+						}
+					}
+					err := o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "drain"), map[string]bool{"force": force})
+					var e *exitError
+					if !await || !errors.As(err, &e) || e.status != http.StatusConflict {
 						return err
 					}
+					time.Sleep(awaitPoll) // another node is drained meanwhile: it is waited for again, until the time is up
 				}
-				err = o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "drain"), map[string]bool{"force": force})
-				var e *exitError
-				if !await || !errors.As(err, &e) || e.status != http.StatusConflict {
-					break
-				}
-				time.Sleep(awaitPoll) // another node is drained meanwhile: it is waited for again, until the time is up
-			}
-			return withHint(nameMissing(err, "the cluster has no node %s", name), http.StatusConflict, "--force drains the node all the same.")
+			})
+			return withHint(err, http.StatusConflict, "--force drains the node all the same.")
 		},
 	}
 	cmd.Flags().BoolVar(&await, "await-quorum", false, "first wait until the cluster can do without the node")
@@ -90,15 +98,10 @@ func (o *options) reviveCommand() *cobra.Command {
 		Short: "Put a node out of maintenance mode: it serves clients again",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := o.deadline(cmd.Context())
-			defer cancel()
-			node, name, err := o.target(ctx, args)
-			if err != nil {
-				return err
-			}
-			o.banner("Will put node %s back into regular operating mode. The node will again serve client traffic.", name)
-			err = o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "revive"), nil)
-			return nameMissing(err, "the cluster has no node %s", name)
+			const banner = "Will put node %s back into regular operating mode. The node will again serve client traffic."
+			return o.withTarget(cmd, args, banner, func(ctx context.Context, node string) error {
+				return o.tell(ctx, http.MethodPost, path("cluster", "nodes", node, "revive"), nil)
+			})
 		},
 	}
 }
@@ -291,29 +294,24 @@ func (o *options) reloadCommand() *cobra.Command {
 It says which settings have changed, and which of them wait for a restart. A file with an error changes nothing.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := o.deadline(cmd.Context())
-			defer cancel()
-			node, name, err := o.target(ctx, args)
-			if err != nil {
-				return err
-			}
-			o.banner("Node %s reads its settings again ...", name)
-			b, _, err := o.do(ctx, http.MethodPost, path("cluster", "nodes", node, "reload"), nil)
-			if err != nil {
-				return nameMissing(err, "the cluster has no node %s", name)
-			}
-			var r struct {
-				Applied     []string `json:"applied"`
-				NeedRestart []string `json:"need_restart"`
-			}
-			if err := decodeBoth(b, &r); err != nil {
-				return err
-			}
-			if o.format == "json" {
-				return o.printObject(map[string]any{"applied": r.Applied, "need_restart": r.NeedRestart})
-			}
-			fmt.Fprintf(o.out, "changed: %s\nwait for a restart: %s\n", namesOrNone(r.Applied), namesOrNone(r.NeedRestart))
-			return nil
+			return o.withTarget(cmd, args, "Node %s reads its settings again ...", func(ctx context.Context, node string) error {
+				b, _, err := o.do(ctx, http.MethodPost, path("cluster", "nodes", node, "reload"), nil)
+				if err != nil {
+					return err
+				}
+				var r struct {
+					Applied     []string `json:"applied"`
+					NeedRestart []string `json:"need_restart"`
+				}
+				if err := decodeBoth(b, &r); err != nil {
+					return err
+				}
+				if o.format == "json" {
+					return o.printObject(map[string]any{"applied": r.Applied, "need_restart": r.NeedRestart})
+				}
+				fmt.Fprintf(o.out, "changed: %s\nwait for a restart: %s\n", namesOrNone(r.Applied), namesOrNone(r.NeedRestart))
+				return nil
+			})
 		},
 	}
 }
