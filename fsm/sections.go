@@ -51,11 +51,9 @@ func (m *Machine) captureSections() [][]byte {
 		if sections[i].write == nil {
 			continue
 		}
-		var one bytes.Buffer
-		w := stream.NewWriter(&one)
+		w := stream.NewBuffer(0)
 		sections[i].write(m, w)
-		w.Fail(w.Flush())
-		all[i] = one.Bytes()
+		all[i] = w.Buffered()
 	}
 	return all
 }
@@ -129,9 +127,7 @@ func lateWaits(s *Snapshot, piece func([]byte)) { queue.WriteWaits(s.queues, pie
 
 // writePiece gives what write writes as one piece of a section.
 func writePiece(piece func([]byte), write func(*stream.Writer)) {
-	var b bytes.Buffer
-	w := stream.NewWriter(&b)
+	w := stream.NewBuffer(0)
 	write(w)
-	w.Fail(w.Flush())
-	piece(b.Bytes())
+	piece(w.Buffered())
 }

@@ -1,10 +1,6 @@
 package queue
 
-import (
-	"bytes"
-
-	"warren/fsm/internal/stream"
-)
+import "warren/fsm/internal/stream"
 
 // piece is about the most bytes of a piece of a section.
 const piece = 64 << 10
@@ -26,24 +22,22 @@ func WriteWaits(queues []Contents, emit func([]byte)) {
 // eachPiece encodes something of those chunks of which there are so many of it, each behind queue
 // and place of the chunk.
 func eachPiece(queues []Contents, emit func([]byte), many func(*page) int, write func(*stream.Writer, *page, int)) {
-	var b bytes.Buffer
+	w := stream.NewBuffer(0)
 	for _, v := range queues {
 		for _, c := range v.chunks {
 			if count := many(c); count > 0 {
-				w := stream.NewWriter(&b)
 				w.Uint(v.id)
 				w.Uint(c.base / chunkSize)
 				write(w, c, count)
-				_ = w.Flush() // a bytes.Buffer takes all
 			}
-			if b.Len() >= piece {
-				emit(b.Bytes())
-				b.Reset()
+			if len(w.Buffered()) >= piece {
+				emit(w.Buffered())
+				w.Reset()
 			}
 		}
 	}
-	if b.Len() > 0 {
-		emit(b.Bytes())
+	if len(w.Buffered()) > 0 {
+		emit(w.Buffered())
 	}
 }
 

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"bytes"
 	"slices"
 
 	"warren/fsm/command"
@@ -25,18 +24,16 @@ func (ch *Channel) captureLending() lending {
 // the first delivery that it is for: distance of the ordinal, distance of the time; 0; the
 // distances of what was taken back; 0. has says which queues were there at the capture.
 func WriteTimes(all []Ledger, has func(*Queue) bool, emit func([]byte)) {
-	var b bytes.Buffer
+	w := stream.NewBuffer(0)
 	for i := range all {
-		w := stream.NewWriter(&b)
 		all[i].writeTimes(w, has)
-		_ = w.Flush() // a bytes.Buffer takes all
-		if b.Len() >= piece {
-			emit(b.Bytes())
-			b.Reset()
+		if len(w.Buffered()) >= piece {
+			emit(w.Buffered())
+			w.Reset()
 		}
 	}
-	if b.Len() > 0 {
-		emit(b.Bytes())
+	if len(w.Buffered()) > 0 {
+		emit(w.Buffered())
 	}
 }
 

@@ -48,6 +48,9 @@ func NewBuffer(size int) *Writer {
 // Buffered returns what was written to a Writer of NewBuffer.
 func (w *Writer) Buffered() []byte { return w.buf }
 
+// Reset forgets what was written to a Writer of NewBuffer, and uses its memory again.
+func (w *Writer) Reset() { w.buf = w.buf[:0] }
+
 // Uint writes an unsigned varint.
 func (w *Writer) Uint(v uint64) {
 	if len(w.buf)+binary.MaxVarintLen64 > w.limit {
