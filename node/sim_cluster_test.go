@@ -15,6 +15,7 @@ import (
 
 	ct "warren/cluster/clustertest"
 	"warren/fsm"
+	"warren/integration/chaos/clients"
 	"warren/integration/chaos/history"
 	"warren/node/replica"
 )
@@ -22,7 +23,7 @@ import (
 // A sim is one short history: a cluster on a network and on disks in memory, its clients, and what is done to it.
 // All of it runs in a bubble of testing/synctest.
 type sim struct {
-	*history.Recorder
+	*clients.Load
 	seed   uint64
 	random *rand.Rand // of the goroutine that runs the history
 	log    *slog.Logger
@@ -31,19 +32,14 @@ type sim struct {
 	late   atomic.Int64 // how long a packet travels at most, nanoseconds
 	settings
 
-	stop  context.Context // ends the clients that put something in,
-	leave context.Context // those that take something out, and
-	quit  context.Context // the connections of all that are left
+	stopNow, leaveNow, quitNow context.CancelFunc // see clients.Config
 
-	in, out sync.WaitGroup // clients of the first two kinds
-	buried  sync.WaitGroup // what is left of crashed processes
+	buried sync.WaitGroup // what is left of crashed processes
 
-	mu         sync.Mutex
-	members    []*member // of the cluster, in the order of their coming
-	came       int       // so many there were
-	violations []history.Violation
-	sources    uint64         // of chance
-	did        map[string]int // by workload
+	mu      sync.Mutex
+	members []*member // of the cluster, in the order of their coming
+	came    int       // so many there were
+	sources uint64    // of chance
 }
 
 // settings are what differs from seed to seed.
@@ -73,8 +69,13 @@ func drawSettings(r *rand.Rand) settings {
 }
 
 func newSim(seed uint64, level slog.Level) *sim {
-	s := &sim{Recorder: history.NewRecorder(), seed: seed, net: ct.NewNetwork(), did: map[string]int{}}
+	s := &sim{seed: seed, net: ct.NewNetwork()}
 	s.random = s.source()
+	conf := clients.Config{Dial: s.dial, Random: s.source, Scale: scale, Prefix: "sim"}
+	conf.Stop, s.stopNow = context.WithCancel(context.Background())
+	conf.Leave, s.leaveNow = context.WithCancel(context.Background())
+	conf.Quit, s.quitNow = context.WithCancel(context.Background())
+	s.Load = clients.New(history.NewRecorder(), conf)
 	s.settings = drawSettings(s.random)
 	if n, err := strconv.Atoi(os.Getenv("SIM_NODES")); err == nil {
 		s.nodes = n
@@ -115,7 +116,7 @@ func (w noteWriter) Write(line []byte) (int, error) {
 	w.s.Add(history.Event{Kind: history.Noted, Note: string(line[:len(line)-1])})
 	for what, text := range remarkable {
 		if bytes.Contains(line, []byte(text)) {
-			w.s.done("node: " + what)
+			w.s.Done("node: " + what)
 		}
 	}
 	return len(line), nil
@@ -127,28 +128,6 @@ func (s *sim) source() *rand.Rand {
 	defer s.mu.Unlock()
 	s.sources++
 	return rand.New(rand.NewPCG(s.seed, s.sources))
-}
-
-func upTo(r *rand.Rand, most time.Duration) time.Duration {
-	if most <= 0 {
-		return 0
-	}
-	return time.Duration(r.Int64N(int64(most)))
-}
-
-// complain notes a broken promise.
-func (s *sim) complain(check, format string, args ...any) {
-	v := history.Violation{Check: check, Text: fmt.Sprintf(format, args...)}
-	s.Note("VIOLATION %v", v)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.violations = append(s.violations, v)
-}
-
-func (s *sim) done(workload string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.did[workload]++
 }
 
 // remove takes a member, which has crashed, off the list.
@@ -204,7 +183,7 @@ func (s *sim) finish(what string, wg *sync.WaitGroup) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		s.complain("answer", "%s are not done, though all is mended", what)
+		s.Complain("answer", "%s are not done, though all is mended", what)
 	}
 }
 
@@ -223,7 +202,7 @@ func (s *sim) form() bool {
 	}
 	ok := await(patience, s.serving)
 	if !ok {
-		s.complain("form", "the cluster does not serve clients")
+		s.Complain("form", "the cluster does not serve clients")
 	}
 	return ok
 }
@@ -278,7 +257,7 @@ func (s *sim) drained(queues []string) {
 		return left == ""
 	})
 	if !ok {
-		s.complain("drain", "queues do not empty: %s", left)
+		s.Complain("drain", "queues do not empty: %s", left)
 	}
 }
 
@@ -304,14 +283,14 @@ func (s *sim) sameState() {
 				why = fmt.Sprintf("%s is at %d, the first node at %d", m.name(), h.Index, first.Index)
 				return false
 			case h != first:
-				s.complain("replicas differ", "%s has %+v, the first node %+v", m.name(), h, first)
+				s.Complain("replicas differ", "%s has %+v, the first node %+v", m.name(), h, first)
 				return true
 			}
 		}
 		return true
 	})
 	if !ok {
-		s.complain("replicas differ", "%s", cmp.Or(why, "they do not come to rest"))
+		s.Complain("replicas differ", "%s", cmp.Or(why, "they do not come to rest"))
 	}
 }
 

@@ -19,7 +19,7 @@ type fault struct {
 var faults = []fault{
 	{"crash", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
 		m.crash()
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		m.start()
 	}},
 	{"crash and come back at once", func(_ *sim, _ *rand.Rand, m *member, _ time.Duration) {
@@ -30,10 +30,10 @@ var faults = []fault{
 		for _, m := range s.all() {
 			m.crash()
 		}
-		sleep(s.stop, d/2)
+		sleep(s.Stop, d/2)
 		for _, m := range s.all() {
 			m.start()
-			sleep(s.stop, upTo(r, 50*time.Millisecond))
+			sleep(s.Stop, upTo(r, 50*time.Millisecond))
 		}
 	}},
 	{"power loss while disks are slow", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
@@ -49,7 +49,7 @@ var faults = []fault{
 		for _, o := range slow {
 			o.slow.Store(int64(10*time.Millisecond + upTo(r, 200*time.Millisecond)))
 		}
-		sleep(s.stop, upTo(r, d))
+		sleep(s.Stop, upTo(r, d))
 		for _, o := range s.all() {
 			o.crash()
 		}
@@ -58,13 +58,33 @@ var faults = []fault{
 			o.start()
 		}
 		for _, o := range fast { // those that have more come back later
-			sleep(s.stop, upTo(r, time.Second))
+			sleep(s.Stop, upTo(r, time.Second))
 			o.start()
 		}
 	}},
+	{"power loss, and the leader comes back last", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
+		if l := s.leader(); l != nil {
+			m = l
+		}
+		others := s.others(m)
+		s.hurt(others...)
+		for _, o := range others { // what they have answered has to be on disks that take their time
+			o.slow.Store(int64(10*time.Millisecond + upTo(r, 100*time.Millisecond)))
+		}
+		sleep(s.Stop, upTo(r, d))
+		for _, o := range s.all() {
+			o.crash()
+		}
+		for _, o := range others {
+			o.slow.Store(int64(s.write))
+			o.start()
+		}
+		time.Sleep(2 * time.Second)
+		m.start()
+	}},
 	{"stop", func(s *sim, _ *rand.Rand, m *member, d time.Duration) {
 		m.shutDown()
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		m.start()
 	}},
 	{"cut off", func(s *sim, _ *rand.Rand, m *member, d time.Duration) {
@@ -72,7 +92,7 @@ var faults = []fault{
 			s.net.Partition([]string{m.ip}, []string{o.ip})
 		}
 		s.hurt(m)
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		s.net.Heal()
 	}},
 	{"minority", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
@@ -89,7 +109,7 @@ var faults = []fault{
 			}
 		}
 		s.hurt(group...)
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		s.net.Heal()
 	}},
 	{"cut off, and crash", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
@@ -97,9 +117,9 @@ var faults = []fault{
 			s.net.Partition([]string{m.ip}, []string{o.ip})
 		}
 		s.hurt(m)
-		sleep(s.stop, upTo(r, d))
+		sleep(s.Stop, upTo(r, d))
 		m.crash()
-		sleep(s.stop, upTo(r, d))
+		sleep(s.Stop, upTo(r, d))
 		m.start()
 		s.net.Heal()
 	}},
@@ -113,7 +133,7 @@ var faults = []fault{
 			}
 		}
 		s.hurt(m)
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		s.net.Heal()
 	}},
 	{"one link", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
@@ -121,22 +141,25 @@ var faults = []fault{
 			o := others[r.IntN(len(others))]
 			s.net.Partition([]string{m.ip}, []string{o.ip})
 			s.hurt(m, o)
-			sleep(s.stop, d)
+			sleep(s.Stop, d)
 			s.net.Heal()
 		}
 	}},
 	{"resets", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
+		if s.trailing < 4<<10 { // so little that who has missed something may get a snapshot
+			s.hurt(s.all()...)
+		}
 		for range 1 + r.IntN(5) {
 			for _, o := range s.others(m) {
 				s.net.Reset(m.ip, o.ip)
 			}
-			sleep(s.stop, upTo(r, d/4))
+			sleep(s.Stop, upTo(r, d/4))
 		}
 	}},
 	{"delays", func(s *sim, r *rand.Rand, _ *member, d time.Duration) {
 		s.hurt(s.all()...)
 		before := s.late.Swap(int64(5*time.Millisecond + upTo(r, 80*time.Millisecond)))
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		s.late.Store(before)
 	}},
 	{"lost packets", func(s *sim, r *rand.Rand, _ *member, d time.Duration) {
@@ -146,21 +169,21 @@ var faults = []fault{
 			defer mu.Unlock()
 			return r.IntN(3) == 0
 		})
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		s.net.Drop(nil)
 	}},
 	{"slow disk", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
 		s.hurt(m)
 		before := m.slow.Swap(int64(10*time.Millisecond + upTo(r, 500*time.Millisecond)))
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		m.slow.Store(before)
 	}},
 	{"slow disk, and crash", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
 		before := m.slow.Swap(int64(10*time.Millisecond + upTo(r, 200*time.Millisecond)))
-		sleep(s.stop, upTo(r, d))
+		sleep(s.Stop, upTo(r, d))
 		m.crash()
 		m.slow.Store(before)
-		sleep(s.stop, upTo(r, d))
+		sleep(s.Stop, upTo(r, d))
 		m.start()
 	}},
 	{"leadership", func(s *sim, r *rand.Rand, _ *member, d time.Duration) {
@@ -170,19 +193,19 @@ var faults = []fault{
 				if n == nil {
 					continue
 				}
-				ctx, cancel := context.WithTimeout(s.stop, time.Second)
+				ctx, cancel := context.WithTimeout(s.Stop, time.Second)
 				if err := n.cluster.TransferLeadership(ctx, ""); err != nil {
 					s.Note("transfer: %v", err)
 				}
 				cancel()
 			}
-			sleep(s.stop, upTo(r, d/4))
+			sleep(s.Stop, upTo(r, d/4))
 		}
 	}},
 	{"clock", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
 		steps := []time.Duration{-time.Hour, -5 * time.Second, -100 * time.Millisecond, 100 * time.Millisecond, 5 * time.Second, time.Hour}
 		m.offset.Store(steps[r.IntN(len(steps))].Milliseconds())
-		sleep(s.stop, d)
+		sleep(s.Stop, d)
 		m.offset.Store(0)
 	}},
 	{"snapshots", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
@@ -192,7 +215,7 @@ var faults = []fault{
 					s.Note("snapshot: %v", err)
 				}
 			}
-			sleep(s.stop, upTo(r, d/4))
+			sleep(s.Stop, upTo(r, d/4))
 		}
 	}},
 	{"grow", func(s *sim, _ *rand.Rand, _ *member, _ time.Duration) { s.add(s.addresses(), 1).start() }},
@@ -235,13 +258,13 @@ func (s *sim) hurt(members ...*member) {
 // replace takes a member that has crashed out of the cluster, and lets a new one come in its place.
 func (s *sim) replace(m *member, d time.Duration) {
 	gone := false
-	for end := time.Now().Add(d + 3*time.Second); !gone && s.stop.Err() == nil && time.Now().Before(end); sleep(s.stop, 50*time.Millisecond) {
+	for end := time.Now().Add(d + 3*time.Second); !gone && s.Stop.Err() == nil && time.Now().Before(end); sleep(s.Stop, 50*time.Millisecond) {
 		for _, o := range s.others(m) {
 			n := o.running()
 			if n == nil {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(s.stop, time.Second)
+			ctx, cancel := context.WithTimeout(s.Stop, time.Second)
 			err := n.cluster.Remove(ctx, m.id)
 			cancel()
 			if gone = err == nil; gone {
@@ -271,7 +294,7 @@ func (s *sim) harm() {
 	var wg sync.WaitGroup
 	for range s.settings.faults {
 		r := s.source()
-		sleep(s.stop, upTo(r, s.load/2))
+		sleep(s.Stop, upTo(r, s.load/2))
 		f := s.drawFault(r)
 		members := s.all()
 		m := members[r.IntN(len(members))]
@@ -280,7 +303,7 @@ func (s *sim) harm() {
 		}
 		d := 20*time.Millisecond + upTo(r, 1000*time.Millisecond)
 		s.Note("%s: %s, for %v", f.name, m.name(), d)
-		s.done("fault: " + f.name)
+		s.Done("fault: " + f.name)
 		work := func() {
 			f.do(s, r, m, d)
 			s.Note("%s: %s: done", f.name, m.name())

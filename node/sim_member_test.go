@@ -60,6 +60,13 @@ func (s *sim) add(join []string, expect int) *member {
 func (m *member) name() string { return "n" + m.ip[len("10.0.0."):] }
 func (m *member) addr() string { return m.ip + ":7900" }
 
+// spared reports whether nothing was done to the member that its clients may notice.
+func (m *member) spared() bool {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	return !m.hurt
+}
+
 // running returns the member's process, nil when none runs.
 func (m *member) running() *Node {
 	m.s.mu.Lock()
@@ -136,7 +143,7 @@ func (m *member) start() {
 	}
 	m.s.Note("start %s", m.name())
 	if err := m.open(); err != nil {
-		m.s.complain("start", "%s does not start: %v", m.name(), err)
+		m.s.Complain("start", "%s does not start: %v", m.name(), err)
 	}
 }
 
@@ -162,7 +169,7 @@ func (m *member) crash() {
 // bury ends the goroutines of a process that has no network and no disk any more.
 func (s *sim) bury(name string, n *Node) {
 	if err := n.failed(); err != nil {
-		s.complain("end", "%s ended by itself: %v", name, err)
+		s.Complain("end", "%s ended by itself: %v", name, err)
 	}
 	n.mu.Lock()
 	n.closing = true
@@ -175,11 +182,11 @@ func (s *sim) bury(name string, n *Node) {
 	n.shortcuts.close()
 	n.proposer.Close()
 	if err := n.cluster.Kill(); err != nil {
-		s.complain("end", "%s: %v", name, err)
+		s.Complain("end", "%s: %v", name, err)
 	}
 	n.work.Wait()
 	if err := n.disk.Close(); err != nil {
-		s.complain("end", "%s: %v", name, err)
+		s.Complain("end", "%s: %v", name, err)
 	}
 }
 
@@ -197,7 +204,7 @@ func (m *member) shutDown() {
 	}
 	s.Note("stop %s", m.name())
 	if err := n.failed(); err != nil {
-		s.complain("end", "%s ended by itself: %v", m.name(), err)
+		s.Complain("end", "%s ended by itself: %v", m.name(), err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -20,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"warren/integration/chaos/clients"
 	"warren/integration/chaos/history"
 )
 
@@ -123,7 +123,7 @@ func (r *runner) run(seed uint64) {
 	r.mu.Lock()
 	r.done++
 	r.events += len(s.Events())
-	for name, n := range s.did {
+	for name, n := range s.Did() {
 		r.did[name] += n
 	}
 	if len(found) > 0 {
@@ -192,7 +192,7 @@ func (r *runner) once(seed uint64, level slog.Level) (s *sim, found []history.Vi
 		panic(fmt.Sprintf("sim: seed %d stands still", seed))
 	})
 	defer stuck.Stop()
-	var judges []judge
+	var judges []*clients.Judge
 	left := inBubble(r.t, func() {
 		s = newSim(seed, level)
 		judges = s.play()
@@ -200,18 +200,21 @@ func (r *runner) once(seed uint64, level slog.Level) (s *sim, found []history.Vi
 		time.Sleep(time.Minute)
 	})
 	if left != "" {
-		s.complain("goroutines", "are left: %s", left)
+		s.Complain("goroutines", "are left: %s", left)
 	}
-	s.mu.Lock()
-	found = s.violations
-	s.mu.Unlock()
+	found = s.Violations()
 	rules := map[string]history.Rules{}
 	for _, j := range judges {
-		for q, rule := range j.rules {
-			rules[q] = rule
+		maps.Copy(rules, j.Rules)
+		if j.Check != nil {
+			found = append(found, j.Check()...)
 		}
-		if j.check != nil {
-			found = append(found, j.check()...)
+		if j.Registers != nil {
+			v := j.Registers()
+			found = append(found, v.Violations...)
+			if v.Undecided > 0 {
+				found = append(found, history.Violation{Check: "linearizable", Text: fmt.Sprintf("%d registers could not be decided", v.Undecided)})
+			}
 		}
 	}
 	return s, append(found, history.Check(s.Events(), rules)...)
@@ -249,25 +252,25 @@ func stacksOf(all bool) []string {
 }
 
 // play is a history from beginning to end.
-func (s *sim) play() (judges []judge) {
-	stop, stopNow := context.WithCancel(context.Background())
-	leave, leaveNow := context.WithCancel(context.Background())
-	quit, quitNow := context.WithCancel(context.Background())
-	s.stop, s.leave, s.quit = stop, leave, quit
+func (s *sim) play() (judges []*clients.Judge) {
 	defer s.end()
-	defer quitNow()
-	defer leaveNow()
-	defer stopNow()
+	defer s.quitNow()
+	defer s.leaveNow()
+	defer s.stopNow()
 	s.Note("seed %d: %+v", s.seed, s.settings)
 	if !s.form() {
 		return nil
 	}
 	var queues []string
-	for _, name := range s.drawWorkloads() {
-		s.Note("workload: %s", name)
-		j := workloads[name](s)
+	for _, w := range s.drawWorkloads() {
+		s.Note("workload: %s", w.Name)
+		j, err := w.Start(s.Load)
+		if err != nil {
+			s.Complain("set up", "%v", err)
+			return judges
+		}
 		judges = append(judges, j)
-		queues = append(queues, j.queues...)
+		queues = append(queues, j.Queues...)
 	}
 	harmed := make(chan struct{})
 	go func() {
@@ -275,13 +278,13 @@ func (s *sim) play() (judges []judge) {
 		s.harm()
 	}()
 	time.Sleep(s.load)
-	stopNow()
+	s.stopNow()
 	<-harmed
 	s.mend()
-	s.finish("clients that put something in", &s.in)
+	s.finish("clients that put something in", &s.In)
 	s.drained(queues)
-	leaveNow()
-	s.finish("clients that take something out", &s.out)
+	s.leaveNow()
+	s.finish("clients that take something out", &s.Out)
 	s.sameState()
 	return judges
 }
@@ -293,9 +296,9 @@ func (r *runner) report() {
 	for _, what := range slices.Sorted(maps.Keys(r.did)) {
 		r.t.Logf("%6d %s", r.did[what], what)
 	}
-	for name := range workloads {
-		if r.limit == 0 && r.runs == 0 && !raceDetector && r.did[name] == 0 {
-			r.t.Errorf("workload %s did nothing", name)
+	for _, w := range clients.Workloads() {
+		if r.limit == 0 && r.runs == 0 && !raceDetector && r.did[w.Name] == 0 {
+			r.t.Errorf("workload %s did nothing", w.Name)
 		}
 	}
 }

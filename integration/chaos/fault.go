@@ -132,7 +132,12 @@ func (s *Strike) Between(least, most time.Duration) time.Duration {
 }
 
 // Hold lets time go by, unless the run is over.
-func (s *Strike) Hold(d time.Duration) { pause(s.ctx, d) }
+func (s *Strike) Hold(d time.Duration) {
+	select {
+	case <-s.ctx.Done():
+	case <-time.After(d):
+	}
+}
 
 // Back waits until a node that was hurt serves again.
 func (s *Strike) Back(nodes ...*Node) error {

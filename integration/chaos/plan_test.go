@@ -51,20 +51,3 @@ func TestNamed(t *testing.T) {
 		t.Error("a fault that there is not was found")
 	}
 }
-
-// TestBody: whoever gets a body sees whether it is whole, and whose it is.
-func TestBody(t *testing.T) {
-	for id := range uint64(2000) {
-		b := body(id)
-		if got, err := numberOf(b); got != id || err != nil {
-			t.Fatalf("body of %d: %d, %v", id, got, err)
-		}
-		b[len(b)-1]++
-		if _, err := numberOf(b); err == nil {
-			t.Fatalf("a changed body of %d passes", id)
-		}
-		if _, err := numberOf(b[:len(b)-1]); err == nil {
-			t.Fatalf("a body of %d that was cut short passes", id)
-		}
-	}
-}

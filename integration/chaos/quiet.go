@@ -26,11 +26,11 @@ const (
 // quiet waits until all nodes are in the same state, and judges what they hold.
 func (r *round) quiet() error {
 	if err := r.sameState(); err != nil {
-		r.load.complain("replicas differ", "%v", err)
+		r.load.Complain("replicas differ", "%v", err)
 	}
 	for _, n := range r.c.Nodes() {
 		if err := n.Crashed(); err != nil {
-			r.load.complain("crash", "%v", err)
+			r.load.Complain("crash", "%v", err)
 			continue
 		}
 		lines, err := n.panics()
@@ -38,11 +38,11 @@ func (r *round) quiet() error {
 			return err
 		}
 		for _, line := range lines {
-			r.load.complain("crash", "%s", line)
+			r.load.Complain("crash", "%s", line)
 		}
 		u, err := r.c.withinBounds(n)
 		if err != nil {
-			r.load.complain("leak", "%v", err)
+			r.load.Complain("leak", "%v", err)
 		}
 		r.logf("%s: %v", n.Name, u)
 	}

@@ -17,6 +17,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"warren/integration/chaos/clients"
 	"warren/integration/chaos/history"
 	"warren/integration/proc"
 )
@@ -37,8 +38,8 @@ type Report struct {
 // A round is one round as it runs.
 type round struct {
 	c      *Cluster
-	load   *load
-	judges []*judge
+	load   *clients.Load
+	judges []*clients.Judge
 	report Report
 	stuck  bool // messages do not come, so it says nothing that they have not come
 	logf   func(string, ...any)
@@ -55,10 +56,7 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	defer cancelLeave()
 	defer cancelStop()
 	c.unharmed()
-	r := &round{c: c, load: &load{
-		Recorder: history.NewRecorder(), cluster: c, prefix: prefix, seed: seed,
-		stop: stop, leave: leave, quit: quit, silences: map[string]time.Duration{}, did: map[string]int{},
-	}}
+	r := &round{c: c, load: clients.New(history.NewRecorder(), c.clientConfig(prefix, seed, stop, leave, quit))}
 	r.logf = func(format string, args ...any) {
 		r.load.Note(format, args...)
 		c.logf("%6.2fs  "+format, append([]any{r.load.Now().Seconds()}, args...)...)
@@ -74,8 +72,8 @@ func (c *Cluster) Round(prefix string, seed uint64, p plan, keep string) (Report
 	cancelStop()
 	cancelLeave()
 	cancelQuit()
-	r.load.in.Wait()
-	r.load.out.Wait()
+	r.load.In.Wait()
+	r.load.Out.Wait()
 	r.judge(err == nil && !r.stuck)
 	if err != nil || len(r.report.Violations) > 0 {
 		err = errors.Join(err, r.write(keep))
@@ -89,7 +87,7 @@ func (r *round) start() error {
 	if err != nil {
 		return err
 	}
-	for _, w := range workloads() {
+	for _, w := range clients.Workloads() {
 		j, err := w.Start(r.load)
 		if err != nil {
 			return fmt.Errorf("start workload %s: %w", w.Name, err)
@@ -102,7 +100,7 @@ func (r *round) start() error {
 // elected takes what the end of a time without faults said.
 func (r *round) elected(err error) error {
 	if err != nil && !errors.Is(err, proc.ErrTimeout) {
-		r.load.complain("election", "%v", err)
+		r.load.Complain("election", "%v", err)
 		return nil
 	}
 	return err
@@ -134,17 +132,17 @@ func (r *round) flows(more int) error {
 
 // strike lets the plan happen.
 func (r *round) strike(p plan) error {
-	r.load.takeSilence(nil)
+	r.load.TakeSilence(nil)
 	for i, step := range p {
 		r.logf("step %d: %v", i+1, plan{step})
-		hurt, err := r.c.strike(r.load.quit, step, r.logf)
+		hurt, err := r.c.strike(r.load.Quit, step, r.logf)
 		if err != nil {
 			return fmt.Errorf("after a fault: %w", err)
 		}
 		if err := r.flows(100); err != nil {
 			return err
 		}
-		r.report.Silences = append(r.report.Silences, r.load.takeSilence(hurt))
+		r.report.Silences = append(r.report.Silences, r.load.TakeSilence(hurt))
 	}
 	return nil
 }
@@ -168,19 +166,19 @@ func (r *round) settle(stop, leave, quit func()) error {
 // calmEnd is the part of settle in which nothing happens to the nodes any more.
 func (r *round) calmEnd(stop, leave, quit func()) error {
 	stop()
-	if !ends(&r.load.in, patience) {
-		r.load.complain("answer", "clients that publish do not end, though all is mended")
+	if !ends(&r.load.In, patience) {
+		r.load.Complain("answer", "clients that publish do not end, though all is mended")
 		quit()
 		return nil
 	}
 	r.logf("all published")
 	if err := r.emptied(); err != nil {
-		r.load.complain("stuck", "%v", err)
+		r.load.Complain("stuck", "%v", err)
 		r.stuck = true
 	}
 	leave()
-	if !ends(&r.load.out, patience) {
-		r.load.complain("answer", "clients that consume do not end, though all is mended")
+	if !ends(&r.load.Out, patience) {
+		r.load.Complain("answer", "clients that consume do not end, though all is mended")
 		quit()
 		return nil
 	}
@@ -210,7 +208,7 @@ func ends(clients *sync.WaitGroup, limit time.Duration) bool {
 func (r *round) emptied() error {
 	var queues []string
 	for _, j := range r.judges {
-		queues = append(queues, j.queues...)
+		queues = append(queues, j.Queues...)
 	}
 	return proc.WaitFor(proc.Patience, func() error {
 		all, err := r.depths()
@@ -238,7 +236,7 @@ func (r *round) depths() (map[string]int, error) {
 	}
 	all := map[string]int{}
 	for _, q := range list {
-		if strings.HasPrefix(q.Name, r.load.prefix+".") {
+		if strings.HasPrefix(q.Name, r.load.Prefix+".") {
 			all[q.Name] = q.Messages
 		}
 	}
@@ -247,18 +245,18 @@ func (r *round) depths() (map[string]int, error) {
 
 // removed deletes what the round made, and wants nothing else of it to be left.
 func (r *round) removed() error {
-	err := r.load.setUp("remove queues", func(ch *amqp.Channel) error {
+	err := r.load.SetUp("remove queues", func(ch *amqp.Channel) error {
 		for _, j := range r.judges {
-			names := j.queues
-			if j.litter != nil {
-				names = slices.Concat(names, j.litter.all())
+			names := j.Queues
+			if j.Litter != nil {
+				names = slices.Concat(names, j.Litter.All())
 			}
 			for _, q := range names {
 				if _, err := ch.QueueDelete(q, false, false, false); err != nil {
 					return err
 				}
 			}
-			for _, x := range j.exchanges {
+			for _, x := range j.Exchanges {
 				if err := ch.ExchangeDelete(x, false, false); err != nil {
 					return err
 				}
@@ -282,7 +280,7 @@ func (r *round) removed() error {
 		return nil
 	})
 	if err != nil {
-		r.load.complain("left over", "queues whose clients are gone: %v", left)
+		r.load.Complain("left over", "queues whose clients are gone: %v", left)
 	}
 	return nil
 }
@@ -296,9 +294,9 @@ func (r *round) judge(whole bool) {
 	}
 	rules := map[string]history.Rules{}
 	for _, j := range r.judges {
-		maps.Copy(rules, j.rules)
+		maps.Copy(rules, j.Rules)
 	}
-	found := slices.Clone(r.load.violations)
+	found := r.load.Violations()
 	if !whole {
 		for q, of := range rules {
 			of.Final = false
@@ -307,11 +305,11 @@ func (r *round) judge(whole bool) {
 	}
 	found = append(found, history.Check(events, rules)...)
 	for _, j := range r.judges {
-		if whole && j.check != nil {
-			found = append(found, j.check()...)
+		if whole && j.Check != nil {
+			found = append(found, j.Check()...)
 		}
-		if j.registers != nil {
-			v := j.registers()
+		if j.Registers != nil {
+			v := j.Registers()
 			found = append(found, v.Violations...)
 			r.report.Undecided += v.Undecided
 		}
@@ -319,13 +317,13 @@ func (r *round) judge(whole bool) {
 	for _, v := range found {
 		r.report.Violations = append(r.report.Violations, v.String())
 	}
-	r.report.Did = r.load.did
-	for _, w := range workloads() {
-		if whole && r.load.did[w.Name] == 0 {
+	r.report.Did = r.load.Did()
+	for _, w := range clients.Workloads() {
+		if whole && r.report.Did[w.Name] == 0 {
 			r.report.Violations = append(r.report.Violations, fmt.Sprintf("idle: workload %q did nothing", w.Name))
 		}
 	}
-	r.report.Reconnects = r.load.reconnects
+	r.report.Reconnects = r.load.Reconnects()
 	r.report.Took = r.load.Now()
 }
 

@@ -1,6 +1,4 @@
-//go:build linux
-
-package chaos
+package clients
 
 import (
 	"errors"
@@ -14,7 +12,7 @@ import (
 
 // A consumer takes messages until the load leaves, and settles them.
 type consumer struct {
-	*load
+	*Load
 	home     int
 	queue    string
 	prefetch int
@@ -28,39 +26,34 @@ type consumer struct {
 	last   amqp.Delivery   // by that of the last one
 }
 
-const (
-	// syncEvery is after how many settled messages, or after which time, a consumer makes sure.
-	syncEvery = 25
-	syncTime  = 200 * time.Millisecond
-	// getPause is between two basic.get of an empty queue.
-	getPause = 20 * time.Millisecond
-)
+// getPause is between two basic.get of an empty queue.
+const getPause = 20 * time.Millisecond
 
 func (c *consumer) run() {
-	c.choice = c.random()
+	c.choice = c.Random()
 	work := c.consume
 	if c.get {
 		work = c.getAll
 	}
-	c.keep(c.leave, c.home, work)
+	c.keep(c.Leave, c.home, work)
 }
 
 func (c *consumer) consume(s *session) error {
 	if err := s.ch.Qos(c.prefetch, 0, false); err != nil {
 		return err
 	}
-	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: c.prefetch, Note: s.node.Name})
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: c.prefetch, Note: s.node})
 	deliveries, err := s.ch.Consume(c.queue, "", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(syncTime)
+	tick := time.NewTicker(c.Scale.SyncTime)
 	defer tick.Stop()
 	settled := 0
 	c.held = nil
 	for {
 		select {
-		case <-c.leave.Done():
+		case <-c.Leave.Done():
 			return s.sync(c.queue) // nothing is held, or the queue would not be empty
 		case d, ok := <-deliveries:
 			if !ok {
@@ -69,7 +62,7 @@ func (c *consumer) consume(s *session) error {
 			if err := c.settle(s, d); err != nil {
 				return err
 			}
-			if settled++; settled < syncEvery {
+			if settled++; settled < c.Scale.SyncEvery {
 				continue
 			}
 		case <-tick.C:
@@ -89,9 +82,9 @@ func (c *consumer) consume(s *session) error {
 
 func (c *consumer) getAll(s *session) error {
 	const oneByOne = 1
-	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: oneByOne, Note: s.node.Name})
+	c.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: c.queue, Prefetch: oneByOne, Note: s.node})
 	settled := 0
-	for c.leave.Err() == nil {
+	for c.Leave.Err() == nil {
 		d, ok, err := s.ch.Get(c.queue, false)
 		if err != nil {
 			return err
@@ -102,14 +95,14 @@ func (c *consumer) getAll(s *session) error {
 			}
 			settled++
 		}
-		if settled > 0 && (!ok || settled >= syncEvery) {
+		if settled > 0 && (!ok || settled >= c.Scale.SyncEvery) {
 			if err := s.sync(c.queue); err != nil {
 				return err
 			}
 			settled = 0
 		}
 		if !ok {
-			pause(c.leave, getPause)
+			pause(c.Leave, getPause)
 		}
 	}
 	return nil
@@ -117,9 +110,9 @@ func (c *consumer) getAll(s *session) error {
 
 // settle writes a delivery down and answers it.
 func (c *consumer) settle(s *session, d amqp.Delivery) error {
-	id, err := numberOf(d.Body)
+	id, err := c.Scale.numberOf(d.Body)
 	if err != nil {
-		c.complain("corrupted", "queue %s, channel %d: %v", c.queue, s.number, err)
+		c.Complain("corrupted", "queue %s, channel %d: %v", c.queue, s.number, err)
 	}
 	e := history.Event{Kind: history.Delivered, Channel: s.number, Queue: c.queue, Message: id, Redelivered: d.Redelivered}
 	c.Add(e)

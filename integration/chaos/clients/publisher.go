@@ -1,6 +1,4 @@
-//go:build linux
-
-package chaos
+package clients
 
 import (
 	"errors"
@@ -13,13 +11,10 @@ import (
 	"warren/integration/chaos/history"
 )
 
-// window is how many publishes of a publisher wait for their confirms at most.
-const window = 32
-
 // A publisher sends messages with confirms until the load stops, at a pace, and moves on to another node when its own
 // fails it. What was not confirmed by then is not sent again: it may have happened or not.
 type publisher struct {
-	*load
+	*Load
 	workload string // its name
 	home     int
 	pace     time.Duration // between two messages
@@ -39,37 +34,33 @@ type publishing struct {
 	expiration    string
 }
 
-// patience is how long a client that is connected waits for an answer after everything was
-// mended.
-const patience = 30 * time.Second
-
 func (p *publisher) run() {
-	p.choice = p.random()
-	p.keep(p.stop, p.home, p.publish)
+	p.choice = p.Random()
+	p.keep(p.Stop, p.home, p.publish)
 }
 
 // publish works on one session until the load stops and all is confirmed, or the session fails.
 func (p *publisher) publish(s *session) error {
 	p.heardAt = time.Time{}
-	confirms := s.ch.NotifyPublish(make(chan amqp.Confirmation, 2*window))
-	returns := s.ch.NotifyReturn(make(chan amqp.Return, 2*window))
+	confirms := s.ch.NotifyPublish(make(chan amqp.Confirmation, 2*p.Scale.Window))
+	returns := s.ch.NotifyReturn(make(chan amqp.Return, 2*p.Scale.Window))
 	if err := s.ch.Confirm(false); err != nil {
 		return err
 	}
 	var pending []uint64
 	tick := time.NewTicker(p.pace)
 	defer tick.Stop()
-	stop := p.stop.Done()
+	stop := p.Stop.Done()
 	for stop != nil || len(pending) > 0 {
 		var ready <-chan time.Time
-		if len(pending) < window && stop != nil {
+		if len(pending) < p.Scale.Window && stop != nil {
 			ready = tick.C
 		}
 		select {
 		case <-stop:
 			stop = nil
-		case <-p.quit.Done():
-			p.complain("answer", "%d publishes on channel %d, which is open, were not confirmed, though all is mended", len(pending), s.number)
+		case <-p.Quit.Done():
+			p.Complain("answer", "%d publishes on channel %d, which is open, were not confirmed, though all is mended", len(pending), s.number)
 			return nil
 		case <-ready:
 			id, err := p.send(s)
@@ -91,7 +82,7 @@ func (p *publisher) publish(s *session) error {
 			}
 			p.Add(history.Event{Kind: kind, Channel: s.number, Message: pending[0]})
 			pending = pending[1:]
-			p.done(p.workload)
+			p.Done(p.workload)
 			p.heard(s, &p.heardAt)
 		}
 	}
@@ -102,7 +93,7 @@ func (p *publisher) send(s *session) (uint64, error) {
 	m := p.next(p.choice)
 	id := p.Message()
 	p.Add(history.Event{Kind: history.Published, Channel: s.number, Message: id, To: m.to, Mandatory: m.mandatory})
-	msg := amqp.Publishing{Body: body(id), Expiration: m.expiration, DeliveryMode: amqp.Persistent}
+	msg := amqp.Publishing{Body: p.Scale.body(id), Expiration: m.expiration, DeliveryMode: amqp.Persistent}
 	if m.transient {
 		msg.DeliveryMode = amqp.Transient
 	}
@@ -117,11 +108,11 @@ func takeReturns(s *session, returns <-chan amqp.Return) {
 			if !ok {
 				return
 			}
-			id, err := numberOf(r.Body)
+			id, err := s.Scale.numberOf(r.Body)
 			if err != nil {
-				s.load.complain("corrupted", "returned on channel %d: %v", s.number, err)
+				s.Complain("corrupted", "returned on channel %d: %v", s.number, err)
 			}
-			s.load.Add(history.Event{Kind: history.Returned, Channel: s.number, Message: id, Note: r.ReplyText})
+			s.Add(history.Event{Kind: history.Returned, Channel: s.number, Message: id, Note: r.ReplyText})
 		default:
 			return
 		}

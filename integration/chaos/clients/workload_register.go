@@ -1,6 +1,4 @@
-//go:build linux
-
-package chaos
+package clients
 
 import (
 	"errors"
@@ -14,18 +12,12 @@ import (
 	"warren/integration/chaos/history"
 )
 
-const (
-	// registers are used one after the other, each for registerTime: the fewer operations there are on
-	// one, the faster is its check.
-	registers    = 60
-	registerTime = time.Second
-	// registerLimit is how long porcupine may think about one.
-	registerLimit = 10 * time.Second
-)
+// registerLimit is how long porcupine may think about one register.
+const registerLimit = 10 * time.Second
 
 // cells are queues for one message each, used as registers.
 type cells struct {
-	*load
+	*Load
 	begun time.Time
 
 	mu  sync.Mutex
@@ -33,14 +25,14 @@ type cells struct {
 }
 
 // linearizable: clients on all nodes put values in registers, and take them.
-func linearizable(l *load) (*judge, error) {
-	c := &cells{load: l}
-	left := &litter{}
-	for i := range registers {
+func linearizable(l *Load) (*Judge, error) {
+	c := &cells{Load: l}
+	left := &Litter{}
+	for i := range l.Scale.Registers {
 		c.all = append(c.all, history.Register{Name: l.name(fmt.Sprintf("cell%d", i))})
 		left.add(c.all[i].Name)
 	}
-	err := l.setUp("registers", func(ch *amqp.Channel) error {
+	err := l.SetUp("registers", func(ch *amqp.Channel) error {
 		for _, r := range c.all {
 			if err := declare(ch, r.Name, amqp.Table{"x-max-length": int32(1)}); err != nil {
 				return err
@@ -52,13 +44,13 @@ func linearizable(l *load) (*judge, error) {
 		return nil, err
 	}
 	c.begun = time.Now()
-	for i := range 4 {
+	for i := range l.Scale.Several {
 		l.put(func() {
-			random := l.random()
-			l.keep(l.stop, i, func(s *session) error { return c.use(s, i, random) })
+			random := l.Random()
+			l.keep(l.Stop, i, func(s *session) error { return c.use(s, i, random) })
 		})
 	}
-	return &judge{litter: left, registers: func() history.Verdict {
+	return &Judge{Litter: left, Registers: func() history.Verdict {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return history.CheckRegister(c.all, registerLimit)
@@ -70,8 +62,8 @@ func (c *cells) use(s *session, number int, random *rand.Rand) error {
 	if err := s.ch.Confirm(false); err != nil {
 		return err
 	}
-	for c.stop.Err() == nil {
-		cell := int(time.Since(c.begun)/registerTime) % registers
+	for c.Stop.Err() == nil {
+		cell := int(time.Since(c.begun)/c.Scale.RegisterTime) % c.Scale.Registers
 		a := history.Access{Client: number, Put: random.IntN(2) == 0, Call: c.Now()}
 		var err error
 		if a.Put {
@@ -87,14 +79,14 @@ func (c *cells) use(s *session, number int, random *rand.Rand) error {
 		if err != nil {
 			return err
 		}
-		c.done("registers")
-		pause(c.stop, time.Duration(random.IntN(30))*time.Millisecond)
+		c.Done("registers")
+		pause(c.Stop, time.Duration(random.IntN(30))*time.Millisecond)
 	}
 	return nil
 }
 
 func put(s *session, queue string, value uint64, confirms <-chan amqp.Confirmation) error {
-	if err := s.ch.Publish("", queue, false, false, amqp.Publishing{Body: body(value)}); err != nil {
+	if err := s.ch.Publish("", queue, false, false, amqp.Publishing{Body: s.Scale.body(value)}); err != nil {
 		return err
 	}
 	c, ok := <-confirms
@@ -102,7 +94,7 @@ func put(s *session, queue string, value uint64, confirms <-chan amqp.Confirmati
 		return errors.New("the channel is closed")
 	}
 	if !c.Ack {
-		s.load.complain("nacked", "queue %s refused a message, though the oldest one is to go", queue)
+		s.Complain("nacked", "queue %s refused a message, though the oldest one is to go", queue)
 	}
 	return nil
 }
@@ -112,9 +104,9 @@ func take(s *session, queue string) (uint64, error) {
 	if err != nil || !ok {
 		return 0, err
 	}
-	value, err := numberOf(d.Body)
+	value, err := s.Scale.numberOf(d.Body)
 	if err != nil {
-		s.load.complain("corrupted", "queue %s: %v", queue, err)
+		s.Complain("corrupted", "queue %s: %v", queue, err)
 	}
 	return value, nil
 }

@@ -1,6 +1,4 @@
-//go:build linux
-
-package chaos
+package clients
 
 import (
 	"errors"
@@ -13,56 +11,56 @@ import (
 	"warren/integration/chaos/history"
 )
 
-// litter gathers names of queues that a workload may leave behind when its clients are cut short.
-type litter struct {
+// Litter gathers names of queues that a workload may leave behind when its clients are cut short.
+type Litter struct {
 	mu    sync.Mutex
 	names []string
 }
 
-func (l *litter) add(name string) {
+func (l *Litter) add(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.names = append(l.names, name)
 }
 
-func (l *litter) all() []string {
+// All are the names so far.
+func (l *Litter) All() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.names
 }
 
 // topology: what one node has answered holds on another one at once.
-func topology(l *load) (*judge, error) {
+func topology(l *Load) (*Judge, error) {
 	exchange := l.name("topic")
-	err := l.setUp("topology", func(ch *amqp.Channel) error {
+	err := l.SetUp("topology", func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(exchange, "topic", true, false, false, false, nil)
 	})
 	if err != nil {
 		return nil, err
 	}
-	left := &litter{}
+	left := &Litter{}
 	for i := range 2 {
 		l.put(func() {
-			for number := 0; l.stop.Err() == nil; number++ {
+			for number := 0; l.Stop.Err() == nil; number++ {
 				queue := l.name(fmt.Sprintf("topic%d-%d", i, number))
 				left.add(queue)
 				l.pair(i+number, func(here, there *confirming) error { return topologyOnce(exchange, queue, here, there) })
-				pause(l.stop, 20*time.Millisecond)
+				pause(l.Stop, 20*time.Millisecond)
 			}
 		})
 	}
-	return &judge{exchanges: []string{exchange}, litter: left}, nil
+	return &Judge{Exchanges: []string{exchange}, Litter: left}, nil
 }
 
 // pair has work done once with sessions on two nodes. It does not matter when it fails because one of
 // them is lost.
-func (l *load) pair(home int, work func(here, there *confirming) error) {
-	nodes := l.cluster.Nodes()
+func (l *Load) pair(home int, work func(here, there *confirming) error) {
 	var both [2]*confirming
 	for i := range both {
-		s, err := l.dial(nodes[(home+i)%len(nodes)])
+		s, err := l.dial(home + i)
 		if err != nil {
-			pause(l.stop, 50*time.Millisecond)
+			pause(l.Stop, redial)
 			return
 		}
 		defer func() {
@@ -107,9 +105,9 @@ func (c *confirming) finish() {
 
 // route publishes a mandatory message and says whether it was taken.
 func (c *confirming) route(exchange, key string, e history.Event) (id uint64, taken bool, err error) {
-	e.Kind, e.Channel, e.Message, e.Mandatory = history.Published, c.number, c.load.Message(), true
-	c.load.Add(e)
-	if err := c.ch.Publish(exchange, key, true, false, amqp.Publishing{Body: body(e.Message)}); err != nil {
+	e.Kind, e.Channel, e.Message, e.Mandatory = history.Published, c.number, c.Message(), true
+	c.Add(e)
+	if err := c.ch.Publish(exchange, key, true, false, amqp.Publishing{Body: c.Scale.body(e.Message)}); err != nil {
 		return 0, false, err
 	}
 	confirm, ok := <-c.confirms
@@ -118,21 +116,21 @@ func (c *confirming) route(exchange, key string, e history.Event) (id uint64, ta
 	}
 	select {
 	case <-c.returns:
-		c.load.Add(history.Event{Kind: history.Returned, Channel: c.number, Message: e.Message})
+		c.Add(history.Event{Kind: history.Returned, Channel: c.number, Message: e.Message})
 	default:
 		taken = true
 	}
 	if !confirm.Ack {
-		c.load.Add(history.Event{Kind: history.Nacked, Channel: c.number, Message: e.Message})
+		c.Add(history.Event{Kind: history.Nacked, Channel: c.number, Message: e.Message})
 		return e.Message, false, nil
 	}
-	c.load.Add(history.Event{Kind: history.Confirmed, Channel: c.number, Message: e.Message})
+	c.Add(history.Event{Kind: history.Confirmed, Channel: c.number, Message: e.Message})
 	return e.Message, taken, nil
 }
 
 // topologyOnce makes a queue and a binding on one node and uses them on another; the history judges what is returned.
 func topologyOnce(exchange, queue string, here, there *confirming) error {
-	l := here.load
+	l := here.Load
 	if err := declare(here.ch, queue, nil); err != nil {
 		return err
 	}
@@ -148,7 +146,7 @@ func topologyOnce(exchange, queue string, here, there *confirming) error {
 		return err
 	}
 	if q.Messages != 1 {
-		l.complain("topology", "queue %s holds %d messages on %s, after one was confirmed on %s", queue, q.Messages, here.node.Name, there.node.Name)
+		l.Complain("topology", "queue %s holds %d messages on %s, after one was confirmed on %s", queue, q.Messages, here.node, there.node)
 	}
 	if err := here.ch.QueueUnbind(queue, queue+".#", exchange, nil); err != nil {
 		return err
@@ -160,38 +158,38 @@ func topologyOnce(exchange, queue string, here, there *confirming) error {
 	if err != nil {
 		return err
 	}
-	if got, err := numberOf(d.Body); !ok || err != nil || got != id {
-		l.complain("topology", "queue %s gave %d (%v, %v), want message %d", queue, got, ok, err, id)
+	if got, err := l.Scale.numberOf(d.Body); !ok || err != nil || got != id {
+		l.Complain("topology", "queue %s gave %d (%v, %v), want message %d", queue, got, ok, err, id)
 	}
 	if _, err := there.ch.QueueDelete(queue, false, false, false); err != nil {
 		return err
 	}
 	_, _, err = here.route("", queue, history.Event{})
-	l.done("topology")
+	l.Done("topology")
 	return err
 }
 
 // privateQueues: exclusive queues live as long as their connection, auto-delete ones as long as they have consumers.
-func privateQueues(l *load) (*judge, error) {
-	left := &litter{}
+func privateQueues(l *Load) (*Judge, error) {
+	left := &Litter{}
 	for i := range 2 {
 		l.put(func() {
-			for number := 0; l.stop.Err() == nil; number++ {
+			for number := 0; l.Stop.Err() == nil; number++ {
 				queue := l.name(fmt.Sprintf("private%d-%d", i, number))
 				l.pair(i+number+1, func(owner, other *confirming) error {
 					return privateOnce(queue, number%2 == 0, owner, other, left)
 				})
-				pause(l.stop, 50*time.Millisecond)
+				pause(l.Stop, 50*time.Millisecond)
 			}
 		})
 	}
-	return &judge{litter: left}, nil
+	return &Judge{Litter: left}, nil
 }
 
 // inPrivate is how many messages are sent to one of these queues.
 const inPrivate = 10
 
-func privateOnce(queue string, exclusive bool, owner, other *confirming, left *litter) error {
+func privateOnce(queue string, exclusive bool, owner, other *confirming, left *Litter) error {
 	deliveries, err := owner.own(queue, exclusive)
 	if err != nil && !exclusive {
 		left.add(queue) // one that never had a consumer stays
@@ -199,7 +197,7 @@ func privateOnce(queue string, exclusive bool, owner, other *confirming, left *l
 	if err != nil {
 		return err
 	}
-	owner.load.Add(history.Event{Kind: history.Consuming, Channel: owner.number, Queue: queue, Note: owner.node.Name})
+	owner.Add(history.Event{Kind: history.Consuming, Channel: owner.number, Queue: queue, Note: owner.node})
 	if exclusive {
 		if err := locked(queue, other); err != nil {
 			return err
@@ -213,22 +211,22 @@ func privateOnce(queue string, exclusive bool, owner, other *confirming, left *l
 	}
 	for range inPrivate {
 		select {
-		case <-owner.load.quit.Done():
-			owner.load.complain("lost", "queue %s: its consumer on channel %d did not get %d messages", queue, owner.number, inPrivate)
+		case <-owner.Quit.Done():
+			owner.Complain("lost", "queue %s: its consumer on channel %d did not get %d messages", queue, owner.number, inPrivate)
 			return errLeft
 		case d, ok := <-deliveries:
 			if !ok {
 				return errors.New("deliveries ended")
 			}
-			id, err := numberOf(d.Body)
+			id, err := owner.Scale.numberOf(d.Body)
 			if err != nil {
-				owner.load.complain("corrupted", "queue %s: %v", queue, err)
+				owner.Complain("corrupted", "queue %s: %v", queue, err)
 			}
-			owner.load.Add(history.Event{Kind: history.Delivered, Channel: owner.number, Queue: queue, Message: id, Redelivered: d.Redelivered})
-			owner.load.Add(history.Event{Kind: history.Acked, Channel: owner.number, Queue: queue, Message: id})
+			owner.Add(history.Event{Kind: history.Delivered, Channel: owner.number, Queue: queue, Message: id, Redelivered: d.Redelivered})
+			owner.Add(history.Event{Kind: history.Acked, Channel: owner.number, Queue: queue, Message: id})
 		}
 	}
-	owner.load.done("private queues")
+	owner.Done("private queues")
 	if exclusive {
 		return nil // it goes with the connection
 	}
@@ -257,7 +255,7 @@ func locked(queue string, other *confirming) error {
 	var refusal *amqp.Error
 	switch {
 	case err == nil:
-		other.load.complain("exclusive", "queue %s of another connection was shown on %s", queue, other.node.Name)
+		other.Complain("exclusive", "queue %s of another connection was shown on %s", queue, other.node)
 	case errors.As(err, &refusal) && refusal.Server && refusal.Code == amqp.ResourceLocked:
 		return nil
 	case errors.As(err, &refusal) && refusal.Server && refusal.Code == amqp.NotFound:

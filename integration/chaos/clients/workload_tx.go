@@ -1,6 +1,4 @@
-//go:build linux
-
-package chaos
+package clients
 
 import (
 	"errors"
@@ -14,15 +12,9 @@ import (
 	"warren/integration/chaos/history"
 )
 
-// tokens is how many messages transactions move between moveQueues queues.
-const (
-	tokens     = 40
-	moveQueues = 4
-)
-
 // moves is what clients know of the tokens that they move.
 type moves struct {
-	*load
+	*Load
 	queues []string
 
 	mu        sync.Mutex
@@ -31,16 +23,13 @@ type moves struct {
 	left      map[uint64]bool // what was there at the end
 }
 
-// errLeft ends a session that may hold messages which are not settled: they come back, marked.
-var errLeft = errors.New("the client left")
-
 // transactions move messages from queue to queue: there are always as many as there were.
-func transactions(l *load) (*judge, error) {
-	m := &moves{load: l, at: map[uint64]history.Move{}, left: map[uint64]bool{}}
-	for i := range moveQueues {
+func transactions(l *Load) (*Judge, error) {
+	m := &moves{Load: l, at: map[uint64]history.Move{}, left: map[uint64]bool{}}
+	for i := range l.Scale.Moves {
 		m.queues = append(m.queues, l.name(fmt.Sprintf("move%d", i)))
 	}
-	err := l.setUp("queues of tokens", func(ch *amqp.Channel) error {
+	err := l.SetUp("queues of tokens", func(ch *amqp.Channel) error {
 		for _, q := range m.queues {
 			if err := declare(ch, q, nil); err != nil {
 				return err
@@ -55,27 +44,27 @@ func transactions(l *load) (*judge, error) {
 		return nil, fmt.Errorf("put tokens in: %w", err)
 	}
 	var movers sync.WaitGroup
-	for i := range moveQueues {
+	for i := range l.Scale.Moves {
 		movers.Add(1)
 		l.put(func() {
 			defer movers.Done()
-			random := l.random()
-			l.keep(l.stop, i, func(s *session) error { return m.move(s, random, m.queues[random.IntN(len(m.queues))]) })
+			random := l.Random()
+			l.keep(l.Stop, i, func(s *session) error { return m.move(s, random, m.queues[random.IntN(len(m.queues))]) })
 		})
 	}
 	for i, q := range m.queues {
 		l.take(func() {
-			<-l.stop.Done()
+			<-l.Stop.Done()
 			movers.Wait()
-			l.keep(l.leave, i, func(s *session) error { return m.collect(s, q) })
+			l.keep(l.Leave, i, func(s *session) error { return m.collect(s, q) })
 		})
 	}
-	return &judge{queues: m.queues, rules: final(m.queues...), check: m.check}, nil
+	return &Judge{Queues: m.queues, Rules: final(m.queues...), Check: m.check}, nil
 }
 
 // fill puts all tokens in the first queue, in one transaction.
 func (m *moves) fill() error {
-	s, err := m.dial(m.cluster.Nodes()[0])
+	s, err := m.dial(0)
 	if err != nil {
 		return err
 	}
@@ -84,7 +73,7 @@ func (m *moves) fill() error {
 		return err
 	}
 	var ids []uint64
-	for token := range tokens {
+	for token := range m.Scale.Tokens {
 		id, err := m.publish(s, history.Move{Token: token}, m.queues[0], false)
 		if err != nil {
 			return err
@@ -109,7 +98,7 @@ func (m *moves) publish(s *session, move history.Move, to string, rollback bool)
 		e.To = nil
 	}
 	m.Add(e)
-	return id, s.ch.Publish("", to, false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body(id)})
+	return id, s.ch.Publish("", to, false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: m.Scale.body(id)})
 }
 
 // confirmed notes that a transaction with these publishes was committed.
@@ -133,7 +122,7 @@ func (m *moves) move(s *session, random *rand.Rand, from string) error {
 	if err := s.ch.Qos(5, 0, false); err != nil {
 		return err
 	}
-	m.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: from, Note: s.node.Name})
+	m.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: from, Note: s.node})
 	deliveries, err := s.ch.Consume(from, "", false, false, false, false, nil)
 	if err != nil {
 		return err
@@ -143,7 +132,7 @@ func (m *moves) move(s *session, random *rand.Rand, from string) error {
 		var held []amqp.Delivery
 		for range 1 + random.IntN(3) {
 			select {
-			case <-m.stop.Done():
+			case <-m.Stop.Done():
 				return errLeft
 			case <-time.After(300 * time.Millisecond): // all may be elsewhere, or held by others
 				return errLeft
@@ -163,15 +152,16 @@ func (m *moves) move(s *session, random *rand.Rand, from string) error {
 		if err := m.transact(s, random, from, held, false); err != nil {
 			return err
 		}
+		pause(m.Stop, m.Scale.Rest)
 	}
 	return errLeft
 }
 
 // arrived writes a delivery down.
 func (m *moves) arrived(s *session, queue string, d amqp.Delivery) uint64 {
-	id, err := numberOf(d.Body)
+	id, err := m.Scale.numberOf(d.Body)
 	if err != nil {
-		m.complain("corrupted", "queue %s, channel %d: %v", queue, s.number, err)
+		m.Complain("corrupted", "queue %s, channel %d: %v", queue, s.number, err)
 	}
 	m.Add(history.Event{Kind: history.Delivered, Channel: s.number, Queue: queue, Message: id, Redelivered: d.Redelivered})
 	return id
@@ -181,7 +171,7 @@ func (m *moves) arrived(s *session, queue string, d amqp.Delivery) uint64 {
 func (m *moves) transact(s *session, random *rand.Rand, from string, held []amqp.Delivery, rollback bool) error {
 	var sent []uint64
 	for _, d := range held {
-		id, err := numberOf(d.Body)
+		id, err := m.Scale.numberOf(d.Body)
 		if err != nil {
 			return err
 		}
@@ -205,14 +195,14 @@ func (m *moves) transact(s *session, random *rand.Rand, from string, held []amqp
 		return err
 	}
 	m.confirmed(s, sent)
-	m.done("transactions")
+	m.Done("transactions")
 	return nil
 }
 
 // acknowledge settles a delivery; the history need not know of one that is to be rolled back.
 func (m *moves) acknowledge(s *session, queue string, d amqp.Delivery, note bool) error {
 	if note {
-		id, err := numberOf(d.Body)
+		id, err := m.Scale.numberOf(d.Body)
 		if err != nil {
 			return err
 		}
@@ -223,14 +213,14 @@ func (m *moves) acknowledge(s *session, queue string, d amqp.Delivery, note bool
 
 // collect takes out what is in a queue at the end.
 func (m *moves) collect(s *session, queue string) error {
-	m.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: queue, Note: s.node.Name})
+	m.Add(history.Event{Kind: history.Consuming, Channel: s.number, Queue: queue, Note: s.node})
 	deliveries, err := s.ch.Consume(queue, "", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
 	for {
 		select {
-		case <-m.leave.Done():
+		case <-m.Leave.Done():
 			return s.sync(queue)
 		case d, ok := <-deliveries:
 			if !ok {
@@ -254,5 +244,5 @@ func (m *moves) check() []history.Violation {
 	for id := range m.left {
 		left = append(left, m.at[id])
 	}
-	return history.CheckTokens(tokens, m.committed, left)
+	return history.CheckTokens(m.Scale.Tokens, m.committed, left)
 }
