@@ -32,6 +32,7 @@ const recoveryAddr = "127.0.0.1:15672"
 // TestAMQP091 runs amqp091-go's own integration tests, as its module ships them,
 // against one node and against a follower of three.
 func TestAMQP091(t *testing.T) {
+	t.Parallel()
 	bin, dir := buildAMQP091(t)
 	t.Run("one_node", func(t *testing.T) { runAMQP091(t, bin, dir, serveRecovery(t, 1)) })
 	t.Run("follower", func(t *testing.T) { runAMQP091(t, bin, dir, serveRecovery(t, 3)) })

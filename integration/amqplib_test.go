@@ -21,6 +21,7 @@ const standardAddr = "127.0.0.1:5672"
 // port for itself. Not run: ssl.js (it wants certificates at fixed places) and stream_queues
 // (there are no streams).
 func TestAMQPLib(t *testing.T) {
+	t.Parallel()
 	examples := installAMQPLib(t)
 	serveStandardAddr(t)
 	tutorials := filepath.Join(examples, "tutorials")

@@ -13,6 +13,7 @@ import (
 // is wiped and gets everything from the others. Every confirmed message is
 // there, in order, once, whichever node is asked.
 func TestBacklogOnDisk(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{
 		"--message-memory", "2MiB", "--snapshot-bytes", "1MiB", "--segment-bytes", "1MiB"}})
 	var publishers []*loadPublisher

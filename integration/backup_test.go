@@ -45,6 +45,7 @@ func warren(bin string, args ...string) (string, error) {
 // which others join: everything that was confirmed before is there, in order, with users and
 // policies, and what belonged to connections is not.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	// Messages leave memory and their files, and snapshots come by themselves meanwhile.
 	small := options{args: []string{"--snapshot-bytes", "4MiB", "--message-memory", "1MiB", "--segment-bytes", "2MiB"}}
 	c := startClusterWith(t, 3, small)
@@ -281,6 +282,7 @@ func TestRestoreRefusals(t *testing.T) {
 
 // TestBackupOfNoQuorum: a node that cannot know what was confirmed gives none.
 func TestBackupOfNoQuorum(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	n := c.leader(t)
 	for _, other := range c.others(n) {

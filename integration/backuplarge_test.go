@@ -22,6 +22,7 @@ const largeMemory = 900 << 20
 // TestLargeBackup takes a backup of WARREN_BACKUP_MB megabytes of messages on three nodes, makes a new cluster of three of it, and reads every
 // message there. No process needs memory by the size: nodes, while they are filled, send, restore, catch up and are drained, and the program that restores.
 func TestLargeBackup(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 10
 	count := setNumber(t, "WARREN_BACKUP_MB", 48) << 20 / size
 	c := startCluster(t, 3)

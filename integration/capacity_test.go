@@ -14,6 +14,7 @@ import (
 // all the time, and the disk is free again in the end. WARREN_BACKLOG=5000000 does it with
 // so many messages of 1 KiB and the default settings.
 func TestLargeBacklog(t *testing.T) {
+	t.Parallel()
 	const usual, memory = 5000, 1 << 30
 	var o options
 	segment := int64(64 << 20)

@@ -80,6 +80,7 @@ func TestKombu(t *testing.T) {
 // to, the leader, is killed. Every result comes; what a task does is done once, and
 // again only for those that the worker held when it lost its connection.
 func TestCelery(t *testing.T) {
+	t.Parallel()
 	py := pythonWith(t, "celery", "python3-celery")
 	c := startCluster(t, 3)
 	leader := c.leader(t)

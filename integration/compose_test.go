@@ -13,6 +13,7 @@ import (
 // that is shipped: form a cluster, publish with confirms on all nodes, docker
 // kill the leader, start it again. Nothing confirmed is lost.
 func TestCompose(t *testing.T) {
+	t.Parallel()
 	skipWithPeer(t)
 	c := composeUp(t)
 	for round := 1; round <= 2; round++ {

@@ -17,6 +17,7 @@ import (
 // TestDamagedFiles damages each kind of file of a stopped node. verify names it, the node does not
 // start and says what to do, and what it says works.
 func TestDamagedFiles(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	ch := open(t, c.node(0))
 	if err := ch.Confirm(false); err != nil {
@@ -146,6 +147,7 @@ func wantNumbered(t *testing.T, ch *amqp.Channel, queue string, from, to int) {
 // TestDamagedWhileRunning: messages on disk go bad under a running node. It stops when it needs
 // them and says why; consumers get none of them, and the others serve them.
 func TestDamagedWhileRunning(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB", "--message-memory", "1MiB"}})
 	ch := open(t, c.node(0))
 	if err := ch.Confirm(false); err != nil {

@@ -166,6 +166,7 @@ func wantGoesOn(t *testing.T, flows []*flow, homes map[*flow][2]*node, not *node
 //
 // row: 1.6 any node
 func TestDiskStandsStill(t *testing.T) {
+	t.Parallel()
 	c, v := volumeCluster(t, 512<<20, 0)
 	for _, role := range []string{"leader", "follower"} {
 		stalled := c.node(0)
@@ -204,6 +205,7 @@ func TestDiskStandsStill(t *testing.T) {
 // TestDiskStaysAway: a disk that does not come back ends its node, which says why, and lets its clients go. What
 // was confirmed is there when it starts again.
 func TestDiskStaysAway(t *testing.T) {
+	t.Parallel()
 	c, v := volumeCluster(t, 512<<20, 0, "--disk-stall-timeout", "4s", "--shutdown-timeout", "3s")
 	stalled := c.node(0)
 	flows := startFlows(t, c)
@@ -239,6 +241,7 @@ func TestDiskStaysAway(t *testing.T) {
 // TestDiskFull: publishers are blocked before the disk is full. When it is full all the same, the node ends and
 // says why, the others go on, and once there is space it comes back with all that was confirmed.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	c, v := volumeCluster(t, 320<<20, 0, "--disk-free-limit", "60MB", "--snapshot-bytes", "8MiB", "--segment-bytes", "4MiB")
 	full := c.node(0)
 	ch := open(t, c.node(1))
@@ -274,8 +277,11 @@ func TestDiskFull(t *testing.T) {
 	eventually(t, "the node whose disk is full ends", func() error {
 		if full.running() {
 			// Declarations are not blocked by an alarm: the log grows until it has to get a new file.
-			if _, err := ch.QueueDeclare("x-"+strings.Repeat("x", 200), true, false, false, false, bigTable()); err != nil {
-				return err
+			const some = 20
+			for i := range some {
+				if _, err := ch.QueueDeclare("x-"+strings.Repeat("x", 200), true, false, false, i < some-1, bigTable()); err != nil {
+					return err
+				}
 			}
 			return errors.New("it runs")
 		}
@@ -322,11 +328,12 @@ func fill(t *testing.T, dir, file string, left int64) {
 }
 
 // bigTable are arguments that take room in the log.
-func bigTable() amqp.Table { return amqp.Table{"x-note": strings.Repeat("n", 60_000)} }
+func bigTable() amqp.Table { return amqp.Table{"x-note": strings.Repeat("n", 120_000)} }
 
 // TestDiskBreaks: writes fail in the middle, as on a disk that breaks. The node ends and says so; the
 // others go on without it, and with another disk it joins again.
 func TestDiskBreaks(t *testing.T) {
+	t.Parallel()
 	c, v := volumeCluster(t, 512<<20, 160<<20, "--disk-free-limit", "0", "--snapshot-bytes", "4MiB")
 	broken := c.node(0)
 	flows := startFlows(t, c)

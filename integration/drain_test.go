@@ -17,6 +17,7 @@ import (
 //
 // row: 1.6 maintenance
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	// Only a leader that hands over is followed this fast: an election that nobody called for would show as a silence, and in the term.
 	c := startClusterWith(t, 3, options{args: []string{"--heartbeat-timeout", "20s", "--election-timeout", "20s"}})
 	flows := startFlows(t, c)
@@ -104,6 +105,7 @@ func awaitRestart(t *testing.T, c *cluster, dir string, ended <-chan error) (n *
 //
 // row: 1.6 membership reconciliation
 func TestGrowAndShrink(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1)
 	first := c.node(0)
 	f := startFlow(t, c, first, first)

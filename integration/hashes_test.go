@@ -13,6 +13,7 @@ import (
 //
 // row: 1.7 password hashes
 func TestForeignPasswords(t *testing.T) {
+	t.Parallel()
 	c := sharedCluster(t, 3)
 	salt := []byte{0, 0xff, 7, '\n'}
 	hashes := map[string]func([]byte) []byte{

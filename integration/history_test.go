@@ -12,6 +12,7 @@ import (
 //
 // row: 1.4 x-recent-history
 func TestRecentHistory(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
 			testRecentHistory(t, startCluster(t, size))

@@ -306,6 +306,7 @@ func TestDeepTable(t *testing.T) {
 //
 // row: 1.1 handshake timeout
 func TestSlowHandshake(t *testing.T) {
+	t.Parallel()
 	c := sharedCluster(t, 1)
 	silent, slow := rawDial(t, c.node(0)), rawDial(t, c.node(0))
 	slow.write(protocolHeader)
@@ -326,6 +327,7 @@ func TestSlowHandshake(t *testing.T) {
 //
 // row: 1.1 heartbeat
 func TestHeartbeats(t *testing.T) {
+	t.Parallel()
 	c := sharedCluster(t, 1)
 	r := rawDial(t, c.node(0))
 	r.toTune()

@@ -165,6 +165,7 @@ func TestChannelLimit(t *testing.T) {
 //
 // row: 1.7 vhosts
 func TestVHostsOutlive(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--default-vhost", "mine"}, vhost: "mine"})
 	_, err := dialVHost(c.node(0), "/")
 	refusal(t, err, 530, "NOT_ALLOWED - vhost / not found")

@@ -30,6 +30,7 @@ type mixedLife struct {
 //
 // row: 1.6 log and disk
 func TestMixedLife(t *testing.T) {
+	t.Parallel()
 	m := mixedLife{
 		args:   []string{"--message-memory", "2MiB", "--snapshot-bytes", "1MiB", "--segment-bytes", "1MiB"},
 		rounds: 4, messages: 6000, size: 16 << 10, old: 100,

@@ -62,6 +62,7 @@ func numbers(from, to int) []string {
 // TestBrowse looks at messages in all states, on every node, also when they are on disk only, and finds that nothing
 // changed by that.
 func TestBrowse(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
 			testBrowse(t, startCluster(t, size))
@@ -148,6 +149,7 @@ func testBrowse(t *testing.T, c *cluster) {
 // TestMoveThroughLeaderKills moves dead letters back to where they came from, in steps, while leaders are killed: none is
 // lost and none comes twice.
 func TestMoveThroughLeaderKills(t *testing.T) {
+	t.Parallel()
 	const count = 6000
 	c := startCluster(t, 3)
 	ch := open(t, c.node(0))

@@ -210,6 +210,7 @@ func (s *guideShell) awaitLine(t *testing.T, script, line string) {
 //
 // row: 1.11 moving
 func TestMoving(t *testing.T) {
+	t.Parallel()
 	to := startCluster(t, 1).node(0)
 	var old, rabbitmqctl string
 	if uris := os.Getenv("PEER_URIS"); uris != "" {

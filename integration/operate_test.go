@@ -89,6 +89,7 @@ func wantRow(t testing.TB, n *node, columns []string, args ...string) {
 //
 // row: 1.6 join and leave
 func TestFormation(t *testing.T) {
+	t.Parallel()
 	skipWithPeer(t)
 	for _, order := range [][]int{{0, 1, 2}, {2, 0, 1}, {1, 2, 0}} {
 		c, err := newCluster(executable(t, "warren"), executable(t, "warrenctl"), 3, options{})
@@ -146,6 +147,7 @@ func wantVoters(n *node, want int) error {
 //
 // row: 1.6 partitions; 1.6 metadata
 func TestNoQuorum(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	conn := dial(t, c.node(0))
 	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 10))

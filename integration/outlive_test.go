@@ -15,6 +15,7 @@ import (
 // row: 1.5 x-max-length, x-max-length-bytes; 1.5 x-expires; 1.5 x-dead-letter-exchange, x-dead-letter-routing-key
 // row: 1.6 metadata; 1.2 queue.declare; 1.2 exchange.declare
 func TestTopologyOutlivesFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB", "--node-grace", "1s"}})
 	leader := c.leader(t)
 	ch := open(t, c.others(leader)[0])

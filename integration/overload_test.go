@@ -145,6 +145,7 @@ func receiveEnd(t testing.TB, what string, end <-chan struct{}) {
 //
 // row: 1.1 connection.blocked; 1.6 memory and disk alarms
 func TestAlarms(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	plain := [][]string{slices.Clone(c.nodes[0].args), slices.Clone(c.nodes[1].args), slices.Clone(c.nodes[2].args)}
 	ch := open(t, c.node(0))

@@ -14,6 +14,7 @@ import (
 //
 // row: 1.7 policies
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
 			c := startCluster(t, size)

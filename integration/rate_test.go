@@ -26,7 +26,7 @@ func measureRate(t *testing.T, c *cluster, publishers int) {
 	const (
 		size     = 1024
 		inFlight = 500
-		lasting  = 5 * time.Second
+		lasting  = 2 * time.Second
 	)
 	var sent, arrived atomic.Int64
 	var all sync.WaitGroup

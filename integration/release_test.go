@@ -14,6 +14,7 @@ import (
 // TestRelease makes the archive of this platform twice: the bytes are the same, the checksum is right, and what is in it runs and
 // says its version.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	skipWithPeer(t)
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	name := "warren-1.2.3-rc.1-" + strings.ReplaceAll(platform, "/", "-")

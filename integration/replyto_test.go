@@ -168,6 +168,7 @@ func TestDirectReplyToErrors(t *testing.T) {
 //
 // row: 1.3 direct reply-to
 func TestDirectReplyToLeaderKill(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	leader := c.leader(t)
 	others := c.others(leader)

@@ -15,6 +15,7 @@ import (
 //
 // row: 1.6 confirm point
 func TestAllKilled(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	for round := range 2 {
 		queues := map[string]*loadPublisher{}
@@ -58,6 +59,7 @@ func TestAllKilled(t *testing.T) {
 //
 // row: 1.6 metadata
 func TestColdStart(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	ch := open(t, c.node(0))
 	if err := ch.Confirm(false); err != nil {
@@ -175,6 +177,7 @@ func wantConfirmed(t testing.TB, p *loadPublisher, arrivals []arrival) {
 //
 // row: 1.6 members; 1.6 membership reconciliation
 func TestWipedNode(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	victim := c.others(c.leader(t))[0]
 	ch := open(t, c.others(victim)[0])
@@ -258,6 +261,7 @@ func TestWipedNode(t *testing.T) {
 //
 // row: 1.6 log and disk
 func TestSnapshotForStoppedNode(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	away := c.others(c.leader(t))[0]
 	here := open(t, c.others(away)[0])

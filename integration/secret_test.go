@@ -12,6 +12,7 @@ import (
 // TestClusterSecret: a node with another secret, and one with none, stay outside of a
 // cluster that goes on, and both sides log why. Then the cluster changes its secret.
 func TestClusterSecret(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secret")
 	write := func(text string) {
 		t.Helper()
@@ -70,6 +71,7 @@ func loggedWarning(n *node, text string) error {
 // certificate is of another authority, and one without, stay outside. A new certificate
 // is used without a restart, and the cluster outlives its leader.
 func TestClusterTLS(t *testing.T) {
+	t.Parallel()
 	const secret = "a secret of sixteen bytes and more"
 	a, other := newAuthority(t), newAuthority(t)
 	c, _ := startSecure(t, a, 3, "--cluster-tls", "true", "--cluster-secret", secret)

@@ -244,6 +244,7 @@ func wantDeath(t testing.TB, d amqp.Delivery, row int, queue, reason string, cou
 // TestLifeThroughFaults: what is to happen to messages happens when the leader is killed
 // meanwhile, and after all nodes were.
 func TestLifeThroughFaults(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	ch := open(t, c.others(c.leader(t))[0])
 	if err := ch.Confirm(false); err != nil {

@@ -332,6 +332,7 @@ func publishRanked(t *testing.T, ch *amqp.Channel, queue string, priorities ...u
 //
 // row: 1.5 x-max-priority
 func TestPrioritiesOutliveFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--message-memory", "1MiB", "--snapshot-bytes", "2MiB"}})
 	leader := c.leader(t)
 	ch := open(t, c.others(leader)[0])
@@ -395,6 +396,7 @@ func TestPrioritiesOutliveFaults(t *testing.T) {
 //
 // row: 1.5 x-single-active-consumer
 func TestSingleActiveOutlivesFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--node-grace", "1s"}})
 	leader := c.leader(t)
 	lost, stays := c.others(leader)[0], c.others(leader)[1]
@@ -482,6 +484,7 @@ func TestSingleActiveOutlivesFaults(t *testing.T) {
 //
 // row: 1.4 deduplication
 func TestDeduplicationOutlivesFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	const exchange, queue, count = "once", "q", 1000
 	leader := c.leader(t)
@@ -542,6 +545,7 @@ func TestDeduplicationOutlivesFaults(t *testing.T) {
 //
 // row: 1.4 x-delayed-message
 func TestDelayedOutliveFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--message-memory", "1MiB", "--snapshot-bytes", "1MiB"}})
 	leader := c.leader(t)
 	ch := open(t, c.others(leader)[0])

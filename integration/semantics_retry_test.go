@@ -238,6 +238,7 @@ func wantDelayed(t testing.TB, n *node, queue string, want int) {
 //
 // row: 1.5 x-delayed-retry; 1.6 poison messages
 func TestRetriesOutliveFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--message-memory", "1MiB", "--snapshot-bytes", "1MiB"}})
 	leader := c.leader(t)
 	home := c.others(leader)[0]

@@ -38,6 +38,7 @@ func TestSemantics(t *testing.T) {
 	}
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d_nodes", size), func(t *testing.T) {
+			t.Parallel() // beside the other size
 			c := sharedCluster(t, size)
 			for _, g := range groups {
 				for _, s := range g.cases {

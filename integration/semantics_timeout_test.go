@@ -249,6 +249,7 @@ func wantUnacked(t testing.TB, n *node, queue string, want int) {
 //
 // row: 1.3 consumer timeout
 func TestTimeoutsOutliveFaults(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	leader := c.leader(t)
 	home := c.others(leader)[0]

@@ -174,6 +174,7 @@ func confirmingServer(t testing.TB, n *node, queue string) (answered func() int)
 // node of some clients is killed, be it the leader or not. The others' calls go on, each
 // answered once, and every answer is confirmed. Then all nodes are killed and started.
 func TestExclusiveRepliesKill(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	for _, role := range []string{"follower", "leader"} {
 		victim := c.leader(t)

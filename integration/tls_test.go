@@ -143,6 +143,7 @@ var guest = &amqp.PlainAuth{Username: "guest", Password: "guest"}
 //
 // row: 1.7 TLS; 1.7 EXTERNAL
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	c, nodes := startSecure(t, a, 3)
 	plain := func() *tls.Config { return &tls.Config{RootCAs: a.pool} }
@@ -301,6 +302,7 @@ func getHTTPS(t *testing.T, a *authority, addr, path string, into any) {
 //
 // row: 1.7 TLS
 func TestCertificatesAreReadAgain(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	_, nodes := startSecure(t, a, 1)
 	old, err := dialTLS(t, nodes[0], &tls.Config{RootCAs: a.pool}, guest)
@@ -334,6 +336,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 // TestTLSHandshakeIsBounded: who says nothing, or what is no TLS, is closed within the handshake
 // timeout, and others are served meanwhile.
 func TestTLSHandshakeIsBounded(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	_, nodes := startSecure(t, a, 1, "--handshake-timeout", "1s")
 	for _, says := range []string{"", "AMQP\x00\x00\x09\x01", "\x16\x03\x01\x02\x00"} {

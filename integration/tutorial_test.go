@@ -77,6 +77,7 @@ func (l language) run(t testing.TB, n *node, name string, args ...string) []stri
 // TestTutorial runs the seven programs of the tutorial with producers and
 // consumers in the same and in different languages, on different nodes of three.
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	c := sharedCluster(t, 3)
 	pairs := []struct{ producer, consumer language }{
 		{python, python}, {golang, golang}, {python, golang}, {golang, python},

@@ -77,6 +77,7 @@ func (c *committer) progress() int {
 //
 // row: 1.3 transactions
 func TestTransactionsOutliveKill(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	for round := range 2 {
 		leader := c.leader(t)

@@ -16,6 +16,7 @@ import (
 //
 // row: 1.6 mixed versions
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	skipWithPeer(t)
 	c, err := newCluster(filepath.Join(buildBefore(t), "warren"), executable(t, "warrenctl"), 3, options{})
 	if err != nil {

@@ -89,6 +89,7 @@ func logsIn(t testing.TB, n *node, user, password string) *amqp.Connection {
 //
 // row: 1.7 permissions; 1.1 connection.open
 func TestUsers(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
 			c := startCluster(t, size)
@@ -177,6 +178,7 @@ func TestUsers(t *testing.T) {
 //
 // row: 1.7 permissions
 func TestUsersLast(t *testing.T) {
+	t.Parallel()
 	c := startClusterWith(t, 3, options{args: []string{"--snapshot-bytes", "1MiB"}})
 	sum := sha256.Sum256([]byte("saltimported"))
 	hash := base64.StdEncoding.EncodeToString(append([]byte("salt"), sum[:]...))
@@ -250,6 +252,7 @@ func leaderAs(t testing.TB, c *cluster, password string) (leader *node) {
 // TestUserCommands does with warrenctl what operators script with rabbitmqctl, on one node
 // after the other.
 func TestUserCommands(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3)
 	a, b := c.node(0), c.node(1)
 	a.ctl(t, "add_user", "ann", "secret")
@@ -307,6 +310,7 @@ func TestUserCommands(t *testing.T) {
 //
 // row: 1.1 update-secret
 func TestUpdateSecretLooksAnew(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", size), func(t *testing.T) {
 			c := startCluster(t, size)

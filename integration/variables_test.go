@@ -13,6 +13,7 @@ import (
 //
 // row: 1.1 loopback users; 1.7 vhosts; 1.7 user tags
 func TestRabbitMQVariables(t *testing.T) {
+	t.Parallel()
 	skipWithPeer(t)
 	c, err := newCluster(executable(t, "warren"), executable(t, "warrenctl"), 3, options{})
 	if err != nil {

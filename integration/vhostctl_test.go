@@ -66,6 +66,7 @@ func TestWarrenctlVHosts(t *testing.T) {
 //
 // row: 1.1 close by operator
 func TestCloseConnections(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		c := startCluster(t, size) // of its own: all connections of guest are closed
 		named, err := amqp.DialConfig(c.node(1).url, amqp.Config{Properties: amqp.Table{"connection_name": "mine"}})
@@ -94,6 +95,7 @@ func TestCloseConnections(t *testing.T) {
 
 // TestDefinitionsMove exports the definitions of one cluster and imports them into another.
 func TestDefinitionsMove(t *testing.T) {
+	t.Parallel()
 	from, to := startCluster(t, 1), startCluster(t, 3)
 	file := filepath.Join(t.TempDir(), "definitions.json")
 	from.node(0).ctl(t, "add_vhost", "v", "--default-queue-type", "quorum")
