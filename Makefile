@@ -40,7 +40,7 @@ unit: ## tests of the packages
 
 .PHONY: integration
 integration: build setup ## tests with real processes and clients, compose included
-	WARREN_BIN=$(CURDIR)/bin go test -buildvcs=false -count=1 -timeout 25m -p 1 ./integration/...
+	WARREN_BIN=$(CURDIR)/bin go test -buildvcs=false -count=1 -timeout 25m -p 1 -parallel 4 ./integration/...
 
 # Variables of integration/chaos; see its doc.go.
 CHAOS_TIME ?= 10m

@@ -4,6 +4,10 @@
 // client programs under tutorial/ and clients/, and proc, which runs the servers; there are no shortcuts
 // into the server. Faults of all kinds, at random and for hours, are in chaos.
 //
+// Tests that have a cluster of their own and ask for nothing but that something comes about call t.Parallel: they run four at a time (-parallel)
+// after all others, as most of their time is waiting. Those that share a cluster, measure, or
+// look at what a node needs under load run alone.
+//
 // A comment "row: SECTION ROW" above a test, or a case of one, says which row of
 // docs/compat/rows.txt it shows; "make gen" writes docs/compatibility.md of them.
 //

@@ -31,7 +31,7 @@ export WARREN_BIN
 # tests PART PATTERN runs Go tests that write a report.
 tests() {
 	rm -f "$dir/$1.md"
-	WARREN_REPORT=$dir/$1.md go test -v -buildvcs=false -count=1 -timeout 2h -run "$2" ./integration
+	WARREN_REPORT=$dir/$1.md go test -v -buildvcs=false -count=1 -timeout 2h -parallel 1 -run "$2" ./integration
 }
 
 growth() { GROWTH_OUT=$dir/growth deploy/bench/growth.sh; }
