@@ -51,6 +51,9 @@ func (m *Machine) get(e *epoch, c *command.Get, r *command.Result) *command.Erro
 		return err
 	}
 	q.Use()
+	if m.tracing != nil {
+		m.tracing.getting = command.Owner{Epoch: e.number, Channel: c.Channel}
+	}
 	var got queue.Got
 	if c.NoAck || q.Ready() == 0 {
 		got = q.Get()

@@ -26,10 +26,19 @@ type death struct {
 func (m *Machine) deadLetter(d queue.Dead) {
 	s := d.Queue.Settings()
 	v := m.vhosts[d.Queue.Spec.VHost]
+	if m.tracing != nil {
+		m.tracing.died(&d)
+	}
 	if v == nil || !s.DeadLetters {
+		if m.tracing != nil {
+			m.tracing.gone(&d, "its queue dead-letters nothing any more")
+		}
 		return
 	}
 	if _, ok := v.topology.Exchange(s.DeadExchange); !ok {
+		if m.tracing != nil {
+			m.tracing.gone(&d, "there is no exchange '"+s.DeadExchange+"' to dead-letter it to")
+		}
 		return
 	}
 	p, err := wire.ParseProperties(d.Message.Properties)
@@ -53,6 +62,9 @@ func (m *Machine) deadLetter(d queue.Dead) {
 	}
 	names := v.topology.RouteDead(m.deadRoutes[:0], &to)
 	m.deadRoutes = names
+	if m.tracing != nil {
+		m.tracing.deadLettered(v, &d, &to, names)
+	}
 	m.seen.died(d.Reason)
 	msg := m.store.NewMessage(s.DeadExchange, key, properties, d.Message.Body)
 	m.remember(v, v.topology.Recent(), msg)
@@ -61,6 +73,8 @@ func (m *Machine) deadLetter(d queue.Dead) {
 	for _, name := range names {
 		if d.Reason == queue.Rejected || !cycles(history, name) {
 			m.pushDead(v.queues[name], msg, &k)
+		} else if m.tracing != nil {
+			m.tracing.cycled(name)
 		}
 	}
 }
@@ -176,6 +190,9 @@ func cycles(history []death, name string) bool {
 
 // refuseMessage does what becomes of a message that a full queue refuses.
 func (m *Machine) refuseMessage(q *queue.Queue, msg *command.Message) {
+	if m.tracing != nil {
+		m.tracing.notPut(EventFull, q.Spec.Name)
+	}
 	if q.Settings().Overflow == queue.RejectPublishDead {
 		m.deadLetter(queue.Dead{Queue: q, Message: msg, Reason: queue.MaxLen})
 	}

@@ -116,6 +116,9 @@ func (m *Machine) dropQueue(v *vhost, q *queue.Queue) int {
 	v.sorted = nil
 	v.topology.RemoveQueue(q.Spec.Name)
 	q.EachConsumer(m.consumerDeleted) // it cannot come to the queue itself any more
+	if m.tracing != nil {
+		m.tracing.emptied(q, true)
+	}
 	ready := q.Delete()
 	m.happened(v.name, "queue.deleted", "name", q.Spec.Name, "vhost", v.name)
 	return ready
@@ -149,6 +152,9 @@ func (m *Machine) purgeQueue(e *epoch, c *command.QueuePurge, r *command.Result)
 	_, q, err := m.findQueue(e, c.VHost, c.Conn, c.Name)
 	if err != nil {
 		return err
+	}
+	if m.tracing != nil {
+		m.tracing.emptied(q, false)
 	}
 	r.Messages = uint32(q.Purge())
 	return nil

@@ -44,13 +44,20 @@ func delayOf(properties []byte) int64 {
 
 // delay keeps a message until its time has come. It has no publisher to return to then, so
 // nobody asks now whether there is a queue for it.
-func (m *Machine) delay(v *vhost, c *command.Publish, ms int64) *command.Error {
-	if err := v.topology.Check(c.Exchange); err != nil {
+func (m *Machine) delay(e *epoch, v *vhost, c *command.Publish, ms int64) *command.Error {
+	err := v.topology.Check(c.Exchange)
+	if m.tracing != nil {
+		m.tracing.postponed(e, v, c, m.now+ms, err)
+	}
+	if err != nil {
 		return err
 	}
 	var k mark
 	seen := v.seenBy(c.Exchange)
 	if seen != nil && k.look(c.Properties) && seen.Knows(k.digest, m.now) {
+		if m.tracing != nil {
+			m.tracing.notPut(EventDuplicate, "")
+		}
 		return nil
 	}
 	if v.delayed == nil {
@@ -72,11 +79,14 @@ func (m *Machine) actDelayed(d *queue.Delayed) {
 		return
 	}
 	for n := 1; !m.budget.Spent(); n++ {
-		msg := d.Next(m.now, &m.budget)
+		msg, number := d.Next(m.now, &m.budget)
 		if msg == nil {
 			return
 		}
-		m.routeLate(v, msg)
+		if m.tracing != nil {
+			m.tracing.due(d, number)
+		}
+		m.routeLate(v, msg, number)
 		if n%trimEvery == 0 {
 			m.store.Trim()
 		}
@@ -85,8 +95,11 @@ func (m *Machine) actDelayed(d *queue.Delayed) {
 
 // routeLate puts a delayed message in the queues that it is for now. Without any it is gone, as is
 // one whose exchange went.
-func (m *Machine) routeLate(v *vhost, msg *command.Message) {
+func (m *Machine) routeLate(v *vhost, msg *command.Message, number uint64) {
 	if _, ok := v.topology.Exchange(msg.Exchange); !ok {
+		if m.tracing != nil {
+			m.tracing.tellAll(TraceEvent{Event: EventDropped, Reason: "its exchange went while it was delayed"})
+		}
 		return
 	}
 	properties := negated(msg.Properties)
@@ -95,6 +108,9 @@ func (m *Machine) routeLate(v *vhost, msg *command.Message) {
 	}
 	names := v.topology.RouteDead(m.routes[:0], &to)
 	m.routes = names
+	if m.tracing != nil {
+		m.tracing.late(v, v.delayed, number, &to, names)
+	}
 	properties = command.WithoutBCC(properties)
 	recent := v.topology.Recent()
 	if len(names) == 0 && len(recent) == 0 {
@@ -177,6 +193,9 @@ func (m *Machine) cancelDelayed(c *command.DelayedCancel) *command.Error {
 	v, err := m.vhost(c.VHost)
 	if err != nil {
 		return err
+	}
+	if m.tracing != nil && v.delayed != nil {
+		m.tracing.cancelled(v.delayed, c.ID)
 	}
 	if v.delayed == nil || v.delayed.Cancel(c.ID) == nil {
 		return refuse(notFound, "no delayed message '%d' in vhost '%s'", c.ID, v.name)

@@ -69,6 +69,9 @@ func (m *Machine) emit(c *command.Emit) {
 		return
 	}
 	msg := m.store.NewMessage(c.Exchange, c.Key, c.Properties, c.Body)
+	if m.tracing != nil {
+		m.tracing.current = m.tracing.current[:0] // the broker's own are not traced
+	}
 	var k mark
 	for _, name := range names {
 		if q := v.queues[name]; !q.RejectsPublish(len(c.Body), 0, 0) {

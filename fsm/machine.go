@@ -59,13 +59,18 @@ type Output struct {
 	Version uint64 // of the machine, see Machine.Version
 	// Parameters is another one after each change of the parameters of vhosts. It belongs to this Machine, not to the state.
 	Parameters uint64
+
+	// Traced is what happened to messages that are traced, in order; see Machine.Trace. It is no part of what an entry gives: a
+	// machine that was restored may know less.
+	Traced []TraceEvent
 }
 
 // Reset empties the output and keeps its memory.
 func (o *Output) Reset() {
 	clear(o.Results)
 	clear(o.Effects)
-	*o = Output{Results: o.Results[:0], Effects: o.Effects[:0]}
+	clear(o.Traced)
+	*o = Output{Results: o.Results[:0], Effects: o.Effects[:0], Traced: o.Traced[:0]}
 }
 
 // Unreadable is the error of Apply when a message could not be read from disk, and the
@@ -95,6 +100,9 @@ type Machine struct {
 	seen Seen
 
 	parameterChanges uint64 // see Output.Parameters
+
+	tracing    *tracer         // nil: no message is traced
+	committing command.Channel // of the present commit; zero: there is none
 }
 
 // state is what a snapshot holds and Restore replaces.

@@ -77,6 +77,9 @@ func (w *mover) step(n uint64, msg *command.Message) queue.Step {
 			return queue.Stop
 		}
 	}
+	if w.tracing != nil {
+		w.tracing.moving(w, n, msg, names)
+	}
 	w.source.Release(n)
 	if w.c.To == command.ToExchange {
 		w.remember(w.v, w.v.topology.Recent(), msg)

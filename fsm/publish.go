@@ -30,7 +30,7 @@ func (m *Machine) publish(e *epoch, c *command.Publish, r *command.Result) {
 func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Result, agreed bool) (bool, *command.Error) {
 	if m.version >= effectsSince {
 		if ms := delayOf(c.Properties); ms > 0 {
-			err := m.delay(v, c, ms)
+			err := m.delay(e, v, c, ms)
 			return err == nil, err
 		}
 	}
@@ -42,12 +42,18 @@ func (m *Machine) route(e *epoch, v *vhost, c *command.Publish, r *command.Resul
 	m.routes = names
 	m.seen.Routed += uint64(len(names))
 	recent := v.topology.Recent()
+	if m.tracing != nil {
+		m.tracing.published(e, v, c, names, err)
+	}
 	if err != nil || len(names) == 0 && len(recent) == 0 {
 		return false, err
 	}
 	var k mark
 	seen := v.seenBy(c.Exchange)
 	if seen != nil && k.look(c.Properties) && seen.Knows(k.digest, m.now) {
+		if m.tracing != nil {
+			m.tracing.notPut(EventDuplicate, "")
+		}
 		return len(names) > 0, nil
 	}
 	msg := m.store.NewMessage(v.exchangeName(c.Exchange), c.Key, c.Properties, c.Body)
@@ -75,10 +81,14 @@ func (m *Machine) push(q *queue.Queue, msg *command.Message, ttl int64, k *mark)
 		q.Push(msg, ttl)
 		return
 	}
-	if !d.Knows(k.digest, m.now) {
-		q.Push(msg, ttl)
-		q.Remember(msg, k.digest, k.ttl, m.now)
+	if d.Knows(k.digest, m.now) {
+		if m.tracing != nil {
+			m.tracing.notPut(EventDuplicate, q.Spec.Name)
+		}
+		return
 	}
+	q.Push(msg, ttl)
+	q.Remember(msg, k.digest, k.ttl, m.now)
 }
 
 // address makes m.message of a publish.
@@ -134,6 +144,8 @@ func (m *Machine) commit(e *epoch, c *command.Commit, r *command.Result) error {
 		r.Err = refused
 		return broken
 	}
+	m.committing = c.Channel
+	defer func() { m.committing = command.Channel{} }()
 	rest := c.Commands
 	for len(rest) > 0 {
 		kind, payload, next, _ := command.Next(rest)

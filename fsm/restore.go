@@ -37,6 +37,7 @@ func (m *Machine) replace(r io.Reader, magic string, messages func(*loader, *que
 	m.parameterChanges++
 	m.store.SetLimit(m.limit)
 	m.serve()
+	m.restoreTraces()
 	return nil
 }
 

@@ -100,6 +100,7 @@ func (ch *Channel) lend(d delivery) uint64 {
 func (ch *Channel) Settle(from, to uint64, outcome command.Outcome) {
 	wasFull := ch.full()
 	ch.deliveries.removeRange(&ch.store.deliveries, from, to, func(_ uint64, d delivery) {
+		ch.ending(d, outcome, ByClient)
 		ch.settle(d, outcome, causeOf(outcome))
 	})
 	if ch.taken.count > 0 {
@@ -144,6 +145,7 @@ func (ch *Channel) Recover() {
 // failure with its messages.
 func (ch *Channel) GiveBack() {
 	ch.deliveries.removeRange(&ch.store.deliveries, 0, ch.Ordinal, func(_ uint64, d delivery) {
+		ch.ending(d, command.Requeue, ByNodeLoss)
 		ch.settle(d, command.Requeue, lost)
 	})
 	ch.timer.Remove()
@@ -186,6 +188,7 @@ func (ch *Channel) Get(q *Queue) Got {
 	q.Got++
 	q.countAgain(h.again)
 	ordinal := ch.lend(delivery{queue: q, sequence: n})
+	q.given(n, &h, nil, ch, ordinal)
 	return Got{Message: h.m, Ordinal: ordinal, Redelivered: h.again, Tries: h.tries}
 }
 
@@ -195,8 +198,9 @@ func (q *Queue) Get() Got {
 		q.GotEmpty++
 		return Got{}
 	}
-	h := q.takeHead(here)
+	n, h := q.takeHead(here)
 	q.GotAuto++
 	q.countAgain(h.again)
+	q.given(n, &h, nil, nil, 0)
 	return Got{Message: h.m, Redelivered: h.again, Tries: h.tries}
 }

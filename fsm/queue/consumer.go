@@ -139,10 +139,11 @@ func (q *Queue) deliver(c *Consumer, sink Sink) {
 	c.Delivered++
 	epoch := c.Channel.Owner.Epoch
 	if c.Spec.NoAck {
-		h := q.takeHead(epoch)
+		n, h := q.takeHead(epoch)
 		q.DeliveredAuto++
 		q.countAgain(h.again)
 		sink.Deliver(c, 0, h.again, h.tries, h.m, h.size)
+		q.given(n, &h, c, c.Channel, 0)
 		return
 	}
 	n, h := q.lendHead(epoch)
@@ -151,6 +152,7 @@ func (q *Queue) deliver(c *Consumer, sink Sink) {
 	c.unacked++
 	ordinal := c.Channel.lend(delivery{queue: q, sequence: n, consumer: c})
 	sink.Deliver(c, ordinal, h.again, h.tries, h.m, h.size)
+	q.given(n, &h, c, c.Channel, ordinal)
 }
 
 func (q *Queue) countAgain(again bool) {

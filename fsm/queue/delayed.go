@@ -94,6 +94,9 @@ func (d *Delayed) Add(m *command.Message, now, at int64) {
 	d.prune(now)
 	d.spans[key]++
 	d.q.put(n, m)
+	if w := d.q.store.Watch; w != nil {
+		w.Entered(d.q, n)
+	}
 	d.dues.add(&d.q.store.dues, n, at)
 	d.counts[m.Exchange]++
 	d.push(appointment{at, n})
@@ -141,16 +144,17 @@ func (d *Delayed) skip() {
 	}
 }
 
-// Next takes the message that is due first, if its time has come; nil when there is none.
-func (d *Delayed) Next(now int64, b *Budget) *command.Message {
+// Next takes the message that is due first, if its time has come, and tells its number; nil when there is none.
+func (d *Delayed) Next(now int64, b *Budget) (m *command.Message, n uint64) {
 	d.skip()
 	if len(d.order) == 0 || d.order[0].at > now {
-		return nil
+		return nil, 0
 	}
-	m := d.take(d.order[0].n)
+	n = d.order[0].n
+	m = d.take(n)
 	d.pop()
 	b.spend(len(m.Body))
-	return m
+	return m, n
 }
 
 // Cancel takes out a message by its number. It returns nil when there is none.

@@ -47,7 +47,7 @@ func TestDelayed(t *testing.T) {
 				b := NewBudget(1 << 30)
 				slices.SortStableFunc(model, func(a, b late) int { return int(a.at - b.at) })
 				var last int64
-				for m := d.Next(now, &b); m != nil; m = d.Next(now, &b) {
+				for m, _ := d.Next(now, &b); m != nil; m, _ = d.Next(now, &b) {
 					i := slices.IndexFunc(model, func(l late) bool { return l.id == string(m.Key) })
 					if i < 0 || model[i].at > now || model[i].at < last {
 						t.Fatalf("seed %d, step %d: message %s came at the wrong time", seed, step, m.Key)
@@ -208,7 +208,7 @@ func BenchmarkDelayed(b *testing.B) {
 		for range 3600 {
 			now += 1000
 			s.SetNow(now)
-			for d.Next(now, &budget) != nil {
+			for m, _ := d.Next(now, &budget); m != nil; m, _ = d.Next(now, &budget) {
 			}
 			s.Trim()
 		}

@@ -21,9 +21,10 @@ const (
 
 // A Dead message has left its queue and is to be dead-lettered.
 type Dead struct {
-	Queue   *Queue
-	Message *command.Message
-	Reason  Reason
+	Queue    *Queue
+	Message  *command.Message
+	Reason   Reason
+	Sequence uint64 // that it had in the queue; 0: it was never in it
 }
 
 // life is what a chunk knows of how long its messages may wait. Slices are changed
@@ -232,7 +233,7 @@ func (b *Budget) Spend(n int) { b.left -= n }
 func (q *Queue) limited(at, slot int) {
 	q.unacked--
 	if q.settings.DeadLetters {
-		q.bury(q.last(at, slot), TooOften)
+		q.perish(at, slot, TooOften)
 		q.unackedB -= uint64(q.remove(at, slot))
 		return
 	}
@@ -246,6 +247,9 @@ func (q *Queue) park(c *page, slot int, size uint64) {
 	c.parked.set(slot)
 	q.parked++
 	q.parkedB += size
+	if w := q.store.Watch; w != nil {
+		w.SetAside(q, c.base+uint64(slot), true, 0)
+	}
 }
 
 // Parked returns the number of messages that are kept aside, because they came back more
@@ -329,19 +333,15 @@ func (q *Queue) die(at, slot int, reason Reason, b *Budget) {
 	c := q.messages.chunks[at]
 	if q.settings.DeadLetters {
 		b.spendRead(q, c, slot)
-		q.bury(q.last(at, slot), reason)
 	} else {
 		b.spend(bodySize(c, slot))
 	}
+	q.perish(at, slot, reason)
 	if c.waitsUntil(slot) != 0 {
 		q.takeDelayed(at, slot)
 		return
 	}
 	q.takeOut(at, slot)
-}
-
-func (q *Queue) bury(m *command.Message, reason Reason) {
-	q.store.dead = append(q.store.dead, Dead{q, m, reason})
 }
 
 // TakeDead returns what died since the last call, in order. It is valid until the

@@ -195,6 +195,7 @@ func (ch *Channel) takeBack(ordinal uint64, b *Budget) {
 	d := ch.deliveries.remove(&ch.store.deliveries, at, slot)
 	ch.taken.add(&ch.store.taken, ordinal, struct{}{})
 	d.queue.spendReturn(d.sequence, b)
+	ch.ending(d, command.Requeue, ByTimeout)
 	ch.settle(d, command.Requeue, lost)
 }
 

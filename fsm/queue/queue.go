@@ -123,6 +123,7 @@ func (q *Queue) Push(m *command.Message, ttl int64) {
 	c.ready++
 	c.bytes += cost(m)
 	q.store.resident += cost(m)
+	n := l.next
 	l.next++
 	l.ready++
 	q.ready++
@@ -139,6 +140,9 @@ func (q *Queue) Push(m *command.Message, ttl int64) {
 	}
 	if q.over() {
 		q.wake(0)
+	}
+	if w := q.store.Watch; w != nil {
+		w.Entered(q, n)
 	}
 }
 
@@ -185,11 +189,12 @@ func (q *Queue) handOut(at, slot int, epoch uint64) (h handout) {
 }
 
 // takeHead removes the first ready message, for good.
-func (q *Queue) takeHead(epoch uint64) handout {
+func (q *Queue) takeHead(epoch uint64) (n uint64, h handout) {
 	at, slot := q.head()
-	h := q.handOut(at, slot, epoch)
+	n = q.messages.chunks[at].base + uint64(slot)
+	h = q.handOut(at, slot, epoch)
 	q.removeReady(at, slot)
-	return h
+	return n, h
 }
 
 // removeReady removes the message that head found.
@@ -255,8 +260,8 @@ func (q *Queue) settle(n uint64, outcome command.Outcome, why cause) {
 		return
 	}
 	base := q.messages.chunks[at].base
-	if outcome == command.Reject && q.settings.DeadLetters {
-		q.bury(q.last(at, slot), Rejected)
+	if outcome == command.Reject {
+		q.perish(at, slot, Rejected)
 	}
 	q.unacked--
 	q.unackedB -= uint64(q.remove(at, slot))
@@ -319,9 +324,7 @@ func (q *Queue) makeReady(c *page, slot int, size uint64) {
 
 // tooLate ends a message that comes back when its time is up.
 func (q *Queue) tooLate(at, slot int) {
-	if q.settings.DeadLetters {
-		q.bury(q.last(at, slot), Expired)
-	}
+	q.perish(at, slot, Expired)
 	q.unacked--
 	q.unackedB -= uint64(q.remove(at, slot))
 	q.Requeued++

@@ -80,6 +80,9 @@ func (q *Queue) putOff(c *page, slot int, size uint64, until int64) {
 	q.delayed++
 	q.delayedB += size
 	q.expect(c, until)
+	if w := q.store.Watch; w != nil {
+		w.SetAside(q, c.base+uint64(slot), false, until)
+	}
 }
 
 // tryAgain makes a message ready that has waited.

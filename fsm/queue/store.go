@@ -47,6 +47,8 @@ type Store struct {
 	// Serve says whether the clients of an epoch are served here, nil that all are. What others
 	// get is not read from disk.
 	Serve func(epoch uint64) bool
+	// Watch looks on; nil: nobody does.
+	Watch Watcher
 }
 
 // here is the epoch of whoever gets a message in any case.

@@ -165,8 +165,8 @@ func (e *explainer) fromPicks(x *exchange) bool {
 	return len(all) > 0
 }
 
-// topicMatches tells whether a routing key matches a pattern of a topic exchange: * is one word, # any number of them.
-func topicMatches(pattern, key string) bool { return wordsMatch(topicWords(pattern), topicWords(key)) }
+// KeyMatches tells whether a routing key matches a pattern of a topic exchange: * is one word, # any number of them.
+func KeyMatches(pattern, key string) bool { return wordsMatch(topicWords(pattern), topicWords(key)) }
 
 func wordsMatch(p, k []string) bool {
 	at, hash, from := 0, -1, 0 // hash: the last # that was met; from: where the key went on after it

@@ -102,6 +102,13 @@ func (r *Replica) Between(f func(*fsm.Machine)) {
 	r.View(f)
 }
 
+// Trace says which messages to follow, from the next entry on: see fsm.Machine.Trace. The caller is none of View's.
+func (r *Replica) Trace(traces []fsm.Trace) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.m.Trace(traces)
+}
+
 // Handed is the index of the last entry whose output was, or is being, handed on.
 func (r *Replica) Handed() uint64 { return r.handed.index.Load() }
 
