@@ -33,6 +33,9 @@ func (n *Node) applied(out *fsm.Output) {
 	case fsm.Gap:
 		n.proposer.Refused(out.Header.Epoch)
 	}
+	if len(out.Traced) > 0 {
+		n.traces.add(epoch, out, waiters)
+	}
 	n.timeDeliveries(epoch, out)
 	n.sessions.Dispatch(epoch, waiters, out.Results, out.Effects)
 	for i := range out.Effects {
@@ -66,6 +69,8 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.version.Store(m.Version())
 	n.shovels.look()
 	n.tapVHosts(m)
+	n.traces.restored(m)
+	n.traces.restored(m)
 	defer n.vhostsRestored(m)
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {

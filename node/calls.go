@@ -27,6 +27,9 @@ const (
 	callReplies         = "replies"          // see replyParcel -> a byte for each: 1 when it was taken
 	callDrain           = "drain"            // drainRequest -> drainAnswer
 	callRevive          = "revive"           // () -> drainAnswer
+	callTrace           = "trace"            // id of a trace -> [trace.Part]: one, or none
+	callLogLevel        = "log-level"        // a level -> what is wrong with it, "" for nothing
+	callTraceNotes      = "trace-notes"      // [trace.Note] -> true
 	callShortcuts       = "shortcuts"        // see shortcutParcel -> a byte for each: 1 when it was taken
 )
 
@@ -38,12 +41,15 @@ type closeRequest struct {
 
 func (n *Node) handlers() map[string]cluster.Handler {
 	return map[string]cluster.Handler{
-		callReplies:   n.replies.answer,
-		callShortcuts: n.answerShortcuts,
-		callAlarms:    n.alarms.answer,
-		callDrain:     n.answerDrain,
-		callRevive:    n.answerRevive,
-		callReload:    n.answerReload,
+		callReplies:    n.replies.answer,
+		callShortcuts:  n.answerShortcuts,
+		callAlarms:     n.alarms.answer,
+		callDrain:      n.answerDrain,
+		callRevive:     n.answerRevive,
+		callReload:     n.answerReload,
+		callTrace:      n.traces.answer,
+		callLogLevel:   n.answerLogLevel,
+		callTraceNotes: n.traces.answerNotes,
 		callStats: func(context.Context, string, []byte) ([]byte, error) {
 			return json.Marshal(nodeStats{n.id, n.stats()})
 		},

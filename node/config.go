@@ -62,6 +62,9 @@ type Config struct {
 
 	// Stop has the process end in order, for an operator who asks for it over HTTP; nil: that is refused.
 	Stop func()
+	// SetLogLevel sets the least important log line that is written: debug, info, warn or error. It holds until Reread or the end of the
+	// process; nil: it cannot be set.
+	SetLogLevel func(level string) error
 	// Reread reads the settings again; nil: they cannot be. Its second result names those that have changed since
 	// the last time.
 	Reread func() (Tuning, Reloaded, error)

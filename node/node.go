@@ -59,6 +59,7 @@ type Node struct {
 	ticker    *ticker
 	shovels   *shovels
 	emitter   *emitter
+	traces    *traces
 
 	certs       *certs.Store // nil without TLS
 	amqp        net.Listener
@@ -151,6 +152,7 @@ func newNode(cfg Config, id string, node uuid.UUID) *Node {
 	n.replies = newReplies(n, node)
 	n.shortcuts = newShortcuts(n, node)
 	n.emitter = newEmitter(n)
+	n.traces = newTraces(n)
 	n.alarms = newAlarms(n)
 	n.ticker = newTicker()
 	n.clock = newStampClock(n.log)
@@ -211,6 +213,7 @@ func (n *Node) open() (err error) {
 	n.spawn(func() { n.alarms.run(ctx) })
 	n.spawn(func() { n.shovels.run(ctx) })
 	n.spawn(func() { n.emitter.run(ctx) })
+	n.spawn(func() { n.traces.run(ctx) })
 	// Clients last: they need an epoch.
 	n.spawn(func() { n.serveWhenOpened(ctx) })
 	n.log.Info("node started", "id", n.id, "version", n.cfg.Version,

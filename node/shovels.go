@@ -65,6 +65,7 @@ func (n *Node) noteParameters(changes uint64) {
 	if n.changes.Swap(changes) != changes {
 		n.shovels.look()
 		n.replica.View(n.tapVHosts)
+		n.traces.look()
 	}
 }
 

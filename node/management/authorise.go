@@ -163,6 +163,7 @@ var gates = []gate{
 	gateAt(anybody, admins, "connections", "username"),
 	gateAt(policymakers, policymakers, "policies"),
 	gateAt(policymakers, admins, "operator-policies"),
+	gateAt(monitors, admins, "trace"),        // events tell of all users' connections
 	gateAt(inVHost, policymakers, "delayed"), // whoever cancels need not be who published
 	gateAt(policymakers, policymakers, "parameters"),
 	gateAt(seesShovels, policymakers, "shovels"),

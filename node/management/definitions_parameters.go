@@ -20,8 +20,8 @@ func exportParameters(m *fsm.Machine, vhosts []string) []object {
 	list = append(list, policyParameters(m, vhosts, operatorComponent, true)...)
 	for _, vhost := range vhosts {
 		for _, p := range m.Parameters(vhost) {
-			if p.Component == tracingComponent {
-				continue // an attribute of the vhost
+			if ownComponent(p.Component) {
+				continue // an attribute of the vhost, or a trace, which belongs to this cluster
 			}
 			list = append(list, object{"component": p.Component, "name": p.Name, "vhost": vhost, "value": json.RawMessage(p.Value)})
 		}
@@ -50,7 +50,7 @@ func parseParameter(c *call, raw json.RawMessage, vhost string) (command.Command
 		return parameterCommand(p.Component, p.VHost, p.Name, p.Value)
 	case policyComponent:
 		return policyCommand(p.VHost, p.Name, p.Value, false)
-	case tracingComponent:
+	case tracingComponent, traceComponent:
 		return nil, errBadRequest("parameters of component %s are the broker's own", p.Component)
 	}
 	if faults := parameterFaults(p.Component, p.Name, p.Value); len(faults) > 0 {

@@ -33,3 +33,17 @@ func TestReload(t *testing.T) {
 	a.do("POST", "/api/cluster/nodes/n2/reload", "", 400, `{"error":"bad_request"}`)
 	a.do("POST", "/api/cluster/nodes/n9/reload", "", 404, "")
 }
+
+func TestLogLevel(t *testing.T) {
+	a := newAPI(t)
+	for said, set := range map[string]string{"debug": "debug", "warning": "warn", "warn": "warn", "error": "error"} {
+		a.do("PUT", "/api/cluster/nodes/n1/log-level", `{"level":"`+said+`"}`, 204, "")
+		if a.closed != "log level "+set {
+			t.Errorf("%s: %s", said, a.closed)
+		}
+	}
+	a.do("PUT", "/api/cluster/nodes/n1/log-level", `{"level":"critical"}`, 400, `{"reason":"level must be debug, info, warning or error, not \"critical\""}`)
+	a.do("PUT", "/api/cluster/nodes/n1/log-level", `{}`, 400, "")
+	a.do("PUT", "/api/cluster/nodes/n2/log-level", `{"level":"info"}`, 400, `{"reason":"the level of the log stays as it was: it cannot"}`)
+	a.do("PUT", "/api/cluster/nodes/n9/log-level", `{"level":"info"}`, 404, "")
+}

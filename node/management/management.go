@@ -23,6 +23,7 @@ import (
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/fsm/topology"
+	"warren/node/trace"
 )
 
 // Broker is what the API needs of the node.
@@ -65,6 +66,8 @@ type Broker interface {
 	Shovels(ctx context.Context) []ShovelStatus
 	// RestartShovel makes a shovel begin anew, if it runs.
 	RestartShovel(ctx context.Context, vhost, name string) error
+	// TraceStory tells what the nodes know of a trace, by its ID. Nodes that do not answer are left out.
+	TraceStory(ctx context.Context, id string) (trace.Story, error)
 	// Cluster describes the cluster as this node sees it.
 	Cluster(ctx context.Context) ClusterInfo
 	// NodeStats asks the nodes for their numbers, by id; those that do not answer
@@ -90,6 +93,9 @@ type Broker interface {
 	// Reload has a node, given by id or name, read its settings and certificates again. Errors: ErrReload, ErrUnknownNode,
 	// ErrNotSupported.
 	Reload(ctx context.Context, node string) (Reloaded, error)
+	// SetLogLevel sets the level of the log of a node, given by id or name: debug, info, warn or error. Errors: ErrLogLevel, ErrUnknownNode,
+	// ErrNotSupported.
+	SetLogLevel(ctx context.Context, node, level string) error
 	// State says what state the node's replica is in. It gives ErrHashing while it does so for another
 	// caller.
 	State() (StateInfo, error)
@@ -190,7 +196,7 @@ func (s *server) table() []route {
 		s.userRoutes(), s.permissionRoutes(), s.topicPermissionRoutes(),
 		s.queueRoutes(), s.messageRoutes(), s.delayedRoutes(), s.browseRoutes(), s.bindingRoutes(), s.consumerRoutes(),
 		s.vhostRoutes(), s.limitRoutes(), s.parameterRoutes(), s.shovelRoutes(), s.definitionRoutes(),
-		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(), s.maintenanceRoutes(), s.reloadRoutes(),
+		s.healthRoutes(), s.aboutRoutes(), s.loginRoutes(), s.quorumRoutes(), s.backupRoutes(), s.maintenanceRoutes(), s.reloadRoutes(), s.traceRoutes(),
 	} {
 		t = append(t, part...)
 	}

@@ -22,6 +22,7 @@ import (
 	"warren/fsm"
 	"warren/fsm/command"
 	"warren/node/guard"
+	"warren/node/trace"
 	"warren/protocol/wire"
 )
 
@@ -44,6 +45,8 @@ type broker struct {
 	cluster       ClusterInfo
 	closed        string // name and reason of the connection closed last
 	shovels       []ShovelStatus
+	story         []trace.Part // what nodes know of any trace
+	traced        string       // ID of the trace that was asked for
 	forgotten     string
 	down          error // what Propose fails with
 	behind        bool
@@ -239,6 +242,22 @@ func (b *broker) RestartShovel(_ context.Context, vhost, name string) error {
 }
 
 func (b *broker) Cluster(context.Context) ClusterInfo { return b.cluster }
+
+func (b *broker) TraceStory(_ context.Context, id string) (trace.Story, error) {
+	b.traced = id
+	return trace.Merge(b.story), nil
+}
+
+func (b *broker) SetLogLevel(_ context.Context, node, level string) error {
+	if node == "n2" {
+		return fmt.Errorf("%w: it cannot", ErrLogLevel)
+	}
+	if node != "n1" {
+		return fmt.Errorf("%w: %s", ErrUnknownNode, node)
+	}
+	b.closed = "log level " + level
+	return nil
+}
 
 func (b *broker) NodeStats(context.Context) map[string]NodeStats {
 	b.mu.Lock()

@@ -38,6 +38,37 @@ func (c *call) reload() error {
 	return c.ok(r)
 }
 
+// ErrLogLevel, of Broker.SetLogLevel: there is no such level, or the node cannot change it.
+var ErrLogLevel = errors.New("the level of the log stays as it was")
+
+// logLevels are the levels by the names that may be used; RabbitMQ has warning and more of them.
+var logLevels = map[string]string{"debug": "debug", "info": "info", "warning": "warn", "warn": "warn", "error": "error"}
+
+// setLogLevel sets the level of the log of a node, until it reads its settings again.
+func (c *call) setLogLevel() error {
+	var body struct {
+		Level string `json:"level"`
+	}
+	if err := c.decode(&body); err != nil {
+		return err
+	}
+	level, ok := logLevels[body.Level]
+	if !ok {
+		return errBadRequest("level must be debug, info, warning or error, not %q", body.Level)
+	}
+	err := c.cfg.Broker.SetLogLevel(c.r.Context(), c.params["node"], level)
+	switch {
+	case errors.Is(err, ErrLogLevel):
+		return errBadRequest("%v", err)
+	case err != nil:
+		return maintenanceError(err)
+	}
+	return c.none()
+}
+
 func (s *server) reloadRoutes() []route {
-	return []route{handle(http.MethodPost, "cluster/nodes/{node}/reload", (*call).reload)}
+	return []route{
+		handle(http.MethodPost, "cluster/nodes/{node}/reload", (*call).reload),
+		handle(http.MethodPut, "cluster/nodes/{node}/log-level", (*call).setLogLevel),
+	}
 }

@@ -13,6 +13,11 @@ const (
 	tracingName      = "firehose"
 )
 
+// ownComponent reports whether parameters of a component are the broker's own.
+func ownComponent(component string) bool {
+	return component == tracingComponent || component == traceComponent
+}
+
 // Traced reports whether the messages of a vhost are copied to its exchange amq.rabbitmq.trace.
 func Traced(m *fsm.Machine, vhost string) bool {
 	_, on := m.Parameter(vhost, tracingComponent, tracingName)

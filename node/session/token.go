@@ -24,6 +24,9 @@ func newToken(channel, incarnation uint16, purpose int, publish uint64) token {
 	return token(channel)<<48 | token(incarnation)<<32 | token(purpose)<<30 | token(publish&publishMask)
 }
 
+// ChannelOf returns the channel whose command a token of a session is of.
+func ChannelOf(t uint64) uint16 { return token(t).channel() }
+
 func (t token) channel() uint16     { return uint16(t >> 48) }
 func (t token) incarnation() uint16 { return uint16(t >> 32) }
 func (t token) purpose() int        { return int(t>>30) & 3 }
