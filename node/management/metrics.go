@@ -15,6 +15,7 @@ import (
 //
 //	/metrics             sums: a few hundred series, whatever there is in the broker
 //	/metrics/per-object  with a series for each queue, connection and channel
+//	/metrics/memory-breakdown  what the memory of the node is used for
 //	/metrics/detailed    the families that are asked for, of the vhosts and queues that are
 //
 // Of what all nodes know, such as queues, only the leader tells: sums over all nodes are right.
@@ -37,13 +38,14 @@ func (m *metrics) handlers() map[string]http.HandlerFunc {
 		"/metrics":            m.serveSums,
 		"/metrics/per-object": m.servePerObject,
 		"/metrics/detailed":   m.serveDetailed,
+		memoryPath:            m.serveMemory,
 	}
 }
 
 // register adds the metrics to the HTTP API's own port. The names of queues and clients need a login there.
 func (m *metrics) register(mux *http.ServeMux) {
 	for path, serve := range m.handlers() {
-		if path == "/metrics" {
+		if path == "/metrics" || path == memoryPath {
 			mux.HandleFunc("GET "+path, serve)
 			continue
 		}
@@ -70,6 +72,10 @@ func (m *metrics) servePerObject(w http.ResponseWriter, r *http.Request) {
 	m.serve(w, r, &scrape{
 		endpoint: "per-object", prefix: "rabbitmq_", families: slices.Concat(objectFamilies, nodeFamilies, globalFamilies),
 	}, m.others)
+}
+
+func (m *metrics) serveMemory(w http.ResponseWriter, r *http.Request) {
+	m.serve(w, r, &scrape{endpoint: "memory-breakdown", prefix: "rabbitmq_", families: []family{memoryFamily}}, nil)
 }
 
 func (m *metrics) serveDetailed(w http.ResponseWriter, r *http.Request) {

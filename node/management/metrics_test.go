@@ -185,11 +185,34 @@ func TestMetricsSums(t *testing.T) {
 	})
 }
 
+// TestMemoryBreakdown wants each of RabbitMQ's parts, with what nodes/{node}/memory tells.
+func TestMemoryBreakdown(t *testing.T) {
+	a := newAPI(t)
+	a.broker.stats = map[string]NodeStats{"id1": {Memory: Memory{Messages: 5, Heap: 7, Stacks: 11, Unused: 13, Runtime: 17, Resident: 100, Allocated: 60}}}
+	got := a.scrapeOf(memoryPath)
+	wantSeries(t, got, map[string]string{
+		"rabbitmq_memory_binary_heap_bytes": "5", "rabbitmq_memory_classic_queue_erlang_process_bytes": "7", "rabbitmq_memory_other_erlang_process_bytes": "11",
+		"rabbitmq_memory_runtime_allocated_unused_bytes": "13", "rabbitmq_memory_other_system_bytes": "17",
+		"rabbitmq_memory_runtime_reserved_unallocated_bytes": "40", "rabbitmq_memory_atom_table_bytes": "0",
+	})
+	parts := a.broker.stats["id1"].Memory
+	all := (&parts).parts()
+	for _, m := range memoryMetrics {
+		if _, ok := all[m.part]; !ok || got["rabbitmq_memory_"+m.name+"_bytes"] == "" {
+			t.Errorf("%s is of no part, or is not told", m.name)
+		}
+		delete(all, m.part)
+	}
+	if len(all) != 0 {
+		t.Errorf("parts without a metric: %v", all)
+	}
+}
+
 // TestMetricsOnTheAPI checks that names of queues need a login on the HTTP port.
 func TestMetricsOnTheAPI(t *testing.T) {
 	a := newAPI(t)
 	nobody := func(r *http.Request) { r.Header.Del("Authorization") }
-	for path, want := range map[string]int{"/metrics": 200, "/metrics/per-object": 401, "/metrics/detailed?family=queue_metrics": 401} {
+	for path, want := range map[string]int{"/metrics": 200, memoryPath: 200, "/metrics/per-object": 401, "/metrics/detailed?family=queue_metrics": 401} {
 		if w := a.request("GET", path, "", nobody); w.Code != want {
 			t.Errorf("%s without a login: %d", path, w.Code)
 		}

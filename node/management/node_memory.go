@@ -14,17 +14,9 @@ func (c *call) nodeMemory(relative bool) error {
 		return c.ok(object{"memory": "not_available"})
 	}
 	m := &s.Memory
-	parts := object{
-		"binary":               m.Messages, // bodies of messages
-		"other_proc":           m.Stacks,
-		"other_system":         m.Runtime,
-		"metrics":              int64(0),
-		"allocated_unused":     m.Unused,
-		"reserved_unallocated": max(0, m.Resident-m.Allocated),
-		"queue_procs":          m.Heap, // queues, sessions and all else on the heap
-	}
-	for _, name := range unusedParts {
-		parts[name] = int64(0)
+	parts := object{}
+	for name, v := range m.parts() {
+		parts[name] = v
 	}
 	if !relative {
 		parts["strategy"] = "rss"
@@ -36,6 +28,23 @@ func (c *call) nodeMemory(relative bool) error {
 	}
 	parts["total"] = 100
 	return c.one(object{"memory": parts})
+}
+
+// parts are what the memory is used for, in bytes, by RabbitMQ's names.
+func (m *Memory) parts() map[string]int64 {
+	parts := map[string]int64{
+		"binary":               m.Messages, // bodies of messages
+		"other_proc":           m.Stacks,
+		"other_system":         m.Runtime,
+		"metrics":              0,
+		"allocated_unused":     m.Unused,
+		"reserved_unallocated": max(0, m.Resident-m.Allocated),
+		"queue_procs":          m.Heap, // queues, sessions and all else on the heap
+	}
+	for _, name := range unusedParts {
+		parts[name] = 0
+	}
+	return parts
 }
 
 // unusedParts are parts of RabbitMQ's memory that have no counterpart.
