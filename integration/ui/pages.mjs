@@ -19,6 +19,7 @@ export const pages = [
   ["queues/%2F/inbox/bindings", "inbox"],
   ["queues/%2F/inbox/consumers", "inbox"],
   ["route", "Route preview"],
+  ["traces", "Traces"],
   ["cluster", "Cluster", true],
   ["cluster/n1", "n1", true],
   ["admin/users", "Users"],

@@ -12,6 +12,7 @@ import { shovelPage, shovelsPage } from "./pages/shovels.js";
 import { limitsPage } from "./pages/limits.js";
 import { loginsPage } from "./pages/logins.js";
 import { permissionsPage, userPage, usersPage } from "./pages/users.js";
+import { tracePage, tracesPage } from "./pages/traces.js";
 import { vhostPage, vhostsPage } from "./pages/vhosts.js";
 import { routePreview } from "./preview.js";
 
@@ -30,6 +31,8 @@ export const routes = [
   ["queues/:vhost/:name", queuePage, "queues"],
   ["queues/:vhost/:name/:tab", queuePage, "queues"],
   ["route", routePage, "route"],
+  ["traces", tracesPage, "traces"],
+  ["traces/:vhost/:name", tracePage, "traces"],
   ["cluster", clusterPage, "cluster"],
   ["cluster/:name", nodePage, "cluster"],
   ["admin", adminHome, "admin"],

@@ -14,6 +14,7 @@ const sections = [
   ["exchanges", "Exchanges"],
   ["queues", "Queues"],
   ["route", "Route preview"],
+  ["traces", "Traces", may.monitor],
   ["cluster", "Cluster", may.monitor],
   ["admin", "Admin", may.makePolicies],
 ];
