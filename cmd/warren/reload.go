@@ -7,6 +7,15 @@ import (
 	"warren/node"
 )
 
+// setLevel sets the level of the log by its name.
+func setLevel(level *slog.LevelVar, name string) error {
+	l, err := settings.LogLevel(name)
+	if err == nil {
+		level.Set(l)
+	}
+	return err
+}
+
 // rereader returns what a node reads its settings again with. It changes the level of the log itself.
 func rereader(reader *settings.Reader, level *slog.LevelVar) func() (node.Tuning, node.Reloaded, error) {
 	return func() (node.Tuning, node.Reloaded, error) {

@@ -56,4 +56,15 @@ func TestRereadReachesTheNode(t *testing.T) {
 	if _, _, err := reread(); err == nil || level.Level() != slog.LevelError {
 		t.Errorf("a bad file: %v, level %v", err, level.Level())
 	}
+	// An operator's level holds until the next time.
+	if err := setLevel(level, "debug"); err != nil || level.Level() != slog.LevelDebug {
+		t.Errorf("%v, level %v", err, level.Level())
+	}
+	if err := setLevel(level, "loud"); err == nil || level.Level() != slog.LevelDebug {
+		t.Errorf("%v, level %v", err, level.Level())
+	}
+	write("log_level = error\n")
+	if _, _, err := reread(); err != nil || level.Level() != slog.LevelError {
+		t.Errorf("%v, level %v", err, level.Level())
+	}
 }

@@ -45,6 +45,7 @@ signal cut the stop short.`,
 			open := func(cfg node.Config) (broker, error) {
 				cfg.Settings = reader.Shown()
 				cfg.Reread = rereader(reader, level)
+				cfg.SetLogLevel = func(name string) error { return setLevel(level, name) }
 				return openNode(cfg)
 			}
 			signals := make(chan os.Signal, 2)

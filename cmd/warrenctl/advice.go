@@ -16,7 +16,6 @@ var advice = []struct{ names, instead string }{
 	{"force_boot,force_standalone_khepri_boot", "a cluster that has lost its majority for good is restored from a backup: 'warren restore'."},
 	{"update_cluster_nodes,rename_cluster_node,change_cluster_node_type", "nodes are known by an id in their data directory, and may come back with another name or address by themselves."},
 	{"rotate_logs", "the log goes to the standard error: journald, the container's runtime or a tool like logrotate keeps and rotates it."},
-	{"set_log_level", "change log_level in the file of settings and run 'warrenctl reload': it holds after a restart too."},
 	{"set_vm_memory_high_watermark,set_disk_free_limit", "change memory_high_watermark or disk_free_limit in the file of settings and run 'warrenctl reload': they hold after a restart too."},
 	{"log_tail,log_tail_stream,log_location", "the log goes to the standard error: 'journalctl -fu warren' or 'docker logs -f' shows it."},
 	{"eval,eval_file,exec,remote_shell", "there is no Erlang in this broker. 'warrenctl observer' and /api/debug/pprof look into a node."},

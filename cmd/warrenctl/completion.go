@@ -38,6 +38,8 @@ var (
 	someVHost      = namesAt("name", "vhosts")
 	someNode       = namesAt("name", "nodes")
 	someConnection = namesAt("name", "connections")
+	someTrace      = namesInVHost("trace")
+	someLogLevel   = nameSource{words: []string{"debug", "info", "warning", "error"}}
 	someFlag       = namesAt("name", "feature-flags")
 	someQueue      = namesInVHost("queues")
 	someExchange   = namesInVHost("exchanges")
@@ -64,13 +66,14 @@ var argumentNames = map[string][]nameSource{
 	"delete_vhost": {someVHost}, "update_vhost_metadata": {someVHost}, "set_vhost_tags": {someVHost},
 	"enable_vhost_deletion_protection": {someVHost}, "disable_vhost_deletion_protection": {someVHost},
 	"set_policy": {somePolicy}, "clear_policy": {somePolicy}, "set_operator_policy": {someOperator}, "clear_operator_policy": {someOperator},
+	"show_trace": {someTrace}, "stop_trace": {someTrace}, "delete_trace": {someTrace}, "set_log_level": {someLogLevel, someNode},
 	"set_parameter": {someComponent}, "clear_parameter": {someComponent},
 	"enable_feature_flag": {someFlag}, "check_protocol_listener": {someProtocol},
 }
 
 // flagNames are what flags of commands name.
 var flagNames = map[string]nameSource{
-	"vhost": someVHost, "to-queue": someQueue, "to-exchange": someExchange, "exchange": someExchange,
+	"vhost": someVHost, "to-queue": someQueue, "to-exchange": someExchange, "exchange": someExchange, "queue": someQueue,
 	"default-queue-type": {words: queueTypes}, "redrive": {words: []string{"first", "last"}},
 	"apply-to": {words: []string{"all", "queues", "exchanges", "classic_queues", "quorum_queues"}},
 	"unit":     {words: []string{"days", "weeks", "months", "years"}},

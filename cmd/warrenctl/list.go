@@ -44,7 +44,7 @@ func lists() []list {
 	return []list{
 		listDelayed,
 		listExchanges, listBindings, listConsumers, listConnections, listChannels, listVHosts,
-		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters, shovelStatus,
+		listPolicies, listOperatorPolicies, listParameters, listGlobalParameters, shovelStatus, listTraces,
 		listUsers, listPermissions, listTopicPermissions, listFeatureFlags,
 	}
 }

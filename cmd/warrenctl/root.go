@@ -113,7 +113,7 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 	f.Float64VarP(&o.timeout, "timeout", "t", 60, "`SECONDS` to wait for an answer")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no banner")
 	f.BoolVarP(&o.silent, "silent", "s", false, "print no banner and no table header")
-	f.BoolVar(&o.noHeader, "no-table-headers", false, "print no table header")
+	f.BoolVar(&o.noHeader, "no-table-headers", false, "print no table header; csv has one all the same, as rabbitmqctl's")
 	f.StringVar(&o.format, "formatter", "", "`FORMAT` of the output: "+strings.Join(formats, ", "))
 	_ = root.RegisterFlagCompletionFunc("formatter", o.suggestFlag(nameSource{words: formats}))
 	for _, l := range lists() {
@@ -123,13 +123,14 @@ Commands, columns and output are those of rabbitmqctl where both have them.`,
 		o.listQueuesCommand(),
 		o.clusterStatusCommand(), o.statusCommand(), o.transferCommand(), o.pingCommand(), o.awaitCommand(),
 		o.purgeCommand(), o.cancelDelayedCommand(), o.deleteQueueCommand(),
-		o.browseCommand(), o.moveCommand(), o.routeCommand(), o.backupCommand(),
+		o.browseCommand(), o.moveCommand(), o.routeCommand(), o.backupCommand(), o.setLogLevelCommand(),
 	)
 	root.AddCommand(o.maintenanceCommands()...)
 	root.AddCommand(o.policyCommands()...)
 	root.AddCommand(o.parameterCommands()...)
 	root.AddCommand(o.shovelCommands()...)
 	root.AddCommand(o.traceCommands()...)
+	root.AddCommand(o.messageTraceCommands()...)
 	root.AddCommand(o.userCommands()...)
 	root.AddCommand(o.permissionCommands()...)
 	root.AddCommand(o.vhostCommands()...)

@@ -236,11 +236,16 @@ var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-func logLevel(v *Values, text string) error {
-	l, ok := logLevels[text]
+// LogLevel returns the level of a name: debug, info, warn or error.
+func LogLevel(name string) (slog.Level, error) {
+	l, ok := logLevels[name]
 	if !ok {
-		return errors.New("must be debug, info, warn or error")
+		return 0, errors.New("must be debug, info, warn or error")
 	}
-	v.LogLevel = l
-	return nil
+	return l, nil
+}
+
+func logLevel(v *Values, text string) (err error) {
+	v.LogLevel, err = LogLevel(text)
+	return err
 }
