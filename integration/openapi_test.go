@@ -111,6 +111,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	t.Cleanup(func() { _, _ = c.node(0).tryCtl("delete_vhost", vhost) })
 	d.make()
+	d.do("PUT trace/{vhost}/{name}", fields{"routing_key": "#", "seconds": 3600}, 201) // of what comes now
 	d.client(vhost)
 	d.use(c)
 	skipped := []string{"GET connections/{connection}/sessions"} // there are none
@@ -130,6 +131,7 @@ func TestOpenAPI(t *testing.T) {
 	d.remove()
 	d.do("POST cluster/nodes/{node}/drain", fields{}, 200)
 	d.do("POST cluster/nodes/{node}/reload", nil, 200)
+	d.do("PUT cluster/nodes/{node}/log-level", fields{"level": "info"}, 204)
 	d.do("POST cluster/nodes/{node}/revive", nil, 204)
 	harmful := []string{"POST nodes/{node}/stop", "DELETE cluster/nodes/{node}", "POST cluster/leader", "POST queues/{vhost}/{queue}/actions"}
 	used := spec.Used()
@@ -288,6 +290,8 @@ func (d *described) remove() {
 	d.do("DELETE exchanges/{vhost}/{exchange}", nil, 204)
 	d.do("DELETE policies/{vhost}/{policy}", nil, 204)
 	d.do("DELETE operator-policies/{vhost}/{policy}", nil, 204)
+	d.do("POST trace/{vhost}/{name}/stop", nil, 204)
+	d.do("DELETE trace/{vhost}/{name}", nil, 204)
 	d.do("DELETE shovels/vhost/{vhost}/{name}/restart", nil, 204)
 	d.do("DELETE shovels/vhost/{vhost}/{name}", nil, 204)
 	d.do("DELETE parameters/{component}/{vhost}/{name}", nil, 204)
