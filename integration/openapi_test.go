@@ -238,6 +238,7 @@ func (d *described) use(c *cluster) {
 	d.do("POST rebalance/queues", fields{}, 204)
 	d.do("POST queues/{vhost}/{queue}/actions", fields{"action": "sync"}, 400)
 	d.do("POST definitions", fields{}, 204)
+	d.do("POST all-configuration", fields{}, 204)
 	d.do("POST definitions/{vhost}", fields{"queues": []fields{{"name": "q", "durable": true}}}, 204)
 	d.do("POST cluster/leader", fields{"node": "nobody"}, 404)
 	d.do("DELETE cluster/nodes/{node}", nil, 404, "node", "nobody")
