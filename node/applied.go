@@ -70,7 +70,6 @@ func (n *Node) restored(m *fsm.Machine) {
 	n.shovels.look()
 	n.tapVHosts(m)
 	n.traces.restored(m)
-	n.traces.restored(m)
 	defer n.vhostsRestored(m)
 	epoch := n.proposer.Epoch()
 	if epoch == 0 {

@@ -49,7 +49,12 @@ func transactions(l *Load) (*Judge, error) {
 		l.put(func() {
 			defer movers.Done()
 			random := l.Random()
-			l.keep(l.Stop, i, func(s *session) error { return m.move(s, random, m.queues[random.IntN(len(m.queues))]) })
+			from := i // so somebody begins with the first queue, which has all tokens
+			l.keep(l.Stop, i, func(s *session) error {
+				q := m.queues[from]
+				from = random.IntN(len(m.queues))
+				return m.move(s, random, q)
+			})
 		})
 	}
 	for i, q := range m.queues {
