@@ -10,6 +10,10 @@ import (
 	"warren/fsm/command"
 )
 
+// lookAgain is how often the clock is looked at while something is to happen later: one that was set back and is set
+// right again leaves nothing overdue for longer.
+const lookAgain = time.Second
+
 // tickRetry is how long a node waits before it looks again at what is overdue: another one
 // leads, or its tick is on the way.
 const tickRetry = 20 * time.Millisecond
@@ -45,7 +49,7 @@ func (t *ticker) wait(now time.Time) time.Duration {
 	if due == 0 {
 		return time.Minute
 	}
-	return min(time.UnixMilli(due).Sub(now), time.Minute)
+	return min(time.UnixMilli(due).Sub(now), lookAgain)
 }
 
 // ticks proposes a tick when something is due and no other entry brings the time to the

@@ -233,11 +233,11 @@ func (s *source) field(i int, path []string) any {
 // page answers with a page of the items, out of a total before filtering.
 func (c *call) page(q *query, s *source, total int, which []int) error {
 	n := len(which)
-	start := (q.page - 1) * q.size
-	if start > n {
+	if q.page-1 > n/q.size {
 		return &failure{http.StatusBadRequest, "page_out_of_range",
 			fmt.Sprintf("Page out of range, page: %d page size: %d, len: %d", q.page, q.size, n)}
 	}
+	start := (q.page - 1) * q.size
 	items, err := s.build(which[start:min(start+q.size, n)])
 	if err != nil {
 		return err

@@ -895,6 +895,7 @@ func TestLists(t *testing.T) {
 	a.do("GET", "/api/queues?page=1&name=nothing", "", 200, `{"filtered_count":0,"page_count":0,"items":[]}`)
 	a.do("GET", "/api/queues?page=3&page_size=13", "", 200, `{"item_count":0,"page_count":2,"items":[]}`) // one behind the last is empty, as in RabbitMQ
 	a.do("GET", "/api/queues?page=4&page_size=10", "", 400, `{"error":"page_out_of_range","reason":"Page out of range, page: 4 page size: 10, len: 26"}`)
+	a.do("GET", "/api/queues?page=9223372036854775807&page_size=100", "", 400, `{"error":"page_out_of_range","reason":"Page out of range, page: 9223372036854775807 page size: 100, len: 26"}`)
 	for query, want := range map[string]string{
 		"page=0":                       "invalid_pagination_parameters",
 		"page=1&page_size=501":         "invalid_pagination_parameters",

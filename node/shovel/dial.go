@@ -135,7 +135,7 @@ func (w *Worker) login(ctx context.Context, name, uri string, u *amqp.URI, socke
 	}
 	if err != nil {
 		e.cut()
-		return nil, err
+		return nil, cmp.Or(ctx.Err(), socket.blame(err))
 	}
 	return e, nil
 }
