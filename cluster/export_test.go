@@ -53,3 +53,15 @@ func (c *Cluster) Rank(leader string) int {
 
 // MayFollow reports whether this node would hand over to another one if it led and was reluctant.
 func (c *Cluster) MayFollow(id string) bool { return c.mayFollow(c.ctx, id) }
+
+// WriteBeyond makes the log longer than an index, with a snapshot of all of it.
+func (c *Cluster) WriteBeyond(index uint64) error { return c.writeBeyond(index) }
+
+// Snapshotted is the index that the newest snapshot ends with.
+func (c *Cluster) Snapshotted() (uint64, error) {
+	index, _, err := newest(c.stores.snaps)
+	return index, err
+}
+
+// LastIndex is that of the log.
+func (c *Cluster) LastIndex() uint64 { return c.raftNow().LastIndex() }

@@ -53,8 +53,11 @@ func (c *Cluster) outgrow(index uint64) {
 
 func (c *Cluster) writeBeyond(index uint64) error {
 	r := c.raftNow()
-	for last := r.LastIndex(); last <= index; last = r.LastIndex() {
-		written := make([]raft.Future, min(index+1-last, mostBarriers))
+	last := r.LastIndex()
+	// One at least: a snapshot ends with what the state machine has seen, and it does not see the first entry of a new leader.
+	end := max(index, last) + 1
+	for ; last < end; last = r.LastIndex() {
+		written := make([]raft.Future, min(end-last, mostBarriers))
 		for i := range written {
 			written[i] = r.Barrier(c.cfg.Timing.Call)
 		}

@@ -45,3 +45,28 @@ func TestSnapshotShorterThanTheLog(t *testing.T) {
 	ct.Eventually(t, "the entries on the old leader", hasAll(old, 0, 7))
 	wantSame(t, nodes...)
 }
+
+// TestSnapshotBeyondALeadersFirstEntry: where nothing but the first entry of a new leader stands behind the newest snapshot, as in
+// a cluster that nobody uses, there is a later one all the same.
+func TestSnapshotBeyondALeadersFirstEntry(t *testing.T) {
+	n := ct.Open(t, memConfig(ct.NewNetwork(), 0, 1))
+	ct.WaitLeader(t, n)
+	ct.Put(t, n, ct.Batch(0, 100))
+	if err := n.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := n.Snapshotted()
+	if err != nil || before == 0 {
+		t.Fatalf("snapshot of entry %d, %v", before, err)
+	}
+	n.Stop()
+	n = n.Restart(nil)
+	ct.WaitLeader(t, n)
+	ct.Eventually(t, "the first entry of the leader", func() bool { return n.LastIndex() > before })
+	if err := n.WriteBeyond(before); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := n.Snapshotted(); err != nil || after <= before {
+		t.Errorf("the newest snapshot ends with entry %d, as before, %v", after, err)
+	}
+}
