@@ -41,7 +41,7 @@ type TraceEvent struct {
 	QueueID  uint64 `json:"queue_id,omitempty"`
 	Sequence uint64 `json:"seq,omitempty"` // that the message has in the queue
 
-	Queues []string   `json:"queues,omitempty"` // that it goes to
+	Queues []string   `json:"queues,omitempty"` // that it goes to, the first hundred
 	Hops   []TraceHop `json:"hops,omitempty"`   // why; none where there are too many bindings to look at
 	Reason string     `json:"reason,omitempty"`
 	Until  int64      `json:"until,omitempty"` // when it goes on, as Time
@@ -106,6 +106,10 @@ const (
 	traceBindings = 20_000
 	// tracePlaces is in how many places a trace follows one message, on average.
 	tracePlaces = 20
+	// traceQueues is how many of the queues that a message goes to are told in one event.
+	traceQueues = 100
+	// traceArgs is how many bytes of arguments of bindings are told in one event; those that do not fit are left out.
+	traceArgs = 16 << 10
 	// traceIDs is how many bytes of a message-id are told.
 	traceIDs = 128
 )
@@ -177,6 +181,7 @@ type standing struct {
 type subject struct {
 	*follower
 	name, id string
+	crowded  bool // it was told that it is in too many queues
 }
 
 // tell adds an event about a subject.
@@ -224,7 +229,7 @@ func (f *follower) follow(name, id string) subject {
 	if len(id) > traceIDs {
 		id = id[:traceIDs]
 	}
-	return subject{f, name, id}
+	return subject{follower: f, name: name, id: id}
 }
 
 func messageID(properties []byte) string {

@@ -294,3 +294,29 @@ func stateHash(t *testing.T, m *fsm.Machine) uint64 {
 	}
 	return h
 }
+
+// TestTraceEventsAreBounded: what clients bind and declare makes no event large, nor many.
+func TestTraceEventsAreBounded(t *testing.T) {
+	f := follow(t, fsm.Trace{Messages: 1})
+	f.do(&command.ExchangeDeclare{VHost: "/", Name: "all", Type: "fanout", Durable: true})
+	large := wire.Table{{Name: "x", Value: strings.Repeat("x", 10_000)}}
+	for i := range 200 {
+		name := fmt.Sprint("q", i)
+		f.queue(name)
+		f.do(&command.Bind{Binding: command.Binding{VHost: "/", Source: "all", Destination: name, Args: large}})
+	}
+	f.do(to("all", "", wire.Properties{}))
+	args, queued := 0, 0
+	for i := range f.out.Traced {
+		e := &f.out.Traced[i]
+		for _, h := range e.Hops {
+			args += len(h.Args)
+		}
+		if e.Event == fsm.EventQueued {
+			queued++
+		}
+	}
+	if queues := len(f.out.Traced[0].Queues); queues != 100 || args < 10_000 || args > 16<<10 || queued != 21 {
+		t.Errorf("%d queues, %d bytes of arguments, %d times queued", queues, args, queued)
+	}
+}

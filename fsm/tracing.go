@@ -42,7 +42,7 @@ func (t *tracer) published(e *epoch, v *vhost, c *command.Publish, names []strin
 		t.tellAll(event)
 		return
 	}
-	event.Queues, event.Hops = slices.Clone(names), way(v, &t.m.message, names)
+	event.Queues, event.Hops = first(names), way(v, &t.m.message, names)
 	t.tellAll(event)
 	if len(names) == 0 {
 		t.tellAll(TraceEvent{Event: EventUnroutable})
@@ -74,6 +74,7 @@ func way(v *vhost, msg *topology.Message, names []string) []TraceHop {
 		return nil
 	}
 	var hops []TraceHop
+	room := traceArgs
 	explained := v.topology.Explain(msg, traceHops)
 	for i := range explained.Hops {
 		h := &explained.Hops[i]
@@ -82,12 +83,17 @@ func way(v *vhost, msg *topology.Message, names []string) []TraceHop {
 		}
 		hop := TraceHop{Why: h.Why, Source: h.Source, Destination: h.Destination, ToExchange: h.ToExchange, Key: h.Key}
 		if len(h.Args) > 0 {
-			hop.Args = wire.AppendTable(nil, h.Args)
+			if args := wire.AppendTable(nil, h.Args); len(args) <= room {
+				hop.Args, room = args, room-len(args)
+			}
 		}
 		hops = append(hops, hop)
 	}
 	return hops
 }
+
+// first are those of some queues that an event tells of.
+func first(names []string) []string { return slices.Clone(names[:min(len(names), traceQueues)]) }
 
 // in makes an event of what happens in a queue.
 func in(event Event, q *queue.Queue, n uint64) TraceEvent {
@@ -106,18 +112,20 @@ func (t *tracer) Entered(q *queue.Queue, n uint64) {
 		}
 		event = TraceEvent{Event: EventDelayed, QueueID: q.ID, Sequence: n, Until: t.until}
 	}
-	for _, s := range t.current {
-		if !s.alive(t.m.now) {
+	for i := range t.current {
+		s := &t.current[i]
+		if !s.alive(t.m.now) || s.crowded {
 			continue
 		}
 		if len(s.places) >= s.Messages*tracePlaces {
+			s.crowded = true
 			e := event
-			e.Reason = "it is in too many queues to be followed in this one too"
-			t.tell(s, e)
+			e.Reason = "it is in too many queues to be followed in this one and those behind it too"
+			t.tell(*s, e)
 			continue
 		}
 		s.places[place{q.ID, n}] = &standing{name: s.name, id: s.id}
-		t.tell(s, event)
+		t.tell(*s, event)
 	}
 }
 
@@ -131,7 +139,7 @@ func (t *tracer) at(q *queue.Queue, n uint64, msg *command.Message, leaves bool)
 		}
 		where := place{q.ID, n}
 		if s := f.places[where]; s != nil {
-			t.current = append(t.current, subject{f, s.name, s.id})
+			t.current = append(t.current, subject{follower: f, name: s.name, id: s.id})
 			if leaves {
 				delete(f.places, where)
 			}
@@ -283,7 +291,7 @@ func (t *tracer) deadLettered(v *vhost, d *queue.Dead, to *topology.Message, nam
 	}
 	event := in(EventDeadLettered, d.Queue, d.Sequence)
 	event.Reason, event.Exchange, event.Default, event.Key = string(d.Reason), string(to.Exchange), len(to.Exchange) == 0, string(to.Key)
-	event.Queues, event.Hops = slices.Clone(names), way(v, to, names)
+	event.Queues, event.Hops = first(names), way(v, to, names)
 	t.tellAll(event)
 	if len(names) == 0 {
 		t.tellAll(TraceEvent{Event: EventUnroutable})
@@ -315,7 +323,7 @@ func (t *tracer) late(v *vhost, d *queue.Delayed, n uint64, to *topology.Message
 	}
 	t.tellAll(TraceEvent{
 		Event: EventRouted, Exchange: msg.Exchange, Default: msg.Exchange == "", Key: string(to.Key), QueueID: d.Queue().ID, Sequence: n,
-		Queues: slices.Clone(names), Hops: way(v, to, names),
+		Queues: first(names), Hops: way(v, to, names),
 	})
 	if len(names) == 0 {
 		t.tellAll(TraceEvent{Event: EventUnroutable})
@@ -335,7 +343,7 @@ func (t *tracer) moving(w *mover, n uint64, msg *command.Message, names []string
 		return
 	}
 	event := in(EventMoved, w.source, n)
-	event.Exchange, event.Default, event.Key, event.Queues = msg.Exchange, msg.Exchange == "", string(msg.Key), slices.Clone(names)
+	event.Exchange, event.Default, event.Key, event.Queues = msg.Exchange, msg.Exchange == "", string(msg.Key), first(names)
 	t.tellAll(event)
 }
 
@@ -358,7 +366,7 @@ func (t *tracer) emptied(q *queue.Queue, deleted bool) {
 			s := f.places[where]
 			delete(f.places, where)
 			if f.alive(t.m.now) {
-				t.tell(subject{f, s.name, s.id}, in(event, q, n))
+				t.tell(subject{follower: f, name: s.name, id: s.id}, in(event, q, n))
 			}
 		}
 	}
