@@ -15,14 +15,14 @@ import (
 // the stable store keeps an index up to which the log is known to be on disk, its mark.
 //
 // The mark never says more than is on disk, and costs the way of a message nothing: a goroutine raises it, about once
-// in markEvery while the log grows. Only the first write to a new file of the log waits for it, once in 64 MiB: so a
+// in markEvery while the log grows. Only the first write to a new file of the log waits for it, once in 64 MiB, and the first after a start: so a
 // file that holds anything that was acknowledged is never missing without its being noticed.
 //
 // One change of the mark is a transaction of bbolt: two pages and a sync, the page that makes them valid and a sync.
 type endMark struct {
 	log *logStore
 	set func(index uint64) error
-	// newest is the index that the newest file of the log begins with; 0: it has one file, which is always there.
+	// newest is the index that the newest file of the log begins with, or may begin with; 0: it has one file, which is always there.
 	newest func() uint64
 
 	// lock is held while the mark changes and while the end of the log goes. It is taken after logStore.file.

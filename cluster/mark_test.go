@@ -144,10 +144,15 @@ func TestMarkOfAShorterLog(t *testing.T) {
 }
 
 // TestNewestFileOfTheLog: a node is killed after any write, and the newest file of its log is gone, or empty, or has nothing
-// in it. Either that is seen, or nothing that was written is missing.
+// in it. Either that is seen, or nothing that was written is missing. So it is when the node was started again before the write.
 func TestNewestFileOfTheLog(t *testing.T) {
 	walSegment = 32 << 10
 	t.Cleanup(func() { walSegment = wal.DefaultSegmentSize })
+	t.Run("one process", func(t *testing.T) { testNewestFile(t, false) })
+	t.Run("started for each write", func(t *testing.T) { testNewestFile(t, true) })
+}
+
+func testNewestFile(t *testing.T, restart bool) {
 	dir := t.TempDir()
 	s := mustOpenFiles(t, dir, LogStoreWAL)
 	if err := errors.Join(s.stable.SetUint64(keyCurrentTerm, 1), s.keepMark()); err != nil {
@@ -155,6 +160,13 @@ func TestNewestFileOfTheLog(t *testing.T) {
 	}
 	seen := map[string]int{}
 	for i := uint64(1); i <= 60; i++ {
+		if restart {
+			err := s.Close()
+			s = mustOpenFiles(t, dir, LogStoreWAL)
+			if err := errors.Join(err, s.keepMark()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := s.log.StoreLogs(entries(i, i+1, 2500)); err != nil {
 			t.Fatal(err)
 		}

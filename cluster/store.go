@@ -147,8 +147,13 @@ func (s *stores) openLog(cfg Config, kind string, mark uint64) (log raft.LogStor
 	if err != nil {
 		return nil, path, err
 	}
-	s.newestFile = files.newest.Load
 	s.close = append(s.close, w.Close)
+	last, err := w.LastIndex()
+	if err != nil {
+		return nil, path, fmt.Errorf("read last index: %w", err)
+	}
+	files.newest.CompareAndSwap(0, last+1) // the newest file may have been made by the process before, and be empty
+	s.newestFile = files.newest.Load
 	return w, path, nil
 }
 
@@ -172,7 +177,7 @@ func openWAL(dir string, files *walFiles, cfg Config) (w *wal.WAL, err error) {
 type walFiles struct {
 	*walfs.FS
 	disk   *disk
-	newest atomic.Uint64 // index that the file begins with that was made last; 0: none was since the start
+	newest atomic.Uint64 // index that the file begins with that was made last, or may have been made before the start
 }
 
 // Create implements types.VFS.

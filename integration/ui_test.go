@@ -74,8 +74,9 @@ func uiFixtures(t *testing.T, c *cluster) <-chan *amqp.Error {
 	n.operate(t, "PUT", "/api/policies/%2F/short", fields{"pattern": "^many-00", "definition": fields{"max-length": 1000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/operator-policies/%2F/most", fields{"pattern": ".*", "definition": fields{"max-length": 100000}, "apply-to": "queues"})
 	n.operate(t, "PUT", "/api/vhost-limits/%2F/max-queues", fields{"value": 5000})
+	n.operate(t, "PUT", "/api/trace/%2F/look", fields{"queue": "many-002", "seconds": 3600})
 	ch := named(t, c.node(1), "publishes")
-	if err := ch.Publish("", "many-002", false, false, amqp.Publishing{Body: []byte("x")}); err != nil {
+	if err := ch.Publish("", "many-002", false, false, amqp.Publishing{MessageId: "order-17", Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	ch = named(t, c.node(1), "consumes") // its connection is closed on a page

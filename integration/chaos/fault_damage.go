@@ -4,7 +4,11 @@ package chaos
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"warren/integration/damage"
@@ -30,6 +34,9 @@ func damaged(s *Strike) error {
 	}
 	s.Logf("kill %s", n.Name)
 	if err := n.Kill(); err != nil {
+		return err
+	}
+	if err := s.trim(n); err != nil {
 		return err
 	}
 	var there []damage.Kind
@@ -59,6 +66,39 @@ func damaged(s *Strike) error {
 		return fmt.Errorf("reset: %w\n%s", err, out)
 	}
 	return s.joinsAnew(n, id)
+}
+
+// sound is what verify says of a file of messages: its name, and how much of it a snapshot names.
+var sound = regexp.MustCompile(`(?m)^ok +.*/([^/]+\.seg) \((\d+) bytes\)$`)
+
+// trim takes off the files of messages what the newest snapshot does not name. A node does the same as it starts, and fills them from the
+// log: nothing reads it, and so nobody could tell that it is damaged.
+func (s *Strike) trim(n *Node) error {
+	out, err := s.warren("verify", n)
+	if err != nil {
+		return fmt.Errorf("verify before any damage: %w\n%s", err, out)
+	}
+	named := map[string]int64{}
+	for _, m := range sound.FindAllStringSubmatch(out, -1) {
+		if named[m[1]], err = strconv.ParseInt(m[2], 10, 64); err != nil {
+			return err
+		}
+	}
+	all, err := filepath.Glob(filepath.Join(n.files(), "messages", "*.seg"))
+	if err != nil {
+		return err
+	}
+	for _, path := range all {
+		if size := named[filepath.Base(path)]; size > 0 {
+			err = os.Truncate(path, size)
+		} else {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // doesNotStart starts a node and wants it to end, and to tell of a file and of the way out.

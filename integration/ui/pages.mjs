@@ -20,6 +20,7 @@ export const pages = [
   ["queues/%2F/inbox/consumers", "inbox"],
   ["route", "Route preview"],
   ["traces", "Traces"],
+  ["traces/%2F/look", "look", true],
   ["cluster", "Cluster", true],
   ["cluster/n1", "n1", true],
   ["admin/users", "Users"],

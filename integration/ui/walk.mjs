@@ -81,6 +81,20 @@ async function preview() {
   await page.getByRole("heading", { name: "No queue gets it" }).waitFor();
 }
 
+// trace looks at what the test had traced: a message that a client of another node published.
+async function trace() {
+  await visit(page, "traces/%2F/look", "look");
+  const events = page.getByRole("table", { name: /^Events of message/ });
+  await page.getByRole("heading", { name: "Message order-17" }).waitFor();
+  await events.getByText("published through").waitFor();
+  await events.getByText("came into").waitFor();
+  await events.getByText("name of the queue:").waitFor();
+  await events.getByRole("link", { name: "many-002", exact: true }).first().waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByText("Trace look is stopped.").waitFor();
+  await page.getByText("ended", { exact: true }).waitFor();
+}
+
 async function publish(number, headers = {}, key = "order.new") {
   const form = page.getByRole("form", { name: "Publish a message" });
   await form.getByLabel("Routing key").fill(key);
@@ -270,6 +284,7 @@ for (const step of [
   preview,
   publishAndBrowse,
   strangeMessages,
+  trace,
   move,
   longList,
   everyPage,
