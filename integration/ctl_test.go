@@ -13,8 +13,10 @@ import (
 var triedElsewhere = map[string]string{
 	"forget_cluster_node": "TestOutlive", "transfer_leadership": "TestTransfer", "stop": "TestStopOverHTTP", "shutdown": "TestStopOverHTTP",
 	"cancel_delayed": "TestDelayedMessages", "completion": "TestVerbs, by __complete", "help": "cobra's own",
-	"drain": "", "revive": "", "add_member": "", "await_online_quorum_plus_one": "", "await_online_nodes": "", "reload": "", "await": "",
-	"shovel": "", "shovel_status": "", "restart_shovel": "", "delete_shovel": "", "trace": "", "trace_on": "", "trace_off": "", "suspend_listeners": "", "resume_listeners": "",
+	"drain": "TestRollingRestart", "revive": "TestRollingRestart", "add_member": "TestGrowAndShrink", "await_online_quorum_plus_one": "TestRollingRestart",
+	"reload": "TestReload", "shovel": "TestShovelCommand", "shovel_status": "TestShovel", "restart_shovel": "TestShovel", "delete_shovel": "TestShovel",
+	"trace_on": "TestFirehose", "trace_off": "TestFirehose", "start_trace": "TestTrace", "show_trace": "TestTrace", "list_traces": "TestTrace",
+	"stop_trace": "TestTrace", "delete_trace": "TestTrace", "set_log_level": "TestSetLogLevel",
 }
 
 // TestVerbs runs every command of warrenctl against real nodes, each on another one than the last, and checks that none was left out.
