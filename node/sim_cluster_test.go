@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -233,6 +234,46 @@ func (s *sim) mend() {
 		m.slow.Store(int64(min(s.write, time.Millisecond)))
 		m.start()
 	}
+}
+
+// caughtUp waits until every node has all that is in the log of the leader: what one has that was just started says
+// nothing. One that finds that it was removed, by a request that had no answer, is replaced.
+func (s *sim) caughtUp() {
+	why := ""
+	ok := await(patience, func() bool {
+		l := s.leader()
+		if l == nil {
+			why = "nobody leads"
+			return false
+		}
+		led := l.running()
+		if led == nil {
+			return false
+		}
+		last := led.cluster.Stats().LastLogIndex
+		for _, m := range s.all() {
+			n := m.running()
+			if n == nil {
+				why = m.name() + " is down"
+				return false
+			}
+			st := n.cluster.Stats()
+			if strings.Contains(st.Waiting, "has removed this node") {
+				m.crash()
+				s.remove(m)
+				s.add(s.addresses(), 1).start()
+			}
+			if st.AppliedIndex < last {
+				why = fmt.Sprintf("%s is at %d of %d", m.name(), st.AppliedIndex, last)
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		s.Complain("answer", "nodes do not catch up, though all is mended: %s", why)
+	}
+	time.Sleep(10 * time.Millisecond) // the state machines may be at work yet
 }
 
 // drained waits until queues are there and empty, on every node.

@@ -281,6 +281,7 @@ func (s *sim) play() (judges []*clients.Judge) {
 	s.stopNow()
 	<-harmed
 	s.mend()
+	s.caughtUp()
 	s.finish("clients that put something in", &s.In)
 	s.drained(queues)
 	s.leaveNow()
