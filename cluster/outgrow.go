@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -15,6 +17,9 @@ import (
 
 // mostBarriers is how many such entries are on their way at a time.
 const mostBarriers = 64
+
+// barrierPause is how long it is between two looks how far they are.
+const barrierPause = 5 * time.Millisecond
 
 // refused takes in that a follower refused entries, and where its log ends.
 func (t *transport) refused(id raft.ServerID, last uint64) {
@@ -51,21 +56,27 @@ func (c *Cluster) outgrow(index uint64) {
 	}()
 }
 
+// writeBeyond looks how far it is, and does not wait for the futures of what it writes: Raft leaves those without an answer that it
+// has not looked at when it ends.
 func (c *Cluster) writeBeyond(index uint64) error {
 	r := c.raftNow()
-	last := r.LastIndex()
 	// One at least: a snapshot ends with what the state machine has seen, and it does not see the first entry of a new leader.
-	end := max(index, last) + 1
-	for ; last < end; last = r.LastIndex() {
-		written := make([]raft.Future, min(end-last, mostBarriers))
-		for i := range written {
-			written[i] = r.Barrier(c.cfg.Timing.Call)
-		}
-		for _, w := range written {
-			if err := w.Error(); err != nil {
-				return err
+	end := max(index, r.LastIndex()) + 1
+	limit := time.Now().Add(c.cfg.Timing.Call)
+	for asked := uint64(0); r.AppliedIndex() < end; pause(c.ctx, barrierPause) {
+		switch last := r.LastIndex(); {
+		case c.ctx.Err() != nil || r.State() != raft.Leader:
+			return raft.ErrNotLeader
+		case time.Now().After(limit):
+			return fmt.Errorf("%w: the log is at %d", context.DeadlineExceeded, last)
+		case last < end && last >= asked:
+			asked = last + min(end-last, mostBarriers)
+			for range asked - last {
+				r.Barrier(c.cfg.Timing.Call)
 			}
+			limit = time.Now().Add(c.cfg.Timing.Call)
 		}
 	}
+	pause(c.ctx, barrierPause) // the state machine is handed it, and may not have come to it
 	return c.Snapshot()
 }

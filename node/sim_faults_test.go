@@ -179,6 +179,7 @@ var faults = []fault{
 		m.slow.Store(before)
 	}},
 	{"slow disk, and crash", func(s *sim, r *rand.Rand, m *member, d time.Duration) {
+		s.hurt(m)
 		before := m.slow.Swap(int64(10*time.Millisecond + upTo(r, 200*time.Millisecond)))
 		sleep(s.Stop, upTo(r, d))
 		m.crash()

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 
@@ -71,7 +72,12 @@ func (k *snapshotSink) Close() error {
 	k.closed = true
 	k.meta.Size = int64(k.Len())
 	done := &memSnapshot{meta: k.meta, data: k.Bytes()}
-	k.d.write(func() { k.d.snapshot = done })
+	k.d.write(func() {
+		// Of the node's own and another's that it got meanwhile the newer one stays, as with files.
+		if old := k.d.snapshot; old == nil || cmp.Or(cmp.Compare(old.meta.Term, done.meta.Term), cmp.Compare(old.meta.Index, done.meta.Index)) <= 0 {
+			k.d.snapshot = done
+		}
+	})
 	return nil
 }
 
