@@ -185,7 +185,7 @@ type Session struct {
 	open  openChannels
 	kept  kept
 
-	conn connection // the loop's
+	conn connection // of whoever takes a turn; see there
 }
 
 // stats are counted by reader and writer, and read by anyone.
